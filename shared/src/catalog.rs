@@ -1,0 +1,216 @@
+//! Vendors and models as workers see them.
+
+use std::sync::Arc;
+
+use crate::policy::limit::{LimitState, Limits};
+use crate::policy::time::Times;
+use crate::price::PriceList;
+
+/// The wire languages. One line here, one file in the data plane's `dialect/`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
+pub enum Dialect {
+    OpenAi,
+    Anthropic,
+    Gemini,
+}
+
+impl Dialect {
+    pub const ALL: &[Self] = &[Self::OpenAi, Self::Anthropic, Self::Gemini];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|dialect| dialect.name() == name)
+    }
+
+    fn own_auth(self) -> AuthScheme {
+        match self {
+            Self::OpenAi => AuthScheme::Bearer,
+            Self::Anthropic => AuthScheme::XApiKey,
+            Self::Gemini => AuthScheme::XGoogApiKey,
+        }
+    }
+}
+
+/// The header field in which a vendor expects its credential.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthScheme {
+    Bearer,
+    XApiKey,
+    XGoogApiKey,
+}
+
+impl AuthScheme {
+    pub const ALL: &[Self] = &[Self::Bearer, Self::XApiKey, Self::XGoogApiKey];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::XApiKey => "x-api-key",
+            Self::XGoogApiKey => "x-goog-api-key",
+        }
+    }
+
+    pub fn parse(name: Option<&str>, dialect: Dialect) -> Option<Self> {
+        match name {
+            None => Some(dialect.own_auth()),
+            Some(name) => Self::ALL.iter().copied().find(|scheme| scheme.name() == name),
+        }
+    }
+}
+
+/// `scheme://host:port/path`, taken apart once.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub struct BaseUrl {
+    pub tls: bool,
+    /// As in the URL, an IPv6 address without its brackets.
+    pub host: Arc<str>,
+    pub port: u16,
+    /// Without a slash at its end; empty or starting with one.
+    pub path: Arc<str>,
+    /// What stands in the `Host` field.
+    pub authority: Arc<str>,
+}
+
+impl BaseUrl {
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => return Err("it must start with https:// or http://"),
+        };
+        if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("it holds a character that no URL may hold");
+        }
+        if rest.contains(['?', '#', '@', '\\', '"']) {
+            return Err("it may hold no query, fragment or user");
+        }
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(v6) => {
+                let (host, rest) = v6.split_once(']').ok_or("its IPv6 address lacks a ]")?;
+                host.parse::<std::net::Ipv6Addr>().map_err(|_| "what stands in [] is no IPv6 address")?;
+                (host, rest.strip_prefix(':'))
+            }
+            None => match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            },
+        };
+        let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+        if host.is_empty() || host.len() > 253 || !host.bytes().all(name_byte) {
+            return Err("its host is not a name or an address");
+        }
+        let port = match port {
+            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or("its port is not a number up to 65535")?,
+            None => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+        };
+        let path = path.trim_end_matches('/');
+        Ok(Self { tls, host: host.into(), port, path: path.into(), authority: authority.into() })
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Roots {
+    Bundled,
+    System,
+    File(Arc<str>),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum SecretRef {
+    Env(Arc<str>),
+    File(Arc<str>),
+}
+
+impl std::fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::File(path) => write!(f, "file {path}"),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Credential {
+    pub name: Arc<str>,
+    pub secret: SecretRef,
+    pub limits: Limits,
+    /// Shared by the cores, and carried from one snapshot to the next.
+    pub state: Arc<LimitState>,
+}
+
+/// What becomes of a vendor's stream when the caller has gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnHangUp {
+    Abort,
+    Drain,
+}
+
+#[derive(Clone, Debug)]
+pub struct Vendor {
+    pub name: Arc<str>,
+    pub dialect: Dialect,
+    pub base: BaseUrl,
+    pub auth: AuthScheme,
+    pub internal: bool,
+    pub roots: Roots,
+    pub proxy: Option<BaseUrl>,
+    pub times: Times,
+    pub on_hang_up: OnHangUp,
+    pub strict_events: bool,
+    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    pub credentials: Vec<Credential>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Place of its vendor in [`crate::snapshot::Snapshot::vendors`].
+    pub vendor: u32,
+    pub id: Arc<str>,
+    pub upstream: Arc<str>,
+    pub kind: Arc<str>,
+    pub reasoning: bool,
+    pub context_tokens: u64,
+    pub output_tokens_max: u64,
+    pub price: Arc<PriceList>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_urls_come_apart() {
+        let url = BaseUrl::parse("https://api.openai.com/v1/").unwrap();
+        assert_eq!((url.tls, &*url.host, url.port, &*url.path), (true, "api.openai.com", 443, "/v1"));
+        let url = BaseUrl::parse("http://[::1]:9100/~events=3/v1").unwrap();
+        assert_eq!((&*url.host, url.port, &*url.path, &*url.authority), ("::1", 9100, "/~events=3/v1", "[::1]:9100"));
+        for wrong in [
+            "ftp://x",
+            "https://",
+            "https://a b",
+            "https://u@h",
+            "https://h?x",
+            "http://h:0",
+            "http://h:99999",
+            "http://[zz]/",
+        ] {
+            assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! What an operator wrote, before anything of it is believed.
+//!
+//! A draft comes from the operator's folder (the control plane reads TOML) or from the store (values are JSON, each with
+//! the place it was written at). [`crate::snapshot::Snapshot::compile`] is the only way on.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Source;
+use crate::key::{KeyDraft, LimitsDraft};
+use crate::policy::size::SizesDraft;
+use crate::policy::time::TimesDraft;
+
+/// The newest form of values that this build understands. A node that meets a newer one refuses the revision.
+pub const SCHEMA: u32 = 1;
+
+/// Something an operator wrote, and where.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Sourced<T> {
+    pub source: Source,
+    pub is: T,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Draft {
+    pub gateway: Option<Sourced<GatewayDraft>>,
+    pub aliases: Vec<Sourced<AliasDraft>>,
+    pub tenants: Vec<Sourced<TenantDraft>>,
+    /// In the order of preference: of two vendors that serve a bare name, the first written wins.
+    pub vendors: Vec<Sourced<VendorDraft>>,
+    pub models: Vec<Sourced<ModelDraft>>,
+    pub keys: Vec<KeyDraft>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayDraft {
+    #[serde(default)]
+    pub times: TimesDraft,
+    #[serde(default)]
+    pub sizes: SizesDraft,
+    /// Origins that browsers may call from; empty means none, "*" any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cors_origins: Vec<String>,
+    /// Addresses (or CIDR ranges) whose `X-Forwarded-For` and PROXY headers are believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<String>,
+    /// Whether answers tell callers what they cost, in `x-weir-cost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_header: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AliasDraft {
+    pub name: String,
+    pub target: String,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantDraft {
+    pub name: String,
+    /// On top of the vendor's price, in basis points; negative is a discount.
+    #[serde(default)]
+    pub markup_bp: i32,
+    /// Patterns of model names; empty means every model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VendorDraft {
+    pub name: String,
+    pub dialect: String,
+    pub base_url: String,
+    /// `bearer`, `x-api-key`, `x-goog-api-key`; the dialect's own when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<String>,
+    /// The base URL may lead to a loopback or private address.
+    #[serde(default)]
+    pub internal: bool,
+    /// `bundled`, `system`, or the path of a PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<String>,
+    /// A CONNECT proxy, `http://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    #[serde(default)]
+    pub times: TimesDraft,
+    /// What to do with a vendor's stream when the caller hangs up: `abort` (default) or `drain` to the usage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_hang_up: Option<String>,
+    /// Fields that are sent with every request to this vendor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Whether malformed events end the stream (`strict`, default) or are left out (`lenient`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<String>,
+    #[serde(default, rename = "credential")]
+    pub credentials: Vec<CredentialDraft>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialDraft {
+    pub name: String,
+    /// The name of an environment variable of the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// The path of a file on the node; its first line is the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent_requests: Option<u32>,
+}
+
+impl CredentialDraft {
+    pub fn limits(&self) -> LimitsDraft {
+        LimitsDraft {
+            requests_per_minute: self.requests_per_minute,
+            tokens_per_minute: self.tokens_per_minute,
+            concurrent_requests: self.concurrent_requests,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDraft {
+    pub vendor: String,
+    /// What callers say.
+    pub id: String,
+    /// What the vendor is told, when it is another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// chat, completion, embedding, image, audio, moderation, video, rerank; informative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Thinks before it answers, so that it is waited for longer.
+    #[serde(default)]
+    pub reasoning: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_tokens: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens_max: Option<u64>,
+    /// A model without a price must say so.
+    #[serde(default)]
+    pub free: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<PriceDraft>,
+    /// Where the price comes from, and when it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_source: Option<String>,
+    #[serde(default)]
+    pub unverified: bool,
+}
+
+/// Dollars as decimal strings, keyed by the names of [`crate::usage::Class`].
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceDraft {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rates: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<BandDraft>,
+    /// Keyed by tier: batch, flex, priority.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tiers: BTreeMap<String, TierDraft>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TierDraft {
+    pub rates: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<BandDraft>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BandDraft {
+    pub input_tokens: u64,
+    pub rates: BTreeMap<String, String>,
+}
+
+/// The names under which a draft's parts stand in a manifest.
+pub mod part {
+    pub const GATEWAY: &str = "gateway";
+    pub const ALIASES: &str = "aliases";
+    pub const TENANTS: &str = "tenants";
+    pub const VENDORS: &str = "vendors/";
+    pub const KEYS: &str = "keys/";
+    /// The vendors in their order of preference.
+    pub const VENDOR_ORDER: &str = "vendor_order";
+}
+
+#[derive(Serialize, Deserialize)]
+struct Value<T> {
+    schema: u32,
+    #[serde(flatten)]
+    body: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Items<T> {
+    items: Vec<T>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VendorValue {
+    vendor: Sourced<VendorDraft>,
+    models: Vec<Sourced<ModelDraft>>,
+}
+
+/// A stored value that this build cannot read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unreadable {
+    NewerSchema { part: String, schema: u32 },
+    Malformed { part: String, reason: String },
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NewerSchema { part, schema } => {
+                write!(f, "{part} has schema {schema}, this build reads up to {SCHEMA}; upgrade this node first")
+            }
+            Self::Malformed { part, reason } => write!(f, "{part} cannot be read: {reason}"),
+        }
+    }
+}
+
+impl Draft {
+    /// Everything but the keys, as the values of a manifest.
+    pub fn to_values(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut values = BTreeMap::new();
+        if let Some(gateway) = &self.gateway {
+            values.insert(part::GATEWAY.to_owned(), encode(Items { items: vec![gateway] }));
+        }
+        values.insert(part::ALIASES.to_owned(), encode(Items { items: self.aliases.iter().collect() }));
+        values.insert(part::TENANTS.to_owned(), encode(Items { items: self.tenants.iter().collect() }));
+        let order = self.vendors.iter().map(|vendor| &vendor.is.name).collect();
+        values.insert(part::VENDOR_ORDER.to_owned(), encode(Items { items: order }));
+        for vendor in &self.vendors {
+            let of_vendor = |model: &&Sourced<ModelDraft>| model.is.vendor == vendor.is.name;
+            let models = self.models.iter().filter(of_vendor).cloned().collect();
+            let value = VendorValue { vendor: vendor.clone(), models };
+            values.insert(format!("{}{}", part::VENDORS, vendor.is.name), encode(value));
+        }
+        values
+    }
+
+    /// Adds one value of a manifest to this draft. Unknown parts are left to newer builds.
+    pub fn add_value(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
+        match name {
+            part::GATEWAY => self.gateway = decode::<Items<_>>(name, bytes)?.items.into_iter().next(),
+            part::ALIASES => self.aliases = decode::<Items<_>>(name, bytes)?.items,
+            part::TENANTS => self.tenants = decode::<Items<_>>(name, bytes)?.items,
+            part::VENDOR_ORDER => {
+                let order = decode::<Items<String>>(name, bytes)?.items;
+                let place = |vendor: &Sourced<VendorDraft>| order.iter().position(|name| *name == vendor.is.name);
+                self.vendors.sort_by_key(|vendor| place(vendor).unwrap_or(usize::MAX));
+            }
+            _ if name.starts_with(part::VENDORS) => {
+                let value = decode::<VendorValue>(name, bytes)?;
+                self.vendors.push(value.vendor);
+                self.models.extend(value.models);
+            }
+            _ if name.starts_with(part::KEYS) => self.keys.extend(read_keys(name, bytes)?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A whole draft from a whole manifest. The order of vendors is read last, when all vendors are there.
+    pub fn from_values<'a>(values: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, Unreadable> {
+        let mut draft = Self::default();
+        let mut order = None;
+        for (name, bytes) in values {
+            if name == part::VENDOR_ORDER {
+                order = Some(bytes);
+            } else {
+                draft.add_value(name, bytes)?;
+            }
+        }
+        if let Some(bytes) = order {
+            draft.add_value(part::VENDOR_ORDER, bytes)?;
+        }
+        Ok(draft)
+    }
+}
+
+/// The name of the part that holds a key with this fingerprint.
+pub fn key_part(shard: u8) -> String {
+    format!("{}{shard:02x}", part::KEYS)
+}
+
+pub fn write_keys(keys: &[KeyDraft]) -> Vec<u8> {
+    encode(Items { items: keys.iter().collect() })
+}
+
+pub fn read_keys(name: &str, bytes: &[u8]) -> Result<Vec<KeyDraft>, Unreadable> {
+    Ok(decode::<Items<KeyDraft>>(name, bytes)?.items)
+}
+
+fn encode<T: Serialize>(body: T) -> Vec<u8> {
+    // Strings, integers, lists and maps with string keys: nothing that serde_json could refuse.
+    serde_json::to_vec(&Value { schema: SCHEMA, body }).unwrap_or_default()
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(part: &str, bytes: &[u8]) -> Result<T, Unreadable> {
+    #[derive(Deserialize)]
+    struct Schema {
+        schema: u32,
+    }
+    let malformed =
+        |error: serde_json::Error| Unreadable::Malformed { part: part.to_owned(), reason: error.to_string() };
+    let Schema { schema } = serde_json::from_slice(bytes).map_err(malformed)?;
+    if schema > SCHEMA {
+        return Err(Unreadable::NewerSchema { part: part.to_owned(), schema });
+    }
+    serde_json::from_slice::<Value<T>>(bytes).map(|value| value.body).map_err(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_survives_the_store() {
+        let source = Source { file: "vendors/a.toml".into(), line: 3 };
+        let vendor = |name: &str| Sourced {
+            source: source.clone(),
+            is: VendorDraft { name: name.into(), dialect: "openai".into(), ..VendorDraft::default() },
+        };
+        let model = ModelDraft { vendor: "b".into(), id: "m".into(), free: true, ..ModelDraft::default() };
+        let draft = Draft {
+            vendors: vec![vendor("b"), vendor("a")],
+            models: vec![Sourced { source, is: model }],
+            ..Draft::default()
+        };
+        let values = draft.to_values();
+        let read = Draft::from_values(values.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())));
+        assert_eq!(read, Ok(draft));
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_by_name() {
+        let newer = br#"{"schema":2,"items":[],"colour":"red"}"#;
+        let refused = Draft::default().add_value(part::TENANTS, newer);
+        assert_eq!(refused, Err(Unreadable::NewerSchema { part: "tenants".into(), schema: 2 }));
+        assert!(Draft::default().add_value(part::TENANTS, b"{\"schema\":1").is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! The form of the store, whatever holds it: content-addressed values, a manifest per revision, one pointer to the
+//! newest manifest, and a page per node.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Digest;
+
+/// One revision: which values hold. A reader that follows the pointer sees all of it or nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub schema: u32,
+    pub revision: u64,
+    /// Raised by an operator who means to go back in time, after a store was restored from an older copy.
+    #[serde(default)]
+    pub epoch: u64,
+    pub author: String,
+    pub reason: String,
+    /// Seconds since 1970.
+    pub time: u64,
+    /// Names as in [`crate::draft::part`], each with the digest of its value.
+    pub parts: BTreeMap<String, Digest>,
+}
+
+/// What the one pointer holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pointer {
+    pub revision: u64,
+    #[serde(default)]
+    pub epoch: u64,
+    /// Of the manifest's bytes; a manifest that does not match is not believed.
+    pub digest: Digest,
+}
+
+impl Pointer {
+    /// Later in time: a higher epoch wins over any revision.
+    pub fn is_after(&self, other: &Self) -> bool {
+        (self.epoch, self.revision) > (other.epoch, other.revision)
+    }
+}
+
+impl Manifest {
+    pub fn encode(&self) -> Vec<u8> {
+        // Strings, integers and a map with string keys: serde_json cannot refuse.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub fn pointer(&self) -> Pointer {
+        Pointer { revision: self.revision, epoch: self.epoch, digest: Digest::of(&self.encode()) }
+    }
+}
+
+/// How many manifests stay for `rollback` and `history`.
+pub const MANIFESTS_KEPT: usize = 200;
+
+/// What a node says of itself, at `nodes/<id>`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct NodePage {
+    pub node: String,
+    /// The revision that it serves now; 0 before the first.
+    pub applied: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_digest: Option<Digest>,
+    /// The newest revision that it refused, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+    /// What it applied but could not use whole, such as a credential whose variable is not set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Where `/status` and `/metrics` answer.
+    pub admin: String,
+    pub data: String,
+    pub version: String,
+    /// Seconds since 1970: when it started, and when it last wrote this page.
+    pub started: u64,
+    pub seen: u64,
+    pub pid: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    pub revision: u64,
+    pub reason: String,
+}
+
+/// How often a node renews its page, and after how long without renewal it counts as gone.
+pub const NODE_RENEWAL_SECONDS: u64 = 2;
+pub const NODE_GONE_SECONDS: u64 = 10;

@@ -1,0 +1,5 @@
+//! Policies, one file a kind; each is obeyed by one stage of the data plane.
+
+pub mod limit;
+pub mod size;
+pub mod time;

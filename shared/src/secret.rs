@@ -1,0 +1,77 @@
+//! The deployment's own secrets: files of mode 0600 in the state folder, or named by the environment. Never in git.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::id::decode_hex;
+
+/// Under which callers' keys are hashed; the variable names a file that takes the place of the one in the state folder.
+pub const PEPPER: (&str, &str) = ("pepper", "WEIR_PEPPER_FILE");
+/// Under which ids of vendors' objects are sealed.
+pub const SEAL: (&str, &str) = ("seal", "WEIR_SEAL_FILE");
+
+/// Reads the secret of this name, making it first when it does not exist yet. Two processes that make it at once agree.
+pub fn read_or_create(state: &Path, (name, variable): (&str, &str)) -> Result<[u8; 32], String> {
+    let path = match std::env::var_os(variable) {
+        Some(path) => path.into(),
+        None => {
+            let folder = state.join("secret");
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+            made.map_err(|error| format!("{}: {error}", folder.display()))?;
+            folder.join(name)
+        }
+    };
+    create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    read(&path)
+}
+
+/// Written beside and linked into place, so that nobody reads half of it and the first one wins.
+fn create(path: &Path) -> std::io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
+    let beside = path.with_extension(format!("new-{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    writeln!(file, "{}", crate::id::Digest(secret))?;
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&beside, path);
+    std::fs::remove_file(&beside)?;
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<[u8; 32], String> {
+    let mut text = String::new();
+    let opened = std::fs::File::open(path).and_then(|file| file.take(1 << 10).read_to_string(&mut text));
+    opened.map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut secret = [0; 32];
+    match decode_hex(text.trim().as_bytes(), &mut secret) {
+        true => Ok(secret),
+        false => Err(format!("{}: not 64 hexadecimal digits; restore it from a copy", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_secret_is_made_once_and_only_its_owner_reads_it() {
+        let state = std::env::temp_dir().join(format!("weir-secret-{}", std::process::id()));
+        let first = read_or_create(&state, PEPPER).unwrap();
+        assert_eq!(read_or_create(&state, PEPPER).unwrap(), first);
+        assert_ne!(first, [0; 32]);
+        let mode = std::fs::metadata(state.join("secret/pepper")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::write(state.join("secret/pepper"), "short").unwrap();
+        assert!(read_or_create(&state, PEPPER).is_err());
+        std::fs::remove_dir_all(&state).unwrap();
+    }
+}

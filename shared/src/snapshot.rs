@@ -1,0 +1,859 @@
+//! What a worker obeys: immutable, revisioned, compiled once and swapped by pointer.
+//!
+//! `Draft → Snapshot` is one road that both planes walk: the command line before it publishes, a node before it swaps.
+//! It reports every fault, not the first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use crate::catalog::{AuthScheme, BaseUrl, Credential, Dialect, Model, OnHangUp, Roots, SecretRef, Vendor};
+use crate::draft::{self, Draft, ModelDraft, PriceDraft, Sourced, TenantDraft, VendorDraft, part};
+use crate::fault::{Fault, Source};
+use crate::id::Digest;
+use crate::key::{Fingerprint, KeyDraft, KeyId};
+use crate::money::Rate;
+use crate::policy::limit::{LimitState, Limits};
+use crate::policy::size::Sizes;
+use crate::policy::time::{NotADuration, Times};
+use crate::price::{Band, PriceList, Rates, Schedule};
+use crate::resolve::Allowed;
+use crate::usage::{Class, Tier, Unit};
+
+/// One consistent view of everything. A request sees one from start to end.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub revision: u64,
+    pub catalog: Arc<Catalog>,
+    keys: Vec<Arc<KeyShard>>,
+}
+
+/// All that comes from the operator's folder.
+#[derive(Debug)]
+pub struct Catalog {
+    pub gateway: Gateway,
+    pub tenants: Vec<Arc<Tenant>>,
+    pub vendors: Vec<Vendor>,
+    pub models: Vec<Model>,
+    aliases: HashMap<Box<str>, Box<str>>,
+    by_id: HashMap<Arc<str>, Vec<u32>>,
+    digest: Digest,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Gateway {
+    pub times: Times,
+    pub sizes: Sizes,
+    pub cors_origins: Vec<Box<str>>,
+    pub trusted_proxies: Vec<Network>,
+    pub cost_header: bool,
+}
+
+/// An address range, `10.0.0.0/8`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    address: u128,
+    mask: u128,
+}
+
+#[derive(Debug)]
+pub struct Tenant {
+    pub name: Arc<str>,
+    pub markup_bp: i32,
+    pub models: Allowed,
+}
+
+#[derive(Debug)]
+pub struct Key {
+    pub id: KeyId,
+    pub name: Box<str>,
+    pub tenant: Arc<Tenant>,
+    pub models: Allowed,
+    pub aliases: BTreeMap<Box<str>, Box<str>>,
+    pub limits: Limits,
+    /// Shared by the cores, and carried from one snapshot to the next.
+    pub state: Arc<LimitState>,
+    /// Seconds since 1970.
+    pub expires: Option<u64>,
+}
+
+#[derive(Debug)]
+struct KeyShard {
+    digest: Digest,
+    by_print: HashMap<Fingerprint, Arc<Key>, BuildHasherDefault<PrintHasher>>,
+}
+
+/// A fingerprint is uniform already; hashing it again would only cost.
+#[derive(Default)]
+struct PrintHasher(u64);
+
+impl Hasher for PrintHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some((_, tail)) = bytes.split_last_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*tail);
+        }
+    }
+}
+
+const SHARDS: usize = 256;
+
+impl Snapshot {
+    /// A snapshot of a whole draft.
+    pub fn compile(revision: u64, draft: &Draft) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let catalog = Arc::new(Catalog::compile(draft, Digest([0; 32]), None, &mut faults));
+        let mut by_shard: BTreeMap<u8, Vec<KeyDraft>> = BTreeMap::new();
+        for key in &draft.keys {
+            match Fingerprint::parse(&key.hash) {
+                Some(print) => by_shard.entry(print.shard()).or_default().push(key.clone()),
+                None => {
+                    faults.push(Fault::new(&key.source, format!("key {} has no valid hash", key.id), "create it anew"))
+                }
+            }
+        }
+        let empty = Arc::new(KeyShard::empty());
+        let mut keys = vec![empty; SHARDS];
+        for (shard, drafts) in by_shard {
+            keys[usize::from(shard)] =
+                Arc::new(KeyShard::compile(&drafts, Digest([0; 32]), &catalog, None, &mut faults));
+        }
+        if faults.is_empty() { Ok(Self { revision, catalog, keys }) } else { Err(faults) }
+    }
+
+    /// The next snapshot from stored parts. What has not changed since `previous` is taken from it.
+    ///
+    /// `fetch` gives the bytes of a part by its digest; it is asked only for what changed.
+    pub fn advance<E>(
+        revision: u64,
+        manifest: &BTreeMap<String, Digest>,
+        previous: Option<&Self>,
+        mut fetch: impl FnMut(&str, &Digest) -> Result<Vec<u8>, E>,
+    ) -> Result<Self, Refused<E>> {
+        let mut faults = Vec::new();
+        let digest = catalog_digest(manifest);
+        let same = previous.filter(|previous| previous.catalog.digest == digest);
+        let catalog = match same {
+            Some(previous) => Arc::clone(&previous.catalog),
+            None => {
+                let mut parts = Vec::new();
+                for (name, digest) in manifest.iter().filter(|(name, _)| !name.starts_with(part::KEYS)) {
+                    parts.push((name.as_str(), fetch(name, digest).map_err(Refused::Store)?));
+                }
+                let parts = parts.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
+                let draft = Draft::from_values(parts).map_err(Refused::Unreadable)?;
+                Arc::new(Catalog::compile(&draft, digest, previous.map(|p| &*p.catalog), &mut faults))
+            }
+        };
+        let mut keys = Vec::with_capacity(SHARDS);
+        let empty = Arc::new(KeyShard::empty());
+        for shard in 0..=u8::MAX {
+            let before = previous.map(|previous| &previous.keys[usize::from(shard)]);
+            let name = draft::key_part(shard);
+            let Some(digest) = manifest.get(&name) else {
+                keys.push(Arc::clone(&empty));
+                continue;
+            };
+            if let (Some(before), Some(_)) = (before, same)
+                && before.digest == *digest
+            {
+                keys.push(Arc::clone(before));
+                continue;
+            }
+            let bytes = fetch(&name, digest).map_err(Refused::Store)?;
+            let drafts = draft::read_keys(&name, &bytes).map_err(Refused::Unreadable)?;
+            let before = before.map(|before| &**before);
+            keys.push(Arc::new(KeyShard::compile(&drafts, *digest, &catalog, before, &mut faults)));
+        }
+        if faults.is_empty() { Ok(Self { revision, catalog, keys }) } else { Err(Refused::Faults(faults)) }
+    }
+
+    /// The key with this fingerprint, when it is known and not revoked. Whether it has expired is for who knows the time.
+    pub fn key(&self, print: &Fingerprint) -> Option<&Arc<Key>> {
+        let (found, key) = self.keys[usize::from(print.shard())].by_print.get_key_value(print)?;
+        found.matches(print).then_some(key)
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
+        self.keys.iter().flat_map(|shard| shard.by_print.values())
+    }
+
+    pub fn vendor_of(&self, model: &Model) -> &Vendor {
+        &self.catalog.vendors[model.vendor as usize]
+    }
+
+    /// The models that a name means for this key, in order of preference: unknown and forbidden are alike empty.
+    pub fn candidates<'a>(&'a self, name: &'a str, key: &'a Key) -> impl Iterator<Item = u32> + 'a {
+        let own = key.aliases.get(name).map_or(name, |target| target);
+        let target = self.catalog.aliases.get(own).map_or(own, |target| target);
+        let found = self.catalog.named(target);
+        found.filter(move |&place| self.may_use(place, key))
+    }
+
+    pub fn may_use(&self, place: u32, key: &Key) -> bool {
+        let model = &self.catalog.models[place as usize];
+        let vendor = &self.vendor_of(model).name;
+        key.tenant.models.allows(vendor, &model.id) && key.models.allows(vendor, &model.id)
+    }
+
+    /// The aliases that lead this key somewhere: its own and the gateway's.
+    pub fn aliases<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a str> + 'a {
+        let own = key.aliases.keys().map(|name| &**name);
+        own.chain(self.catalog.aliases.keys().map(|name| &**name))
+    }
+}
+
+/// Why a revision did not become a snapshot.
+#[derive(Debug)]
+pub enum Refused<E> {
+    Store(E),
+    Unreadable(draft::Unreadable),
+    Faults(Vec<Fault>),
+}
+
+impl<E: std::fmt::Display> std::fmt::Display for Refused<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Unreadable(error) => error.fmt(f),
+            Self::Faults(faults) => {
+                for (place, fault) in faults.iter().enumerate() {
+                    write!(f, "{}{fault}", if place > 0 { "\n" } else { "" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn catalog_digest(manifest: &BTreeMap<String, Digest>) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for (name, digest) in manifest.iter().filter(|(name, _)| !name.starts_with(part::KEYS)) {
+        hasher.update(name.as_bytes()).update(&[0]).update(&digest.0);
+    }
+    Digest(*hasher.finalize().as_bytes())
+}
+
+impl Catalog {
+    /// The exact string first, a `vendor/` prefix second: ids hold slashes and colons themselves.
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = u32> + 'a {
+        let exact = self.by_id.get(name).map_or(&[][..], Vec::as_slice);
+        let split = if exact.is_empty() { name.split_once('/') } else { None };
+        let of_vendor = split.into_iter().flat_map(move |(vendor, id)| {
+            let places = self.by_id.get(id).map_or(&[][..], Vec::as_slice).iter().copied();
+            places.filter(move |&place| {
+                let model = &self.models[place as usize];
+                &*self.vendors[model.vendor as usize].name == vendor
+            })
+        });
+        exact.iter().copied().chain(of_vendor)
+    }
+
+    fn compile(draft: &Draft, digest: Digest, previous: Option<&Self>, faults: &mut Vec<Fault>) -> Self {
+        let gateway = compile_gateway(draft, faults);
+        let tenants = compile_tenants(&draft.tenants, faults);
+        let mut vendors: Vec<Vendor> = Vec::with_capacity(draft.vendors.len());
+        for vendor in &draft.vendors {
+            if vendors.iter().any(|known| *known.name == *vendor.is.name) {
+                let what = format!("vendor {:?} is written twice", vendor.is.name);
+                faults.push(Fault::new(&vendor.source, what, "give one of them another name"));
+            }
+            let before = previous.and_then(|p| p.vendors.iter().find(|known| *known.name == *vendor.is.name));
+            vendors.push(compile_vendor(vendor, &gateway.times, before, faults));
+        }
+        let (models, by_id) = compile_models(&draft.models, &vendors, faults);
+        let mut catalog = Self { gateway, tenants, vendors, models, aliases: HashMap::new(), by_id, digest };
+        for alias in &draft.aliases {
+            let (name, target) = (&alias.is.name, &alias.is.target);
+            if catalog.named(target).next().is_none() {
+                let what = format!("alias {name:?} leads to {target:?}, which no vendor serves");
+                faults.push(Fault::new(
+                    &alias.source,
+                    what,
+                    "name a model as `weirctl check` lists it, or add the model",
+                ));
+            }
+            catalog.aliases.insert(name.as_str().into(), target.as_str().into());
+        }
+        catalog
+    }
+}
+
+fn compile_gateway(draft: &Draft, faults: &mut Vec<Fault>) -> Gateway {
+    let Some(Sourced { source, is }) = &draft.gateway else {
+        return Gateway { cost_header: true, ..Gateway::default() };
+    };
+    let times = is.times.over(Times::default(), |name, why| faults.push(wrong_time(source, name, why)));
+    let mut trusted_proxies = Vec::new();
+    for text in &is.trusted_proxies {
+        match Network::parse(text) {
+            Some(network) => trusted_proxies.push(network),
+            None => {
+                let what = format!("trusted_proxies: {text:?} is no address range");
+                faults.push(Fault::new(source, what, "write an address or a range such as \"10.0.0.0/8\""));
+            }
+        }
+    }
+    Gateway {
+        times,
+        sizes: is.sizes.over(Sizes::default()),
+        cors_origins: is.cors_origins.iter().map(|origin| origin.as_str().into()).collect(),
+        trusted_proxies,
+        cost_header: is.cost_header.unwrap_or(true),
+    }
+}
+
+fn wrong_time(source: &Source, name: &str, why: NotADuration) -> Fault {
+    let fix = match why {
+        NotADuration::Malformed => "write a number and a unit, such as \"250ms\", \"10s\", \"5m\"",
+        NotADuration::OutOfRange => "between 1ms and 24h",
+    };
+    Fault::new(source, format!("times.{name} is not a duration"), fix)
+}
+
+fn compile_tenants(drafts: &[Sourced<TenantDraft>], faults: &mut Vec<Fault>) -> Vec<Arc<Tenant>> {
+    let mut tenants: Vec<Arc<Tenant>> = Vec::new();
+    for Sourced { source, is } in drafts {
+        if !good_name(&is.name) {
+            faults.push(wrong_name(source, "tenant", &is.name));
+        }
+        if tenants.iter().any(|known| *known.name == *is.name) {
+            let what = format!("tenant {:?} is written twice", is.name);
+            faults.push(Fault::new(source, what, "remove one of them"));
+        }
+        if !(-10_000..=1_000_000).contains(&is.markup_bp) {
+            let what = format!("tenant {:?}: markup_bp = {} is out of range", is.name, is.markup_bp);
+            faults.push(Fault::new(source, what, "between -10000 (free) and 1000000 (a hundred times) basis points"));
+        }
+        let models = Allowed::new(&is.models);
+        tenants.push(Arc::new(Tenant { name: is.name.as_str().into(), markup_bp: is.markup_bp, models }));
+    }
+    if !tenants.iter().any(|tenant| &*tenant.name == DEFAULT_TENANT) {
+        let name = DEFAULT_TENANT.into();
+        tenants.push(Arc::new(Tenant { name, markup_bp: 0, models: Allowed::default() }));
+    }
+    tenants
+}
+
+pub const DEFAULT_TENANT: &str = "default";
+
+fn compile_vendor(
+    Sourced { source, is }: &Sourced<VendorDraft>,
+    times: &Times,
+    before: Option<&Vendor>,
+    faults: &mut Vec<Fault>,
+) -> Vendor {
+    let mut fault =
+        |what: String, fix: &str| faults.push(Fault::new(source, format!("vendor {:?}: {what}", is.name), fix));
+    if !good_name(&is.name) {
+        fault("not a usable name".into(), NAME_FIX);
+    }
+    let dialect = Dialect::parse(&is.dialect).unwrap_or_else(|| {
+        fault(format!("dialect {:?} is not known", is.dialect), "one of openai, anthropic, gemini");
+        Dialect::OpenAi
+    });
+    let nowhere =
+        || BaseUrl { tls: true, host: "invalid".into(), port: 443, path: "".into(), authority: "invalid".into() };
+    let base = BaseUrl::parse(&is.base_url).unwrap_or_else(|why| {
+        fault(format!("base_url {:?}: {why}", is.base_url), "write it like \"https://api.openai.com/v1\"");
+        nowhere()
+    });
+    let auth = AuthScheme::parse(is.auth.as_deref(), dialect).unwrap_or_else(|| {
+        fault("auth is not known".into(), "one of bearer, x-api-key, x-goog-api-key");
+        AuthScheme::Bearer
+    });
+    let proxy = is.proxy.as_deref().map(|text| {
+        BaseUrl::parse(text).ok().filter(|proxy| !proxy.tls).unwrap_or_else(|| {
+            fault(format!("proxy {text:?} cannot be used"), "write it like \"http://proxy.internal:3128\"");
+            nowhere()
+        })
+    });
+    let roots = match is.roots.as_deref() {
+        None | Some("bundled") => Roots::Bundled,
+        Some("system") => Roots::System,
+        Some(path) => Roots::File(path.into()),
+    };
+    let on_hang_up = match is.on_hang_up.as_deref() {
+        None | Some("abort") => OnHangUp::Abort,
+        Some("drain") => OnHangUp::Drain,
+        Some(_) => {
+            fault("on_hang_up is not known".into(), "\"abort\" or \"drain\"");
+            OnHangUp::Abort
+        }
+    };
+    let strict_events = match is.events.as_deref() {
+        None | Some("strict") => true,
+        Some("lenient") => false,
+        Some(_) => {
+            fault("events is not known".into(), "\"strict\" or \"lenient\"");
+            true
+        }
+    };
+    for (name, value) in &is.headers {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if name.is_empty() || !name.bytes().all(token) || !value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            fault(
+                format!("header {name:?} cannot be sent"),
+                "letters, digits and - in the name; printable ASCII in the value",
+            );
+        }
+    }
+    let own_times = is.times.over(*times, |name, why| {
+        let wrong = wrong_time(source, name, why);
+        fault(wrong.what, &wrong.fix);
+    });
+    let credentials = compile_credentials(source, is, before, faults);
+    Vendor {
+        name: is.name.as_str().into(),
+        dialect,
+        base,
+        auth,
+        internal: is.internal,
+        roots,
+        proxy,
+        times: own_times,
+        on_hang_up,
+        strict_events,
+        headers: is.headers.iter().map(|(n, v)| (n.as_str().into(), v.as_str().into())).collect(),
+        credentials,
+    }
+}
+
+fn compile_credentials(
+    source: &Source,
+    is: &VendorDraft,
+    before: Option<&Vendor>,
+    faults: &mut Vec<Fault>,
+) -> Vec<Credential> {
+    let mut credentials: Vec<Credential> = Vec::new();
+    for draft in &is.credentials {
+        let mut fault = |what: &str, fix: &str| {
+            let what = format!("vendor {:?}, credential {:?}: {what}", is.name, draft.name);
+            faults.push(Fault::new(source, what, fix));
+        };
+        if !good_name(&draft.name) {
+            fault("not a usable name", NAME_FIX);
+        }
+        if credentials.iter().any(|known| *known.name == *draft.name) {
+            fault("written twice", "give one of them another name");
+        }
+        let secret = match (&draft.env, &draft.file) {
+            (Some(name), None) => SecretRef::Env(name.as_str().into()),
+            (None, Some(path)) => SecretRef::File(path.as_str().into()),
+            _ => {
+                fault("it needs exactly one of env and file", "env = \"NAME_OF_A_VARIABLE\" or file = \"/path\"");
+                continue;
+            }
+        };
+        let known = before.and_then(|v| v.credentials.iter().find(|known| *known.name == *draft.name));
+        let state = known.map_or_else(Default::default, |known| Arc::clone(&known.state));
+        let limits = draft.limits().into();
+        credentials.push(Credential { name: draft.name.as_str().into(), secret, limits, state });
+    }
+    if is.credentials.len() > CREDENTIALS_MAX {
+        let what = format!("vendor {:?} has {} credentials", is.name, is.credentials.len());
+        faults.push(Fault::new(source, what, format!("at most {CREDENTIALS_MAX}")));
+    }
+    credentials
+}
+
+/// A credential's place fits in a byte of a sealed object id.
+const CREDENTIALS_MAX: usize = 255;
+
+type ById = HashMap<Arc<str>, Vec<u32>>;
+
+fn compile_models(drafts: &[Sourced<ModelDraft>], vendors: &[Vendor], faults: &mut Vec<Fault>) -> (Vec<Model>, ById) {
+    let mut models: Vec<Model> = Vec::with_capacity(drafts.len());
+    let mut by_id: ById = HashMap::with_capacity(drafts.len());
+    for Sourced { source, is } in drafts {
+        let mut fault =
+            |what: String, fix: &str| faults.push(Fault::new(source, format!("model {:?}: {what}", is.id), fix));
+        let Some(vendor) = vendors.iter().position(|vendor| *vendor.name == *is.vendor) else {
+            fault(format!("its vendor {:?} does not exist", is.vendor), "add a [[vendor]] of that name, or correct it");
+            continue;
+        };
+        let upstream = is.upstream.as_deref().unwrap_or(&is.id);
+        if [is.id.as_str(), upstream].iter().any(|name| {
+            name.is_empty()
+                || name.len() > 256
+                || !name.bytes().all(|b| (0x21..0x7f).contains(&b) && b != b'"' && b != b'\\')
+        }) {
+            fault(
+                "not a usable name".into(),
+                "up to 256 printable ASCII characters without spaces, quotes and backslashes",
+            );
+        }
+        let price = compile_price(source, is, faults);
+        let id: Arc<str> = is.id.as_str().into();
+        let places = by_id.entry(Arc::clone(&id)).or_default();
+        if places.iter().any(|&place| models[place as usize].vendor as usize == vendor) {
+            let what = format!("model {:?} of vendor {:?} is written twice", is.id, is.vendor);
+            faults.push(Fault::new(source, what, "remove one of them"));
+        }
+        places.push(models.len() as u32);
+        models.push(Model {
+            vendor: vendor as u32,
+            upstream: if upstream == is.id { Arc::clone(&id) } else { upstream.into() },
+            id,
+            kind: is.kind.as_deref().unwrap_or("chat").into(),
+            reasoning: is.reasoning,
+            context_tokens: is.context_tokens.unwrap_or(0),
+            output_tokens_max: is.output_tokens_max.unwrap_or(0),
+            price,
+        });
+    }
+    for places in by_id.values_mut() {
+        places.sort_by_key(|&place| models[place as usize].vendor);
+    }
+    (models, by_id)
+}
+
+fn compile_price(source: &Source, is: &ModelDraft, faults: &mut Vec<Fault>) -> Arc<PriceList> {
+    match (&is.price, is.free) {
+        (Some(price), false) => {
+            let mut compiler = PriceCompiler { source, model: &is.id, faults };
+            Arc::new(compiler.list(price))
+        }
+        (None, true) => Arc::new(PriceList::FREE),
+        (Some(_), true) => {
+            let what = format!("model {:?} is free and has a price", is.id);
+            faults.push(Fault::new(source, what, "remove free = true, or the price"));
+            Arc::new(PriceList::FREE)
+        }
+        (None, false) => {
+            let what = format!("model {:?} has no price", is.id);
+            faults.push(Fault::new(source, what, "add [model.price], or say free = true"));
+            Arc::new(PriceList::FREE)
+        }
+    }
+}
+
+struct PriceCompiler<'a> {
+    source: &'a Source,
+    model: &'a str,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl PriceCompiler<'_> {
+    fn list(&mut self, draft: &PriceDraft) -> PriceList {
+        let standard = self.schedule(&draft.rates, &draft.above);
+        let mut tiers = Vec::new();
+        for (name, tier) in &draft.tiers {
+            match Tier::ALL.iter().find(|tier| tier.name() == name && **tier != Tier::Standard) {
+                Some(&known) => tiers.push((known, self.schedule(&tier.rates, &tier.above))),
+                None => self.fault(format!("price tier {name:?} is not known"), "batch, flex or priority"),
+            }
+        }
+        PriceList { standard, tiers }
+    }
+
+    fn schedule(&mut self, rates: &BTreeMap<String, String>, above: &[draft::BandDraft]) -> Schedule {
+        let base = self.rates(rates, &[]);
+        let mut bands: Vec<Band> = Vec::new();
+        for band in above {
+            // A band names what differs; the rest of the tier holds on.
+            let rates = self.rates(&band.rates, &self.parsed(rates));
+            bands.push(Band { above_prompt_tokens: band.input_tokens, rates });
+        }
+        bands.sort_by_key(|band| band.above_prompt_tokens);
+        Schedule { base, bands }
+    }
+
+    fn rates(&mut self, rates: &BTreeMap<String, String>, under: &[(Class, Rate)]) -> Rates {
+        let mut list = Vec::new();
+        for (name, text) in rates {
+            let Some(class) = Class::parse(name) else {
+                let known: Vec<_> = Class::ALL.iter().map(|class| class.name()).collect();
+                self.fault(format!("price class {name:?} is not known"), &format!("one of {}", known.join(", ")));
+                continue;
+            };
+            match parse_rate(class, text) {
+                Ok(rate) => list.push((class, rate)),
+                Err(why) => self.fault(format!("price {name} = {text:?}: {why}"), "a decimal string of dollars"),
+            }
+        }
+        list.extend(under.iter().filter(|(class, _)| !rates.contains_key(class.name())));
+        Rates::from_list(&list)
+    }
+
+    /// What of these rates can be read; what cannot has been reported with the base rates.
+    fn parsed(&self, rates: &BTreeMap<String, String>) -> Vec<(Class, Rate)> {
+        let parse = |(name, text): (&String, &String)| {
+            let class = Class::parse(name)?;
+            Some((class, parse_rate(class, text).ok()?))
+        };
+        rates.iter().filter_map(parse).collect()
+    }
+
+    fn fault(&mut self, what: String, fix: &str) {
+        self.faults.push(Fault::new(self.source, format!("model {:?}: {what}", self.model), fix));
+    }
+}
+
+fn parse_rate(class: Class, text: &str) -> Result<Rate, crate::money::NotAPrice> {
+    match class.unit() {
+        Unit::One => Rate::per_unit(text),
+        Unit::MillionTokens | Unit::MillionCharacters => Rate::per_million(text),
+    }
+}
+
+impl KeyShard {
+    fn empty() -> Self {
+        Self { digest: Digest([0; 32]), by_print: HashMap::default() }
+    }
+
+    fn compile(
+        drafts: &[KeyDraft],
+        digest: Digest,
+        catalog: &Catalog,
+        before: Option<&Self>,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
+        let mut by_print = HashMap::with_capacity_and_hasher(drafts.len(), BuildHasherDefault::default());
+        for draft in drafts.iter().filter(|draft| draft.revoked.is_none()) {
+            let mut fault = |what: String, fix: &str| {
+                faults.push(Fault::new(&draft.source, format!("key {}: {what}", draft.id), fix))
+            };
+            let (Some(id), Some(print)) = (KeyId::parse(&draft.id), Fingerprint::parse(&draft.hash)) else {
+                fault("its id or hash is not valid".into(), "create it anew with `weirctl key create`");
+                continue;
+            };
+            let Some(tenant) = catalog.tenants.iter().find(|tenant| *tenant.name == *draft.tenant) else {
+                fault(
+                    format!("its tenant {:?} does not exist", draft.tenant),
+                    "add a [[tenant]] of that name, or revoke the key",
+                );
+                continue;
+            };
+            let state = match before.and_then(|before| before.by_print.get(&print)) {
+                Some(known) => Arc::clone(&known.state),
+                None => Arc::default(),
+            };
+            let key = Key {
+                id,
+                name: draft.name.as_str().into(),
+                tenant: Arc::clone(tenant),
+                models: Allowed::new(&draft.models),
+                aliases: draft.aliases.iter().map(|(n, t)| (n.as_str().into(), t.as_str().into())).collect(),
+                limits: draft.limits.into(),
+                state,
+                expires: draft.expires,
+            };
+            by_print.insert(print, Arc::new(key));
+        }
+        Self { digest, by_print }
+    }
+}
+
+impl Network {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u32>().ok()?)),
+            None => (text, None),
+        };
+        let address: std::net::IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(width);
+        if bits > width {
+            return None;
+        }
+        let mask = u128::MAX.checked_shl(width - bits).unwrap_or(0);
+        // An IPv4 address lives in ::ffff:0:0/96, so that both families compare alike.
+        Some(Self { address: as_bits(address) & mask, mask })
+    }
+
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        as_bits(address) & self.mask == self.address
+    }
+}
+
+fn as_bits(address: std::net::IpAddr) -> u128 {
+    match address {
+        std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        std::net::IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// Names stand in paths, headers, metrics and journals.
+fn good_name(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(good) && !name.starts_with('.')
+}
+
+const NAME_FIX: &str = "up to 64 letters, digits, and - _ . (not at the start)";
+
+fn wrong_name(source: &Source, kind: &str, name: &str) -> Fault {
+    Fault::new(source, format!("{kind} {name:?}: not a usable name"), NAME_FIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draft::{AliasDraft, CredentialDraft, GatewayDraft};
+    use crate::key::Pepper;
+
+    fn source(line: u32) -> Source {
+        Source { file: "weir.d/test.toml".into(), line }
+    }
+
+    fn sourced<T>(line: u32, is: T) -> Sourced<T> {
+        Sourced { source: source(line), is }
+    }
+
+    fn vendor(name: &str) -> VendorDraft {
+        let credential = CredentialDraft { name: "main".into(), env: Some("KEY".into()), ..CredentialDraft::default() };
+        VendorDraft {
+            name: name.into(),
+            dialect: "openai".into(),
+            base_url: "https://api.example.com/v1".into(),
+            credentials: vec![credential],
+            ..VendorDraft::default()
+        }
+    }
+
+    fn model(vendor: &str, id: &str) -> ModelDraft {
+        ModelDraft { vendor: vendor.into(), id: id.into(), free: true, ..ModelDraft::default() }
+    }
+
+    fn good() -> Draft {
+        Draft {
+            vendors: vec![sourced(1, vendor("openai")), sourced(2, vendor("router"))],
+            models: vec![
+                sourced(3, model("router", "gpt")),
+                sourced(4, model("openai", "gpt")),
+                sourced(5, model("router", "openai/gpt-x")),
+            ],
+            aliases: vec![sourced(6, AliasDraft { name: "fast".into(), target: "router/gpt".into() })],
+            keys: vec![key_draft(&[1; 37])],
+            ..Draft::default()
+        }
+    }
+
+    fn key_draft(random: &[u8; 37]) -> KeyDraft {
+        let minted = crate::key::mint(random);
+        let print = Fingerprint::of(minted.text.as_bytes(), &Pepper([0; 32])).unwrap();
+        serde_json::from_value(serde_json::json!({
+            "id": minted.id.as_str(), "hash": print.hex(), "tenant": "default", "created": 1,
+            "aliases": {"mine": "fast"}
+        }))
+        .unwrap()
+    }
+
+    fn names(snapshot: &Snapshot, name: &str) -> Vec<String> {
+        let key = Arc::clone(snapshot.keys().next().unwrap());
+        let describe = |place: u32| {
+            let model = &snapshot.catalog.models[place as usize];
+            format!("{}|{}", snapshot.vendor_of(model).name, model.id)
+        };
+        snapshot.candidates(name, &key).map(describe).collect()
+    }
+
+    #[test]
+    fn names_resolve_exactly_first_and_by_vendor_second() {
+        let snapshot = Snapshot::compile(1, &good()).unwrap();
+        assert_eq!(names(&snapshot, "gpt"), ["openai|gpt", "router|gpt"]);
+        assert_eq!(names(&snapshot, "router/gpt"), ["router|gpt"]);
+        assert_eq!(names(&snapshot, "openai/gpt-x"), ["router|openai/gpt-x"]);
+        assert_eq!(names(&snapshot, "router/openai/gpt-x"), ["router|openai/gpt-x"]);
+        assert_eq!(names(&snapshot, "fast"), ["router|gpt"]);
+        assert_eq!(names(&snapshot, "mine"), ["router|gpt"]);
+        assert!(names(&snapshot, "nothing").is_empty() && names(&snapshot, "nobody/gpt").is_empty());
+    }
+
+    #[test]
+    fn all_faults_are_reported_with_their_places() {
+        let mut draft = good();
+        draft.vendors[0].is.base_url = "api.openai.com".into();
+        draft.models[0].is.free = false;
+        draft.models[1].is.vendor = "nobody".into();
+        draft.aliases[0].is.target = "missing".into();
+        let gateway = GatewayDraft { trusted_proxies: vec!["10.0.0.0/99".into()], ..GatewayDraft::default() };
+        draft.gateway = Some(sourced(7, gateway));
+        let faults = Snapshot::compile(1, &draft).unwrap_err();
+        let lines: Vec<_> = faults.iter().map(|fault| fault.source.line).collect();
+        assert_eq!(lines, [7, 1, 3, 4, 6], "{faults:#?}");
+    }
+
+    #[test]
+    fn a_price_with_bands_and_tiers_compiles() {
+        let mut draft = good();
+        draft.models[0].is.free = false;
+        let rates = |input: &str| {
+            BTreeMap::from([("input".to_owned(), input.to_owned()), ("image".to_owned(), "0.04".to_owned())])
+        };
+        draft.models[0].is.price = Some(PriceDraft {
+            rates: rates("1.25"),
+            above: vec![draft::BandDraft {
+                input_tokens: 200_000,
+                rates: BTreeMap::from([("input".into(), "2.5".into())]),
+            }],
+            tiers: BTreeMap::from([("batch".to_owned(), draft::TierDraft { rates: rates("0.5"), above: vec![] })]),
+        });
+        let snapshot = Snapshot::compile(1, &draft).unwrap();
+        let price = &snapshot.catalog.models[0].price;
+        assert_eq!(price.rates(Tier::Standard, 200_001).of(Class::Input), Rate(2_500_000));
+        assert_eq!(price.rates(Tier::Standard, 200_001).of(Class::Image), Rate(40_000_000_000));
+        assert_eq!(price.rates(Tier::Batch, 5).of(Class::Input), Rate(500_000));
+    }
+
+    /// Applying deltas equals compiling the whole.
+    #[test]
+    fn advancing_equals_compiling_and_keeps_what_did_not_change() {
+        let mut draft = good();
+        draft.keys = (0..40).map(|n| key_draft(&std::array::from_fn(|i| (i as u8).wrapping_mul(n) ^ n))).collect();
+        let mut before: Option<Snapshot> = None;
+        for step in 0..20u64 {
+            match step % 4 {
+                0 => drop(draft.keys.remove((step as usize * 7) % draft.keys.len())),
+                1 => draft.keys[3].revoked = Some(step),
+                2 => draft.models.push(sourced(9, model("openai", &format!("new-{step}")))),
+                _ => draft.keys.push(key_draft(&[100 + step as u8; 37])),
+            }
+            let (manifest, values) = stored(&draft);
+            let fetch = |_: &str, digest: &Digest| values.get(digest).cloned().ok_or("missing");
+            let next = Snapshot::advance(step, &manifest, before.as_ref(), fetch).unwrap();
+            let whole = Snapshot::compile(step, &draft).unwrap();
+            assert_eq!(summary(&next), summary(&whole));
+            if let Some(before) = &before {
+                for key in next.keys() {
+                    let known = before.keys().find(|known| known.id == key.id);
+                    assert!(known.is_none_or(|known| Arc::ptr_eq(&known.state, &key.state)), "limits were forgotten");
+                }
+            }
+            before = Some(next);
+        }
+    }
+
+    fn stored(draft: &Draft) -> (BTreeMap<String, Digest>, HashMap<Digest, Vec<u8>>) {
+        let mut values = draft.to_values();
+        let mut shards: BTreeMap<u8, Vec<KeyDraft>> = BTreeMap::new();
+        for key in &draft.keys {
+            shards.entry(Fingerprint::parse(&key.hash).unwrap().shard()).or_default().push(key.clone());
+        }
+        for (shard, keys) in shards {
+            values.insert(draft::key_part(shard), draft::write_keys(&keys));
+        }
+        let manifest = values.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes))).collect();
+        (manifest, values.into_values().map(|bytes| (Digest::of(&bytes), bytes)).collect())
+    }
+
+    fn summary(snapshot: &Snapshot) -> (Vec<String>, Vec<String>) {
+        let mut keys: Vec<_> = snapshot.keys().map(|key| key.id.to_string()).collect();
+        keys.sort();
+        let models = snapshot.catalog.models.iter().map(|m| format!("{}/{}", snapshot.vendor_of(m).name, m.id));
+        let mut models: Vec<_> = models.collect();
+        models.sort();
+        (keys, models)
+    }
+
+    #[test]
+    fn networks_contain_what_they_should() {
+        let network = Network::parse("10.0.0.0/8").unwrap();
+        assert!(network.contains("10.255.1.2".parse().unwrap()) && !network.contains("11.0.0.1".parse().unwrap()));
+        assert!(Network::parse("::1").unwrap().contains("::1".parse().unwrap()));
+        assert_eq!(Network::parse("10.0.0.0/33"), None);
+    }
+}
