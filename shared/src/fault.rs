@@ -22,13 +22,22 @@ impl fmt::Display for Source {
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Fault {
     pub source: Source,
+    /// The key within the table at `source`, dotted (`price.batch.input`); empty when the table as a whole is meant.
+    /// Who still has the text finds the key's own line by it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
     pub what: String,
     pub fix: String,
 }
 
 impl Fault {
     pub fn new(source: &Source, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { source: source.clone(), what: what.into(), fix: fix.into() }
+        Self { source: source.clone(), key: String::new(), what: what.into(), fix: fix.into() }
+    }
+
+    pub fn at(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
     }
 }
 
@@ -171,27 +180,37 @@ pub fn gemini_status_of(status: u16) -> &'static str {
     }
 }
 
-/// What `weirctl` ends with, so that scripts can tell.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Exit {
-    Done = 0,
-    /// Something else failed; the message says what.
-    Failed = 1,
-    /// The command line itself was wrong.
-    Usage = 2,
-    /// The operator's folder has faults; nothing was published.
-    Faults = 3,
-    /// Somebody else published in between; nothing was overwritten.
-    Conflict = 4,
-    /// A node refused the revision.
-    Refused = 5,
-    /// Not every node answered in time.
-    Waiting = 6,
-    /// The thing that was named does not exist.
-    Missing = 7,
-    /// The store cannot be reached.
-    Store = 8,
+macro_rules! exits {
+    ($($exit:ident $number:literal $name:literal $meaning:literal,)+) => {
+        /// What `weirctl` ends with, so that scripts can tell.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Exit { $(#[doc = $meaning] $exit = $number,)+ }
+
+        impl Exit {
+            pub const ALL: &[Self] = &[$(Self::$exit,)+];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$exit => $name,)+ }
+            }
+
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$exit => $meaning,)+ }
+            }
+        }
+    };
+}
+
+exits! {
+    Done 0 "done" "Done.",
+    Failed 1 "failed" "Something else failed; the message says what.",
+    Usage 2 "usage" "The command line itself was wrong.",
+    Faults 3 "faults" "The operator's folder has faults; nothing was published.",
+    Conflict 4 "conflict" "Somebody else published in between; nothing was overwritten.",
+    Refused 5 "refused" "A node refused the revision.",
+    Waiting 6 "waiting" "Not every node answered in time.",
+    Missing 7 "missing" "The thing that was named does not exist.",
+    Store 8 "store" "The store cannot be reached.",
 }
 
 #[cfg(test)]

@@ -273,10 +273,13 @@ impl Catalog {
                 faults.push(Fault::new(
                     &alias.source,
                     what,
-                    "name a model as `weirctl check` lists it, or add the model",
+                    "name a model as `weirctl check --models` lists it, or add the model",
                 ));
             }
-            catalog.aliases.insert(name.as_str().into(), target.as_str().into());
+            if catalog.aliases.insert(name.as_str().into(), target.as_str().into()).is_some() {
+                let what = format!("alias {name:?} is written twice");
+                faults.push(Fault::new(&alias.source, what, "remove one of them"));
+            }
         }
         catalog
     }
@@ -293,7 +296,8 @@ fn compile_gateway(draft: &Draft, faults: &mut Vec<Fault>) -> Gateway {
             Some(network) => trusted_proxies.push(network),
             None => {
                 let what = format!("trusted_proxies: {text:?} is no address range");
-                faults.push(Fault::new(source, what, "write an address or a range such as \"10.0.0.0/8\""));
+                let fix = "write an address or a range such as \"10.0.0.0/8\"";
+                faults.push(Fault::new(source, what, fix).at("trusted_proxies"));
             }
         }
     }
@@ -311,7 +315,7 @@ fn wrong_time(source: &Source, name: &str, why: NotADuration) -> Fault {
         NotADuration::Malformed => "write a number and a unit, such as \"250ms\", \"10s\", \"5m\"",
         NotADuration::OutOfRange => "between 1ms and 24h",
     };
-    Fault::new(source, format!("times.{name} is not a duration"), fix)
+    Fault::new(source, format!("times.{name} is not a duration"), fix).at(format!("times.{name}"))
 }
 
 fn compile_tenants(drafts: &[Sourced<TenantDraft>], faults: &mut Vec<Fault>) -> Vec<Arc<Tenant>> {
@@ -326,7 +330,8 @@ fn compile_tenants(drafts: &[Sourced<TenantDraft>], faults: &mut Vec<Fault>) -> 
         }
         if !(-10_000..=1_000_000).contains(&is.markup_bp) {
             let what = format!("tenant {:?}: markup_bp = {} is out of range", is.name, is.markup_bp);
-            faults.push(Fault::new(source, what, "between -10000 (free) and 1000000 (a hundred times) basis points"));
+            let fix = "between -10000 (free) and 1000000 (a hundred times) basis points";
+            faults.push(Fault::new(source, what, fix).at("markup_bp"));
         }
         let models = Allowed::new(&is.models);
         tenants.push(Arc::new(Tenant { name: is.name.as_str().into(), markup_bp: is.markup_bp, models }));
@@ -346,28 +351,29 @@ fn compile_vendor(
     before: Option<&Vendor>,
     faults: &mut Vec<Fault>,
 ) -> Vendor {
-    let mut fault =
-        |what: String, fix: &str| faults.push(Fault::new(source, format!("vendor {:?}: {what}", is.name), fix));
+    let mut fault = |key: &str, what: String, fix: &str| {
+        faults.push(Fault::new(source, format!("vendor {:?}: {what}", is.name), fix).at(key))
+    };
     if !good_name(&is.name) {
-        fault("not a usable name".into(), NAME_FIX);
+        fault("name", "not a usable name".into(), NAME_FIX);
     }
     let dialect = Dialect::parse(&is.dialect).unwrap_or_else(|| {
-        fault(format!("dialect {:?} is not known", is.dialect), "one of openai, anthropic, gemini");
+        fault("dialect", format!("dialect {:?} is not known", is.dialect), "one of openai, anthropic, gemini");
         Dialect::OpenAi
     });
     let nowhere =
         || BaseUrl { tls: true, host: "invalid".into(), port: 443, path: "".into(), authority: "invalid".into() };
     let base = BaseUrl::parse(&is.base_url).unwrap_or_else(|why| {
-        fault(format!("base_url {:?}: {why}", is.base_url), "write it like \"https://api.openai.com/v1\"");
+        fault("base_url", format!("base_url {:?}: {why}", is.base_url), "write it like \"https://api.openai.com/v1\"");
         nowhere()
     });
     let auth = AuthScheme::parse(is.auth.as_deref(), dialect).unwrap_or_else(|| {
-        fault("auth is not known".into(), "one of bearer, x-api-key, x-goog-api-key");
+        fault("auth", "auth is not known".into(), "one of bearer, x-api-key, x-goog-api-key");
         AuthScheme::Bearer
     });
     let proxy = is.proxy.as_deref().map(|text| {
         BaseUrl::parse(text).ok().filter(|proxy| !proxy.tls).unwrap_or_else(|| {
-            fault(format!("proxy {text:?} cannot be used"), "write it like \"http://proxy.internal:3128\"");
+            fault("proxy", format!("proxy {text:?} cannot be used"), "write it like \"http://proxy.internal:3128\"");
             nowhere()
         })
     });
@@ -380,7 +386,7 @@ fn compile_vendor(
         None | Some("abort") => OnHangUp::Abort,
         Some("drain") => OnHangUp::Drain,
         Some(_) => {
-            fault("on_hang_up is not known".into(), "\"abort\" or \"drain\"");
+            fault("on_hang_up", "on_hang_up is not known".into(), "\"abort\" or \"drain\"");
             OnHangUp::Abort
         }
     };
@@ -388,7 +394,7 @@ fn compile_vendor(
         None | Some("strict") => true,
         Some("lenient") => false,
         Some(_) => {
-            fault("events is not known".into(), "\"strict\" or \"lenient\"");
+            fault("events", "events is not known".into(), "\"strict\" or \"lenient\"");
             true
         }
     };
@@ -396,6 +402,7 @@ fn compile_vendor(
         let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if name.is_empty() || !name.bytes().all(token) || !value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
             fault(
+                &format!("headers.{name}"),
                 format!("header {name:?} cannot be sent"),
                 "letters, digits and - in the name; printable ASCII in the value",
             );
@@ -403,7 +410,7 @@ fn compile_vendor(
     }
     let own_times = is.times.over(*times, |name, why| {
         let wrong = wrong_time(source, name, why);
-        fault(wrong.what, &wrong.fix);
+        fault(&wrong.key, wrong.what, &wrong.fix);
     });
     let credentials = compile_credentials(source, is, before, faults);
     Vendor {
@@ -429,10 +436,10 @@ fn compile_credentials(
     faults: &mut Vec<Fault>,
 ) -> Vec<Credential> {
     let mut credentials: Vec<Credential> = Vec::new();
-    for draft in &is.credentials {
+    for (place, draft) in is.credentials.iter().enumerate() {
         let mut fault = |what: &str, fix: &str| {
             let what = format!("vendor {:?}, credential {:?}: {what}", is.name, draft.name);
-            faults.push(Fault::new(source, what, fix));
+            faults.push(Fault::new(source, what, fix).at(format!("credential.{place}")));
         };
         if !good_name(&draft.name) {
             fault("not a usable name", NAME_FIX);
@@ -469,10 +476,12 @@ fn compile_models(drafts: &[Sourced<ModelDraft>], vendors: &[Vendor], faults: &m
     let mut models: Vec<Model> = Vec::with_capacity(drafts.len());
     let mut by_id: ById = HashMap::with_capacity(drafts.len());
     for Sourced { source, is } in drafts {
-        let mut fault =
-            |what: String, fix: &str| faults.push(Fault::new(source, format!("model {:?}: {what}", is.id), fix));
+        let mut fault = |key: &str, what: String, fix: &str| {
+            faults.push(Fault::new(source, format!("model {:?}: {what}", is.id), fix).at(key))
+        };
         let Some(vendor) = vendors.iter().position(|vendor| *vendor.name == *is.vendor) else {
-            fault(format!("its vendor {:?} does not exist", is.vendor), "add a [[vendor]] of that name, or correct it");
+            let what = format!("its vendor {:?} does not exist", is.vendor);
+            fault("vendor", what, "add a [[vendor]] of that name, or correct it");
             continue;
         };
         let upstream = is.upstream.as_deref().unwrap_or(&is.id);
@@ -482,6 +491,7 @@ fn compile_models(drafts: &[Sourced<ModelDraft>], vendors: &[Vendor], faults: &m
                 || !name.bytes().all(|b| (0x21..0x7f).contains(&b) && b != b'"' && b != b'\\')
         }) {
             fault(
+                "id",
                 "not a usable name".into(),
                 "up to 256 printable ASCII characters without spaces, quotes and backslashes",
             );
@@ -539,40 +549,45 @@ struct PriceCompiler<'a> {
 
 impl PriceCompiler<'_> {
     fn list(&mut self, draft: &PriceDraft) -> PriceList {
-        let standard = self.schedule(&draft.rates, &draft.above);
+        let standard = self.schedule("price", &draft.rates, &draft.above);
         let mut tiers = Vec::new();
         for (name, tier) in &draft.tiers {
             match Tier::ALL.iter().find(|tier| tier.name() == name && **tier != Tier::Standard) {
-                Some(&known) => tiers.push((known, self.schedule(&tier.rates, &tier.above))),
-                None => self.fault(format!("price tier {name:?} is not known"), "batch, flex or priority"),
+                Some(&known) => tiers.push((known, self.schedule(&format!("price.{name}"), &tier.rates, &tier.above))),
+                None => self.fault(
+                    &format!("price.{name}"),
+                    format!("price tier {name:?} is not known"),
+                    "batch, flex or priority",
+                ),
             }
         }
         PriceList { standard, tiers }
     }
 
-    fn schedule(&mut self, rates: &BTreeMap<String, String>, above: &[draft::BandDraft]) -> Schedule {
-        let base = self.rates(rates, &[]);
+    fn schedule(&mut self, under: &str, rates: &BTreeMap<String, String>, above: &[draft::BandDraft]) -> Schedule {
+        let base = self.rates(under, rates, &[]);
         let mut bands: Vec<Band> = Vec::new();
-        for band in above {
+        for (place, band) in above.iter().enumerate() {
             // A band names what differs; the rest of the tier holds on.
-            let rates = self.rates(&band.rates, &self.parsed(rates));
+            let rates = self.rates(&format!("{under}.above.{place}"), &band.rates, &self.parsed(rates));
             bands.push(Band { above_prompt_tokens: band.input_tokens, rates });
         }
         bands.sort_by_key(|band| band.above_prompt_tokens);
         Schedule { base, bands }
     }
 
-    fn rates(&mut self, rates: &BTreeMap<String, String>, under: &[(Class, Rate)]) -> Rates {
+    fn rates(&mut self, at: &str, rates: &BTreeMap<String, String>, under: &[(Class, Rate)]) -> Rates {
         let mut list = Vec::new();
         for (name, text) in rates {
+            let key = format!("{at}.{name}");
             let Some(class) = Class::parse(name) else {
                 let known: Vec<_> = Class::ALL.iter().map(|class| class.name()).collect();
-                self.fault(format!("price class {name:?} is not known"), &format!("one of {}", known.join(", ")));
+                self.fault(&key, format!("price class {name:?} is not known"), &format!("one of {}", known.join(", ")));
                 continue;
             };
             match parse_rate(class, text) {
                 Ok(rate) => list.push((class, rate)),
-                Err(why) => self.fault(format!("price {name} = {text:?}: {why}"), "a decimal string of dollars"),
+                Err(why) => self.fault(&key, format!("price {name} = {text:?}: {why}"), "a decimal string of dollars"),
             }
         }
         list.extend(under.iter().filter(|(class, _)| !rates.contains_key(class.name())));
@@ -588,8 +603,8 @@ impl PriceCompiler<'_> {
         rates.iter().filter_map(parse).collect()
     }
 
-    fn fault(&mut self, what: String, fix: &str) {
-        self.faults.push(Fault::new(self.source, format!("model {:?}: {what}", self.model), fix));
+    fn fault(&mut self, key: &str, what: String, fix: &str) {
+        self.faults.push(Fault::new(self.source, format!("model {:?}: {what}", self.model), fix).at(key));
     }
 }
 
@@ -686,7 +701,7 @@ fn good_name(name: &str) -> bool {
 const NAME_FIX: &str = "up to 64 letters, digits, and - _ . (not at the start)";
 
 fn wrong_name(source: &Source, kind: &str, name: &str) -> Fault {
-    Fault::new(source, format!("{kind} {name:?}: not a usable name"), NAME_FIX)
+    Fault::new(source, format!("{kind} {name:?}: not a usable name"), NAME_FIX).at("name")
 }
 
 #[cfg(test)]
