@@ -1,0 +1,36 @@
+//! The command line: one file per verb.
+
+mod provider;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "weirbench", version, about = "Synthetic vendors, load, and the comparison with nginx and HAProxy")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Play a vendor: OpenAI, Anthropic and Gemini, with faults on demand
+    Provider(provider::Args),
+}
+
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Provider(args) => provider::run(args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("weirbench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a verb may fail with: shown to a person, never matched.
+pub type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;

@@ -1,0 +1,7 @@
+//! `weirbench provider | load | compare`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}
