@@ -270,11 +270,8 @@ impl Catalog {
             let (name, target) = (&alias.is.name, &alias.is.target);
             if catalog.named(target).next().is_none() {
                 let what = format!("alias {name:?} leads to {target:?}, which no vendor serves");
-                faults.push(Fault::new(
-                    &alias.source,
-                    what,
-                    "name a model as `weirctl check --models` lists it, or add the model",
-                ));
+                let fix = "name a model as `weirctl check --models` lists it, or add the model";
+                faults.push(Fault::new(&alias.source, what, fix).at("target"));
             }
             if catalog.aliases.insert(name.as_str().into(), target.as_str().into()).is_some() {
                 let what = format!("alias {name:?} is written twice");
@@ -530,12 +527,12 @@ fn compile_price(source: &Source, is: &ModelDraft, faults: &mut Vec<Fault>) -> A
         (None, true) => Arc::new(PriceList::FREE),
         (Some(_), true) => {
             let what = format!("model {:?} is free and has a price", is.id);
-            faults.push(Fault::new(source, what, "remove free = true, or the price"));
+            faults.push(Fault::new(source, what, "remove free = true, or the price").at("free"));
             Arc::new(PriceList::FREE)
         }
         (None, false) => {
             let what = format!("model {:?} has no price", is.id);
-            faults.push(Fault::new(source, what, "add [model.price], or say free = true"));
+            faults.push(Fault::new(source, what, "add [model.price], or say free = true").at("price"));
             Arc::new(PriceList::FREE)
         }
     }
