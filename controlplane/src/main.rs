@@ -1,1 +1,6 @@
+mod catalog;
+mod failure;
+mod folder;
+mod price;
+mod tree;
 fn main() {}

@@ -1,0 +1,202 @@
+//! The vendors that are known from the start: files of `catalog/`, built in, and an operator's own beside them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+use serde::Deserialize;
+use weir_shared::draft::{ModelDraft, PriceDraft};
+use weir_shared::fault::Exit;
+
+use crate::failure::Failure;
+use crate::price;
+use crate::tree::{self, Is};
+
+include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
+
+pub struct Catalog {
+    texts: BTreeMap<String, String>,
+    /// Parsed when first asked for: most folders take from two or three of them.
+    parsed: RefCell<BTreeMap<String, Rc<Listed>>>,
+}
+
+/// One file of the catalog.
+#[derive(Debug)]
+pub struct Listed {
+    pub vendor: ListedVendor,
+    pub models: Vec<Rc<ListedModel>>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct ListedVendor {
+    pub name: String,
+    pub title: String,
+    pub dialect: String,
+    pub base_url: String,
+    /// The address has a part that only the operator knows.
+    #[serde(default)]
+    pub base_url_placeholder: bool,
+    #[serde(default)]
+    pub credential_env: Option<String>,
+    #[serde(default)]
+    pub auth: Option<String>,
+    pub docs: String,
+    /// Where the vendor departs from its dialect. For people: nothing here acts on it.
+    #[allow(dead_code)]
+    #[serde(default)]
+    pub deviations: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct ListedModel {
+    pub line: u32,
+    /// Its vendor is whoever takes it.
+    pub is: ModelDraft,
+}
+
+impl ListedModel {
+    /// Without a price of the vendor's own, only an operator can say what it costs.
+    pub fn has_price(&self) -> bool {
+        self.is.free || self.is.price.is_some()
+    }
+}
+
+impl Catalog {
+    pub fn built_in() -> Self {
+        let texts = FILES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        Self { texts, parsed: RefCell::default() }
+    }
+
+    /// An operator's own files, in the same form; of the same name, they take the place of the built-in ones.
+    pub fn with_folder(mut self, folder: &Path) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::new(Exit::Missing, format!("the catalog {} cannot be read: {error}", folder.display()))
+                .next("name a folder of vendors' files with --catalog, or leave it out")
+        };
+        for entry in std::fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_stem().and_then(|stem| stem.to_str());
+            if let (Some(name), Some("toml")) = (name, path.extension().and_then(|e| e.to_str())) {
+                self.texts.insert(name.to_owned(), std::fs::read_to_string(&path).map_err(failed)?);
+            }
+        }
+        Ok(self)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.texts.keys().map(String::as_str)
+    }
+
+    /// `None` when there is no such vendor; all that is wrong with its file otherwise.
+    pub fn vendor(&self, name: &str) -> Option<Result<Rc<Listed>, Vec<tree::Wrong>>> {
+        if let Some(known) = self.parsed.borrow().get(name) {
+            return Some(Ok(Rc::clone(known)));
+        }
+        let listed = match parse(self.texts.get(name)?) {
+            Ok(listed) => Rc::new(listed),
+            Err(wrong) => return Some(Err(wrong)),
+        };
+        self.parsed.borrow_mut().insert(name.to_owned(), Rc::clone(&listed));
+        Some(Ok(listed))
+    }
+}
+
+/// Where a listed model is said to stand. The parentheses tell it from a file of the operator's.
+pub fn source_file(name: &str) -> String {
+    format!("{SOURCE_MARK}/{name}.toml")
+}
+
+pub const SOURCE_MARK: &str = "(catalog)";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelText {
+    id: String,
+    #[serde(default)]
+    upstream: Option<String>,
+    kind: String,
+    reasoning: bool,
+    #[serde(default)]
+    free: bool,
+    #[serde(default)]
+    context_tokens: Option<u64>,
+    #[serde(default)]
+    output_tokens_max: Option<u64>,
+    source: String,
+    as_of: String,
+    unverified: bool,
+    #[serde(default)]
+    price: Option<PriceDraft>,
+}
+
+fn parse(text: &str) -> Result<Listed, Vec<tree::Wrong>> {
+    let file = tree::parse(text)?;
+    let mut wrongs = Vec::new();
+    let mut tell = |wrong| wrongs.push(wrong);
+    let (mut vendor, mut models) = (None, Vec::new());
+    for (key, line, node) in file.each() {
+        match (key, &node.is) {
+            ("vendor", Is::Table(table)) => vendor = tree::read::<ListedVendor>(table, line, &[], &mut tell),
+            ("model", Is::List(items)) => {
+                for item in items {
+                    let Is::Table(table) = &item.is else { continue };
+                    let mut table = table.clone();
+                    price::shape(&mut table);
+                    if let Some(text) = tree::read::<ModelText>(&table, item.line, &[], &mut tell) {
+                        models.push(Rc::new(ListedModel { line: item.line, is: text.into() }));
+                    }
+                }
+            }
+            _ => tell(tree::Wrong {
+                line,
+                key: key.to_owned(),
+                what: format!("{key} does not belong here"),
+                fix: "a file of the catalog has one [vendor] and many [[model]]".into(),
+            }),
+        }
+    }
+    match vendor {
+        Some(vendor) if wrongs.is_empty() => Ok(Listed { vendor, models }),
+        _ if wrongs.is_empty() => {
+            let what = "[vendor] is missing".into();
+            Err(vec![tree::Wrong { line: 1, key: "vendor".into(), what, fix: "add it".into() }])
+        }
+        _ => Err(wrongs),
+    }
+}
+
+impl From<ModelText> for ModelDraft {
+    fn from(text: ModelText) -> Self {
+        Self {
+            vendor: String::new(),
+            id: text.id,
+            upstream: text.upstream,
+            kind: Some(text.kind),
+            reasoning: text.reasoning,
+            context_tokens: text.context_tokens,
+            output_tokens_max: text.output_tokens_max,
+            free: text.free,
+            price: text.price,
+            price_source: Some(format!("{} as of {}", text.source, text.as_of)),
+            unverified: text.unverified,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_file_reads_and_is_named_after_its_vendor() {
+        let catalog = Catalog::built_in();
+        assert!(catalog.names().count() >= 30);
+        for name in catalog.names() {
+            let listed = catalog.vendor(name).unwrap().unwrap_or_else(|wrong| panic!("{name}: {wrong:#?}"));
+            assert_eq!(listed.vendor.name, name);
+        }
+        assert!(catalog.vendor("nobody").is_none());
+    }
+}
