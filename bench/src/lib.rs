@@ -4,7 +4,9 @@
 mod sys;
 
 pub mod clock;
+pub mod grammar;
 pub mod histogram;
+pub mod http;
 pub mod provider;
 
 /// Raises the limit of open files for this process and what it starts: ten thousand idle connections need twice as many.

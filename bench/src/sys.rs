@@ -78,12 +78,9 @@ impl Poller {
         Ok(())
     }
 
-    pub fn len(&self) -> usize {
+    /// How many sockets the last wait found.
+    pub fn count(&self) -> usize {
         self.ready.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ready.is_empty()
     }
 
     pub fn get(&self, index: usize) -> Ready {
@@ -113,16 +110,6 @@ pub fn thread_cpu_us() -> u64 {
     // SAFETY: `now` lives across the call.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
-}
-
-/// User and system time of this process, in microseconds.
-pub fn process_cpu_us() -> (u64, u64) {
-    // SAFETY: `rusage` is plain old data, for which all zeroes are valid.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` lives across the call.
-    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
-    let micros = |t: libc::timeval| t.tv_sec as u64 * 1_000_000 + t.tv_usec as u64;
-    (micros(usage.ru_utime), micros(usage.ru_stime))
 }
 
 /// Binds the calling thread (and what it will start) to these processors.

@@ -237,6 +237,9 @@ fn dead_ends() -> io::Result<(SocketAddr, SocketAddr, SocketAddr, Vec<Socket>)> 
 
 use worker::decode as worker_decode;
 
+#[cfg(test)]
+mod tests;
+
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Ten thousand idle connections arrive at once; the kernel caps it at somaxconn.
 const BACKLOG: i32 = 16 << 10;

@@ -204,7 +204,7 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
         },
         _ => want.model.clone().unwrap_or_else(|| "weirbench-default".to_owned()),
     };
-    let saying = payload::compose(
+    let mut saying = payload::compose(
         scenario,
         &model,
         want.seed,
@@ -220,6 +220,9 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
         _ => false,
     };
     if streams && !has(FaultKind::JsonForStream) {
+        if route.endpoint == Endpoint::Responses {
+            insert_giants(&mut saying, faults);
+        }
         let frames = frames_of(&route.endpoint, &saying, &response_id);
         let mut open = payload::compose(
             scenario,
@@ -302,6 +305,16 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
         Endpoint::Root => "{}".to_owned(),
     };
     Answer::Unary { status: 200, kind: kind_of, body: body.into_bytes(), headers: String::new() }
+}
+
+/// Responses repeats the whole text at the end and numbers its events, so a giant delta must be part of what is said.
+fn insert_giants(saying: &mut Saying, faults: &[Fault]) {
+    for fault in faults.iter().filter(|fault| fault.kind == FaultKind::Giant) {
+        if let Some(payload::Block::Text(texts)) = saying.blocks.last_mut() {
+            let at = (fault.at.unwrap_or(0) as usize).min(texts.len());
+            texts.insert(at, "g".repeat(fault.amount.min(GIANT_IN_MEMORY_BYTES_MAX) as usize));
+        }
+    }
 }
 
 fn frames_of(endpoint: &Endpoint, saying: &Saying, response_id: &str) -> Vec<Frame> {
@@ -473,6 +486,7 @@ fn write_stream(
 
     let mut out = Sender { plan, pending: head_bytes, events: 0, scenario, chunked, started: false };
     let mut due: Vec<&Fault> = faults.iter().filter(|fault| happens_in_a_stream(fault.kind)).collect();
+    due.retain(|fault| fault.kind != FaultKind::Giant || *endpoint != Endpoint::Responses);
     due.sort_by_key(|fault| fault.at.unwrap_or(0));
     let mut due = due.into_iter().peekable();
     let deltas_total = frames.iter().filter(|frame| frame.part == Part::Delta).count() as u32;
@@ -780,6 +794,8 @@ const LATE: Duration = Duration::from_millis(500);
 const FLOOD_BLOCK: u64 = 100;
 /// Half of the largest TLS record: giant events leave in pieces that any reader meets in real traffic.
 const FILLER_BYTES: usize = 8192;
+/// Four copies of it are kept in the plan; four times the largest event of the contract is enough.
+const GIANT_IN_MEMORY_BYTES_MAX: u64 = 64 << 20;
 /// A hundred minutes of comments.
 const COMMENTS_MAX: u64 = 60_000;
 const OPENAI_HEADERS: &str = "openai-organization: org-weirbench0000\r\nopenai-processing-ms: 117\r\nopenai-version: 2020-10-01\r\nx-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\nx-request-id: req_weirbench0000\r\n";

@@ -60,7 +60,7 @@ impl Worker {
                 state.timers.peek().map_or(Duration::from_secs(3600), |Reverse((due, ..))| due.since(Moment::now()));
             poller.wait(wait)?;
             state.now = Moment::now();
-            for index in 0..poller.len() {
+            for index in 0..poller.count() {
                 match poller.get(index) {
                     Ready { token: LISTENER, .. } => state.accept(&self.listener, &self.tls, &poller),
                     Ready { token: STOP, .. } => return Ok(()),
