@@ -1,0 +1,84 @@
+//! Where things are: the options that every command takes.
+
+use std::path::PathBuf;
+
+use weir_shared::fault::Exit;
+use weir_shared::store::{self, Store};
+
+use crate::catalog::Catalog;
+use crate::failure::Failure;
+use crate::publish::Stamp;
+use crate::when;
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Place {
+    /// The folder in which this deployment keeps its store, journals and secrets
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_STATE",
+        default_value = "./weir-state",
+        value_name = "DIR",
+        help_heading = "Places"
+    )]
+    pub state: PathBuf,
+
+    /// The store: folder:PATH [default: folder:<state>/store]
+    #[arg(long, global = true, env = "WEIR_STORE", value_name = "ADDRESS", help_heading = "Places")]
+    pub store: Option<String>,
+
+    /// The operator's folder of TOML files
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_FOLDER",
+        default_value = "./weir.d",
+        value_name = "DIR",
+        help_heading = "Places"
+    )]
+    pub folder: PathBuf,
+
+    /// A folder of vendors' files that come before the built-in catalog
+    #[arg(long, global = true, env = "WEIR_CATALOG", value_name = "DIR", help_heading = "Places")]
+    pub catalog: Option<PathBuf>,
+
+    /// Who is said to have published [default: $USER]
+    #[arg(long, global = true, env = "WEIR_AUTHOR", value_name = "NAME", help_heading = "Places")]
+    pub author: Option<String>,
+}
+
+impl Place {
+    pub fn store_address(&self) -> String {
+        self.store.clone().unwrap_or_else(|| format!("folder:{}", self.state.join("store").display()))
+    }
+
+    /// For writers: a store that does not exist yet is made.
+    pub fn store(&self) -> Result<Box<dyn Store>, Failure> {
+        Ok(store::open(&self.store_address())?)
+    }
+
+    /// For readers: a mistyped path must not become an empty store.
+    pub fn existing_store(&self) -> Result<Box<dyn Store>, Failure> {
+        let address = self.store_address();
+        if let Some(path) = address.strip_prefix("folder:")
+            && !std::path::Path::new(path).is_dir()
+        {
+            let next = "publish the first revision with `weirctl apply`, or say where it is with --state or --store";
+            return Err(Failure::new(Exit::Missing, format!("there is no store at {path}")).next(next));
+        }
+        self.store()
+    }
+
+    pub fn catalog(&self) -> Result<Catalog, Failure> {
+        match &self.catalog {
+            Some(folder) => Catalog::built_in().with_folder(folder),
+            None => Ok(Catalog::built_in()),
+        }
+    }
+
+    pub fn stamp(&self, reason: impl Into<String>) -> Stamp {
+        let of_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let author = self.author.clone().or_else(|| of_env("USER")).or_else(|| of_env("LOGNAME"));
+        Stamp { author: author.unwrap_or_else(|| "unknown".into()), reason: reason.into(), time: when::now() }
+    }
+}

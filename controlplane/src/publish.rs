@@ -1,0 +1,425 @@
+//! From a draft to a revision that nodes follow.
+//!
+//! Values are content-addressed, one manifest names them all, and one pointer moves by compare-and-swap. Keys and the
+//! operator's catalog are parts of the same manifest with different owners: whoever changes one carries the other over
+//! as it stands at that moment, and tries again when it was moved in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use weir_shared::draft::{self, Draft, part};
+use weir_shared::fault::{Exit, Fault};
+use weir_shared::id::Digest;
+use weir_shared::key::{Fingerprint, KeyDraft};
+use weir_shared::keyspace::{MANIFESTS_KEPT, Manifest, Pointer};
+use weir_shared::snapshot::Snapshot;
+use weir_shared::store::{Store, StoreError};
+
+use crate::failure::Failure;
+use crate::when;
+
+pub type Parts = BTreeMap<String, Digest>;
+
+/// What a revision says of itself.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    pub author: String,
+    pub reason: String,
+    pub time: u64,
+}
+
+/// What the store holds at one moment.
+#[derive(Clone, Debug)]
+pub struct Base {
+    pub pointer: Option<Pointer>,
+    pub parts: Parts,
+    pub epoch: u64,
+    /// Who published it, for whoever comes second.
+    pub author: String,
+    pub reason: String,
+    pub time: u64,
+}
+
+impl Base {
+    pub fn read(store: &dyn Store) -> Result<Self, Failure> {
+        match store.pointer()? {
+            None => Ok(Self {
+                pointer: None,
+                parts: Parts::new(),
+                epoch: 0,
+                author: String::new(),
+                reason: String::new(),
+                time: 0,
+            }),
+            Some(pointer) => Ok(Self::of(pointer, store.manifest(&pointer)?)),
+        }
+    }
+
+    fn of(pointer: Pointer, manifest: Manifest) -> Self {
+        let Manifest { parts, epoch, author, reason, time, .. } = manifest;
+        Self { pointer: Some(pointer), parts, epoch, author, reason, time }
+    }
+
+    /// A revision that is still kept.
+    pub fn of_revision(store: &dyn Store, revision: u64) -> Result<Self, Failure> {
+        let history = store.history(MANIFESTS_KEPT)?;
+        match history.into_iter().find(|manifest| manifest.revision == revision) {
+            Some(manifest) => Ok(Self::of(manifest.pointer(), manifest)),
+            None => Err(Failure::new(Exit::Missing, format!("the store does not keep a revision {revision}"))
+                .next(format!("`weirctl history` lists the kept ones (the last {MANIFESTS_KEPT})"))),
+        }
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.pointer.map_or(0, |pointer| pointer.revision)
+    }
+
+    /// All that comes from an operator's folder.
+    pub fn catalog_parts(&self) -> Parts {
+        self.parts.iter().filter(|(name, _)| !is_key(name)).map(|(name, digest)| (name.clone(), *digest)).collect()
+    }
+
+    pub fn key_parts(&self) -> Parts {
+        self.parts.iter().filter(|(name, _)| is_key(name)).map(|(name, digest)| (name.clone(), *digest)).collect()
+    }
+
+    /// Without the keys.
+    pub fn draft(&self, store: &dyn Store) -> Result<Draft, Failure> {
+        let mut values = Vec::new();
+        for (name, digest) in self.catalog_parts() {
+            values.push((name, store.value(&digest)?));
+        }
+        let draft = Draft::from_values(values.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())));
+        draft.map_err(|unreadable| Failure::new(Exit::Store, unreadable.to_string()).next("use a newer weirctl"))
+    }
+
+    pub fn keys(&self, store: &dyn Store) -> Result<Vec<KeyDraft>, Failure> {
+        Keys::new(store, self.parts.clone()).all()
+    }
+
+    fn manifest(&self, parts: Parts, stamp: &Stamp, raise_epoch: bool) -> Manifest {
+        Manifest {
+            schema: draft::SCHEMA,
+            revision: self.revision() + 1,
+            epoch: self.epoch + u64::from(raise_epoch),
+            author: stamp.author.clone(),
+            reason: stamp.reason.clone(),
+            time: stamp.time,
+            parts,
+        }
+    }
+}
+
+fn is_key(part: &str) -> bool {
+    part.starts_with(part::KEYS)
+}
+
+/// Writes the values of a draft and returns what they are called.
+pub fn put_draft(store: &dyn Store, draft: &Draft) -> Result<Parts, Failure> {
+    let mut parts = Parts::new();
+    for (name, bytes) in draft.to_values() {
+        let digest = store.put_value(&bytes)?;
+        parts.insert(name, digest);
+    }
+    Ok(parts)
+}
+
+/// Puts other catalog parts in the place of those of `base`. Keys stay as they are at the moment of publishing.
+///
+/// Somebody who changed keys in between is merged with; somebody who changed the catalog is a conflict.
+pub fn replace_catalog(
+    store: &dyn Store,
+    base: &Base,
+    draft: &Draft,
+    parts: &Parts,
+    stamp: &Stamp,
+    raise_epoch: bool,
+) -> Result<Pointer, Failure> {
+    let mut now = base.clone();
+    for attempt in 0..ATTEMPTS_MAX {
+        if now.catalog_parts() != base.catalog_parts() || now.epoch != base.epoch {
+            return Err(overtaken(&now));
+        }
+        check_with_keys(store, &now, draft)?;
+        let mut merged = now.key_parts();
+        merged.extend(parts.iter().map(|(name, digest)| (name.clone(), *digest)));
+        let manifest = now.manifest(merged, stamp, raise_epoch);
+        match store.publish(&manifest, now.pointer.as_ref()) {
+            Ok(pointer) => return Ok(pointer),
+            Err(StoreError::Conflict { .. }) => pause(attempt),
+            Err(error) => return Err(error.into()),
+        }
+        now = Base::read(store)?;
+    }
+    Err(crowded())
+}
+
+/// A tenant may only go when no key of it is left: a node would refuse what the folder alone cannot show.
+fn check_with_keys(store: &dyn Store, base: &Base, draft: &Draft) -> Result<(), Failure> {
+    let whole = Draft { keys: base.keys(store)?, ..draft.clone() };
+    match Snapshot::compile(base.revision() + 1, &whole) {
+        Ok(_) => Ok(()),
+        Err(faults) => Err(with_faults("with the keys of the store, the revision would be refused", &faults)),
+    }
+}
+
+/// A failure that shows each fault.
+pub fn with_faults(what: &str, faults: &[Fault]) -> Failure {
+    let mut text = String::new();
+    for fault in faults.iter().take(FAULTS_SHOWN_MAX) {
+        let place = fault.source.to_string();
+        let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
+        text.push_str(&format!("\n  {place}{}; {}", fault.what, fault.fix));
+    }
+    if let Some(more) = faults.len().checked_sub(FAULTS_SHOWN_MAX).filter(|more| *more > 0) {
+        text.push_str(&format!("\n  and {more} more"));
+    }
+    Failure::new(Exit::Faults, format!("{what}:{text}"))
+        .next("mend them and try again; nothing was published")
+        .detail("faults", serde_json::to_value(faults).unwrap_or_default())
+}
+
+const FAULTS_SHOWN_MAX: usize = 50;
+
+fn overtaken(now: &Base) -> Failure {
+    let what = format!(
+        "{} published revision {} in between ({}, {:?})",
+        now.author,
+        now.revision(),
+        when::stamp(now.time),
+        now.reason
+    );
+    Failure::new(Exit::Conflict, what)
+        .next("nothing was overwritten; see `weirctl diff` for what yours would change now, then try again")
+        .detail("revision", now.revision())
+}
+
+fn crowded() -> Failure {
+    Failure::new(Exit::Conflict, format!("others published {ATTEMPTS_MAX} times while this was tried"))
+        .next("try again when it is quieter; nothing was changed")
+}
+
+/// So many others would have to come first, one after the other.
+const ATTEMPTS_MAX: u32 = 200;
+
+/// A different while for everybody, so that those who collided do not collide again.
+fn pause(attempt: u32) {
+    let mut random = [0; 1];
+    let _ = getrandom::fill(&mut random);
+    let most = 1u64 << attempt.min(5);
+    std::thread::sleep(Duration::from_millis(1 + u64::from(random[0]) * most / 256));
+}
+
+/// The keys of a manifest, read shard by shard and written back where they changed.
+pub struct Keys<'a> {
+    store: &'a dyn Store,
+    parts: Parts,
+    read: BTreeMap<String, Vec<KeyDraft>>,
+    changed: BTreeSet<String>,
+}
+
+impl<'a> Keys<'a> {
+    fn new(store: &'a dyn Store, parts: Parts) -> Self {
+        Self { store, parts, read: BTreeMap::new(), changed: BTreeSet::new() }
+    }
+
+    fn all(mut self) -> Result<Vec<KeyDraft>, Failure> {
+        self.read_all()?;
+        Ok(self.read.into_values().flatten().collect())
+    }
+
+    pub fn add(&mut self, key: KeyDraft) -> Result<(), Failure> {
+        let Some(print) = Fingerprint::parse(&key.hash) else {
+            return Err(Failure::new(Exit::Failed, "a key without a valid hash cannot be stored"));
+        };
+        let part = draft::key_part(print.shard());
+        self.shard(&part)?.push(key);
+        self.changed.insert(part);
+        Ok(())
+    }
+
+    /// Changes the key of this id. What was wrong with it is the change's to say.
+    pub fn change<T>(
+        &mut self,
+        id: &str,
+        change: impl FnOnce(&mut KeyDraft) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.read_all()?;
+        for (part, keys) in &mut self.read {
+            if let Some(key) = keys.iter_mut().find(|key| key.id == id) {
+                let before = key.clone();
+                let said = change(key)?;
+                if *key != before {
+                    self.changed.insert(part.clone());
+                }
+                return Ok(said);
+            }
+        }
+        Err(Failure::new(Exit::Missing, format!("there is no key {id}")).next("`weirctl key list` shows their ids"))
+    }
+
+    fn read_all(&mut self) -> Result<(), Failure> {
+        let parts: Vec<_> = self.parts.keys().filter(|name| is_key(name)).cloned().collect();
+        parts.iter().try_for_each(|part| self.shard(part).map(drop))
+    }
+
+    fn shard(&mut self, part: &str) -> Result<&mut Vec<KeyDraft>, Failure> {
+        if !self.read.contains_key(part) {
+            let keys = match self.parts.get(part) {
+                None => Vec::new(),
+                Some(digest) => draft::read_keys(part, &self.store.value(digest)?)
+                    .map_err(|why| Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl"))?,
+            };
+            self.read.insert(part.to_owned(), keys);
+        }
+        Ok(self.read.entry(part.to_owned()).or_default())
+    }
+
+    fn write(&mut self) -> Result<(), Failure> {
+        for part in &self.changed {
+            if let Some(keys) = self.read.get(part) {
+                self.parts.insert(part.clone(), self.store.put_value(&draft::write_keys(keys))?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Changes keys, and carries everything else over. `change` is called again when somebody else published in between.
+///
+/// `None` when nothing was changed.
+pub fn change_keys<T>(
+    store: &dyn Store,
+    stamp: &Stamp,
+    mut change: impl FnMut(&Base, &mut Keys<'_>) -> Result<T, Failure>,
+) -> Result<(T, Option<Pointer>), Failure> {
+    for attempt in 0..ATTEMPTS_MAX {
+        let base = Base::read(store)?;
+        let mut keys = Keys::new(store, base.parts.clone());
+        let said = change(&base, &mut keys)?;
+        if keys.changed.is_empty() {
+            return Ok((said, None));
+        }
+        keys.write()?;
+        let manifest = base.manifest(std::mem::take(&mut keys.parts), stamp, false);
+        match store.publish(&manifest, base.pointer.as_ref()) {
+            Ok(pointer) => return Ok((said, Some(pointer))),
+            Err(StoreError::Conflict { .. }) => pause(attempt),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(crowded())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_shared::draft::{AliasDraft, ModelDraft, Sourced, TenantDraft, VendorDraft};
+    use weir_shared::key::Pepper;
+    use weir_shared::store::Folder;
+
+    pub fn store(name: &str) -> Folder {
+        let root = std::env::temp_dir().join(format!("weirctl-publish-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        Folder::open(root).unwrap()
+    }
+
+    fn stamp(reason: &str) -> Stamp {
+        Stamp { author: "t".into(), reason: reason.into(), time: 1 }
+    }
+
+    fn draft(alias: &str) -> Draft {
+        let sourced = |is| Sourced { is, ..Sourced::default() };
+        let vendor = VendorDraft {
+            name: "v".into(),
+            dialect: "openai".into(),
+            base_url: "https://v.example".into(),
+            ..VendorDraft::default()
+        };
+        let model = ModelDraft { vendor: "v".into(), id: "m".into(), free: true, ..ModelDraft::default() };
+        Draft {
+            vendors: vec![sourced(vendor)],
+            models: vec![Sourced { is: model, ..Sourced::default() }],
+            aliases: vec![Sourced { is: AliasDraft { name: alias.into(), target: "m".into() }, ..Sourced::default() }],
+            ..Draft::default()
+        }
+    }
+
+    fn key(seed: u8, tenant: &str) -> KeyDraft {
+        let minted = weir_shared::key::mint(&std::array::from_fn(|i| (i as u8).wrapping_mul(seed).wrapping_add(seed)));
+        let hash = Fingerprint::of(minted.text.as_bytes(), &Pepper([0; 32])).unwrap().hex();
+        serde_json::from_value(serde_json::json!({
+            "id": minted.id.as_str(), "hash": hash, "tenant": tenant, "created": 1
+        }))
+        .unwrap()
+    }
+
+    fn apply(store: &dyn Store, base: &Base, draft: &Draft) -> Result<Pointer, Failure> {
+        let parts = put_draft(store, draft)?;
+        replace_catalog(store, base, draft, &parts, &stamp("apply"), false)
+    }
+
+    #[test]
+    fn keys_that_came_in_between_are_kept_and_another_catalog_is_a_conflict() {
+        let store = store("merge");
+        let empty = Base::read(&store).unwrap();
+        apply(&store, &empty, &draft("one")).unwrap();
+        let base = Base::read(&store).unwrap();
+        change_keys(&store, &stamp("key"), |_, keys| keys.add(key(3, "default"))).unwrap();
+        // The base is one revision old, but only keys have moved since.
+        assert_eq!(apply(&store, &base, &draft("two")).unwrap().revision, 3);
+        let now = Base::read(&store).unwrap();
+        assert_eq!(now.keys(&store).unwrap(), [key(3, "default")]);
+        assert_eq!(now.draft(&store).unwrap(), draft("two"));
+        let failure = apply(&store, &base, &draft("three")).unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict, "{failure:?}");
+        assert_eq!(Base::read(&store).unwrap().revision(), 3);
+    }
+
+    #[test]
+    fn a_tenant_with_keys_does_not_go() {
+        let store = store("tenant");
+        let mut with_tenant = draft("one");
+        with_tenant
+            .tenants
+            .push(Sourced { is: TenantDraft { name: "team".into(), ..TenantDraft::default() }, ..Sourced::default() });
+        apply(&store, &Base::read(&store).unwrap(), &with_tenant).unwrap();
+        change_keys(&store, &stamp("key"), |_, keys| keys.add(key(5, "team"))).unwrap();
+        let failure = apply(&store, &Base::read(&store).unwrap(), &draft("one")).unwrap_err();
+        assert_eq!(failure.exit, Exit::Faults);
+        assert!(failure.what.contains("its tenant \"team\" does not exist"), "{failure:?}");
+    }
+
+    #[test]
+    fn of_four_writers_none_loses_a_key() {
+        let store = store("crowd");
+        std::thread::scope(|scope| {
+            for writer in 0..4u8 {
+                let store = &store;
+                scope.spawn(move || {
+                    for n in 0..15 {
+                        change_keys(store, &stamp("key"), |_, keys| keys.add(key(writer * 15 + n + 1, "default")))
+                            .unwrap();
+                    }
+                });
+            }
+        });
+        let base = Base::read(&store).unwrap();
+        assert_eq!(base.revision(), 60);
+        let ids: BTreeSet<_> = base.keys(&store).unwrap().into_iter().map(|key| key.id).collect();
+        assert_eq!(ids.len(), 60);
+    }
+
+    #[test]
+    fn a_change_of_nothing_publishes_nothing() {
+        let store = store("nothing");
+        change_keys(&store, &stamp("key"), |_, keys| keys.add(key(9, "default"))).unwrap();
+        let id = key(9, "default").id;
+        let (_, pointer) = change_keys(&store, &stamp("no"), |_, keys| keys.change(&id, |_| Ok(()))).unwrap();
+        assert_eq!(pointer, None);
+        let failure = change_keys(&store, &stamp("no"), |_, keys| keys.change("zzzzzzzz", |_| Ok(()))).unwrap_err();
+        assert_eq!(failure.exit, Exit::Missing);
+        assert_eq!(Base::read(&store).unwrap().revision(), 1);
+        assert_eq!(Base::of_revision(&store, 7).unwrap_err().exit, Exit::Missing);
+    }
+}

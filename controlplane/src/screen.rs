@@ -1,0 +1,77 @@
+//! What a command says while it works: to people on a terminal, to nobody under `--json`.
+
+use std::io::{IsTerminal, Write};
+
+use crate::table::Paint;
+
+pub struct Screen {
+    pub json: bool,
+    pub paint: Paint,
+    /// Somebody looks at standard error, so that a line may be written over.
+    live: bool,
+    #[cfg(test)]
+    said: std::sync::Mutex<String>,
+}
+
+impl Screen {
+    pub fn new(json: bool) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            json,
+            paint: Paint { on: std::io::stdout().is_terminal() && !plain && !dumb },
+            live: std::io::stderr().is_terminal() && !dumb,
+            #[cfg(test)]
+            said: std::sync::Mutex::default(),
+        }
+    }
+
+    /// A line of the answer.
+    pub fn say(&self, text: impl AsRef<str>) {
+        if !self.json {
+            self.print(text.as_ref());
+        }
+    }
+
+    /// The answer itself, also under `--json`.
+    pub fn print(&self, text: &str) {
+        #[cfg(test)]
+        {
+            let mut said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            said.push_str(text.trim_end_matches('\n'));
+            said.push('\n');
+        }
+        #[cfg(not(test))]
+        {
+            let mut out = std::io::stdout().lock();
+            let ended = if text.ends_with('\n') { "" } else { "\n" };
+            // Whoever closed the pipe has read enough.
+            if write!(out, "{text}{ended}").and_then(|()| out.flush()).is_err() {
+                std::process::exit(0);
+            }
+        }
+    }
+
+    /// Something worth knowing that is no part of the answer.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.json {
+            let _ = writeln!(std::io::stderr(), "{} {}", self.paint.odd("note:"), text.as_ref());
+        }
+    }
+
+    /// Where things stand, written over the last time it was said.
+    pub fn progress(&self, text: &str) {
+        if self.live && !self.json {
+            let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+        }
+    }
+
+    pub fn progress_over(&self) {
+        self.progress("");
+    }
+
+    #[cfg(test)]
+    pub fn said(&self) -> String {
+        std::mem::take(&mut self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
