@@ -1,0 +1,183 @@
+//! Anthropic's messages.
+
+use weir_shared::catalog::Dialect;
+use weir_shared::fault::{Code, anthropic_type_of};
+use weir_shared::usage::{Class, Tier, Usage};
+
+use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, count};
+use crate::wire::http1::Method;
+use crate::wire::json::{self, NotJson};
+use crate::wire::template;
+
+pub struct Messages;
+
+impl Language for Messages {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Anthropic
+    }
+
+    fn endpoints(&self) -> &'static [Endpoint] {
+        const fn call(path: &'static str, stream: StreamWhen) -> Endpoint {
+            Endpoint { path, methods: &[Method::Post], body: BodyKind::ModelInJson, answer: AnswerKind::Json, stream }
+        }
+        // Its /models is told apart from OpenAI's by the caller's header, in `parse`.
+        const LIST: &[Endpoint] =
+            &[call("messages", StreamWhen::Asked), call("messages/count_tokens", StreamWhen::Never)];
+        LIST
+    }
+
+    fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
+        let mut kind: &[u8] = event;
+        let mut message: Option<&[u8]> = None;
+        let mut usage: Option<&[u8]> = None;
+        let mut output_bytes = 0;
+        let mut stopped = false;
+        json::scan(data, |member| match (member.depth, member.key) {
+            (1, b"type") => kind = member.value.get(1..member.value.len().saturating_sub(1)).unwrap_or_default(),
+            (1, b"message") => message = Some(member.value),
+            (1, b"usage") if member.value != b"null" => usage = Some(member.value),
+            (2, b"stop_reason") => stopped |= member.value.len() > 2 && member.value.starts_with(b"\""),
+            (2, key) if template::is_output(key) && member.value.starts_with(b"\"") => {
+                output_bytes += member.value.len() as u64 - 2
+            }
+            _ => {}
+        })?;
+        match kind {
+            b"content_block_delta" => {
+                reading.output_bytes += output_bytes;
+                return Ok(Sense::Plain);
+            }
+            b"message_start" => {
+                let message = message.unwrap_or_default();
+                if let Some(usage) = json::get(message, "usage").filter(|usage| *usage != b"null") {
+                    take(usage, reading);
+                }
+            }
+            b"message_delta" => {
+                reading.finished |= stopped;
+                if let Some(usage) = usage {
+                    take(usage, reading);
+                }
+            }
+            b"message_stop" => (reading.ended, reading.finished) = (true, true),
+            b"error" => {
+                reading.failed = true;
+                return Ok(Sense::Failed);
+            }
+            _ => {}
+        }
+        Ok(Sense::Marked)
+    }
+
+    fn read_answer(&self, body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
+        let mut output_bytes = 0;
+        let mut usage = None;
+        let mut counted = None;
+        json::scan(body, |member| match (member.depth, member.key) {
+            (1, b"usage") if member.value != b"null" => usage = Some(member.value),
+            (1, b"input_tokens") => counted = Some(()),
+            (_, key) if template::is_output(key) && member.value.starts_with(b"\"") => {
+                output_bytes += member.value.len() as u64 - 2
+            }
+            _ => {}
+        })?;
+        reading.output_bytes += output_bytes;
+        reading.finished = true;
+        if let Some(usage) = usage {
+            take(usage, reading);
+        } else if counted.is_some() {
+            // Counting tokens costs nothing.
+            reading.usage = Some(Usage::NONE);
+        }
+        Ok(())
+    }
+
+    fn heartbeat(&self) -> &'static [u8] {
+        b"event: ping\ndata: {\"type\": \"ping\"}\n\n"
+    }
+
+    fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {
+        out.extend_from_slice(b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"");
+        out.extend_from_slice(anthropic_type_of(code.status()).as_bytes());
+        out.extend_from_slice(b"\",\"message\":\"");
+        json::escape_into(out, message);
+        // Extra members are allowed; programs that know the gateway read the code.
+        out.extend_from_slice(b"\",\"code\":\"");
+        out.extend_from_slice(code.name().as_bytes());
+        out.extend_from_slice(b"\"}}\n\n");
+    }
+}
+
+fn take(usage: &[u8], reading: &mut Reading) {
+    if let Some(tier) = json::get(usage, "service_tier").and_then(json::text) {
+        reading.tier = Tier::of_vendor_word(&tier);
+    }
+    reading.take_usage(read_usage(usage));
+}
+
+/// Anthropic's classes are disjoint already: what was read from or written to the cache stands beside the input.
+fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
+    if !usage.starts_with(b"{") {
+        return Err(InvalidUsage);
+    }
+    let written = count(usage, "cache_creation_input_tokens")?;
+    let lifetimes = json::get(usage, "cache_creation").filter(|object| object.starts_with(b"{"));
+    let (short, long) = match lifetimes {
+        Some(object) => (count(object, "ephemeral_5m_input_tokens")?, count(object, "ephemeral_1h_input_tokens")?),
+        None => (written, 0),
+    };
+    // The parts hold when they add up; otherwise everything counts as the short one.
+    let (short, long) = if short + long == written || written == 0 { (short, long) } else { (written, 0) };
+    let tools = json::get(usage, "server_tool_use").filter(|object| object.starts_with(b"{"));
+    let searches = tools.map_or(Ok(0), |tools| count(tools, "web_search_requests"))?;
+    Ok(Usage::NONE
+        .with(Class::Input, count(usage, "input_tokens")?)
+        .with(Class::CacheRead, count(usage, "cache_read_input_tokens")?)
+        .with(Class::CacheWrite5m, short)
+        .with(Class::CacheWrite1h, long)
+        .with(Class::Output, count(usage, "output_tokens")?)
+        .with(Class::ServerTool, searches))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cumulative_usage_takes_the_last_word() {
+        let mut reading = Reading::default();
+        let mut read = |data: &str| Messages.read_event(b"", data.as_bytes(), &mut reading).unwrap();
+        read(
+            r#"{"type":"message_start","message":{"id":"m","usage":{"input_tokens":10,"cache_read_input_tokens":90,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4},"output_tokens":1}}}  "#,
+        );
+        assert_eq!(
+            read(r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hi"}}"#),
+            Sense::Plain
+        );
+        read(r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":5}}"#);
+        read(r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":5}}"#);
+        read(r#"{"type":"message_stop"}"#);
+        assert!(reading.ended && reading.finished);
+        let usage = reading.usage.unwrap();
+        let seen: Vec<_> = usage.each().map(|(class, count)| (class.name(), count)).collect();
+        assert_eq!(
+            seen,
+            [("input", 10), ("cache_read", 90), ("cache_write_5m", 3), ("cache_write_1h", 4), ("output", 5)]
+        );
+        assert_eq!(reading.output_bytes, 2);
+    }
+
+    #[test]
+    fn a_unary_answer_is_read() {
+        let mut reading = Reading::default();
+        let body = br#"{"content":[{"type":"text","text":"hello"}],"usage":{"input_tokens":2,"output_tokens":3,"server_tool_use":{"web_search_requests":1}}}"#;
+        Messages.read_answer(body, &mut reading).unwrap();
+        assert_eq!(reading.usage.map(|u| (u.tokens(), u.of(Class::ServerTool))), Some((5, 1)));
+        Messages.read_answer(br#"{"usage":{"input_tokens":"2"}}"#, &mut reading).unwrap();
+        assert!(reading.usage_invalid);
+    }
+}

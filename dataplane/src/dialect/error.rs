@@ -1,0 +1,80 @@
+//! How a refusal reads in each dialect, and what is taken out of a vendor's own words before a caller sees them.
+
+use weir_shared::catalog::Dialect;
+use weir_shared::fault::{Code, anthropic_type_of, gemini_status_of};
+
+use crate::wire::json::escape_into;
+
+/// The body of an error of ours. `status` may differ from the code's own where the dialect has a habit.
+pub fn body(dialect: Dialect, status: u16, code: Code, message: &str, request_id: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(192 + message.len());
+    let mut text = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    match dialect {
+        Dialect::OpenAi => text(&["{\"error\":{\"message\":\""]),
+        Dialect::Anthropic => {
+            text(&["{\"type\":\"error\",\"error\":{\"type\":\"", anthropic_type_of(status), "\",\"message\":\""]);
+        }
+        Dialect::Gemini => text(&["{\"error\":{\"code\":", &status.to_string(), ",\"message\":\""]),
+    }
+    escape_into(&mut out, message);
+    let mut text = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    match dialect {
+        Dialect::OpenAi => {
+            let param = if code == Code::ModelNotFound { "\"model\"" } else { "null" };
+            text(&["\",\"type\":\"", code.openai_type(), "\",\"param\":", param, ",\"code\":\"", code.name(), "\"}}"]);
+        }
+        Dialect::Anthropic => text(&["\"},\"request_id\":\"", request_id, "\"}"]),
+        Dialect::Gemini => {
+            text(&[
+                "\",\"status\":\"",
+                gemini_status_of(status),
+                "\",\"details\":[{\"reason\":\"",
+                code.name(),
+                "\"}]}}",
+            ]);
+        }
+    }
+    out
+}
+
+/// Replaces everything of a vendor's that a caller must not see: its credential, its host, and the path it is reached by.
+///
+/// Byte for byte, so that what surrounds it stays valid JSON: none of these holds a quote or a backslash.
+pub fn scrub(text: &[u8], secrets: &[&[u8]]) -> Vec<u8> {
+    let mut out = text.to_vec();
+    for secret in secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN) {
+        let mut from = 0;
+        while let Some(at) = memchr::memmem::find(&out[from..], secret) {
+            let start = from + at;
+            out.splice(start..start + secret.len(), *b"***");
+            from = start + 3;
+        }
+    }
+    out
+}
+
+/// A shorter one would blank half of every sentence.
+const SECRET_BYTES_MIN: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_json_in_every_dialect() {
+        for &dialect in Dialect::ALL {
+            for &code in Code::ALL {
+                let body = body(dialect, code.status(), code, "a \"quoted\"\nline", "req_1");
+                let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(value["error"]["message"], "a \"quoted\"\nline");
+            }
+        }
+    }
+
+    #[test]
+    fn secrets_go_wherever_they_stand() {
+        let text = b"{\"error\":\"key sk-1234 at api.vendor.com said sk-1234\"}";
+        let clean = scrub(text, &[b"sk-1234", b"api.vendor.com", b"x"]);
+        assert_eq!(clean, b"{\"error\":\"key *** at *** said ***\"}");
+    }
+}

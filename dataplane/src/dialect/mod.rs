@@ -1,0 +1,206 @@
+//! The languages that vendors and callers speak: one file each, one line in [`ALL`].
+//!
+//! A language says which paths are its own, where the model's name stands, what an event means, what an answer used, and
+//! how an error, a sign of life and an end are written. What is the same on both sides passes untouched.
+
+mod anthropic;
+mod gemini;
+mod openai_chat;
+mod openai_plain;
+mod openai_responses;
+mod openai_usage;
+pub mod error;
+
+use weir_shared::catalog::Dialect;
+use weir_shared::fault::Code;
+use weir_shared::usage::{COUNT_MAX, Tier, Usage};
+
+use crate::wire::http1::{Method, Name};
+use crate::wire::json::NotJson;
+
+pub const ALL: &[&dyn Language] = &[
+    &openai_chat::Chat,
+    &openai_chat::Completions,
+    &openai_responses::Responses,
+    &openai_plain::Plain,
+    &anthropic::Messages,
+    &gemini::Generate,
+];
+
+pub trait Language: Sync {
+    fn name(&self) -> &'static str;
+
+    fn dialect(&self) -> Dialect;
+
+    fn endpoints(&self) -> &'static [Endpoint];
+
+    /// Reads one event of a stream: validates its data and says what it means.
+    fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson>;
+
+    /// Reads a whole answer: validates it and finds what was used.
+    fn read_answer(&self, body: &[u8], reading: &mut Reading) -> Result<(), NotJson>;
+
+    /// What a stream ends with when the vendor forgot it.
+    fn terminator(&self) -> &'static [u8] {
+        b""
+    }
+
+    /// A sign of life that no caller's program sees.
+    fn heartbeat(&self) -> &'static [u8] {
+        b": ping\n\n"
+    }
+
+    /// An error in a stream whose head is long gone: the last event of all.
+    fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, reading: &Reading);
+
+    /// Where a missing "tell me the usage" goes into a streaming request, and what it is. `None`: the vendor tells anyhow.
+    fn usage_request(&self) -> Option<UsageRequest> {
+        None
+    }
+}
+
+/// What must be added to a request so that the vendor tells what a stream used.
+pub struct UsageRequest {
+    /// A member of the outermost object, an object itself.
+    pub member: &'static str,
+    /// The member within it, a boolean.
+    pub inner: &'static str,
+}
+
+/// One path of a language.
+pub struct Endpoint {
+    /// Segments below the version; `{model}` and `{id}` stand for one segment, `{model}:verb` for a model and a verb.
+    pub path: &'static str,
+    pub methods: &'static [Method],
+    pub body: BodyKind,
+    pub answer: AnswerKind,
+    pub stream: StreamWhen,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BodyKind {
+    /// JSON with `model` among its members.
+    ModelInJson,
+    /// JSON; the model stands in the path.
+    ModelInPath,
+    /// A form with a field `model`, forwarded as it comes once the model is known.
+    ModelInForm,
+    /// JSON or a form, as its content type says.
+    ModelInEither,
+    /// No model: an object that an id names, or that is about to get one.
+    Object,
+    /// Answered by the gateway itself.
+    Models,
+    Model,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AnswerKind {
+    /// JSON, collected, checked and priced before its head leaves.
+    Json,
+    /// Audio, files: forwarded as it comes.
+    Bytes,
+    /// Whatever its content type says.
+    Either,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StreamWhen {
+    Never,
+    /// The body says `"stream": true`.
+    Asked,
+    /// The path itself asks for it.
+    Always,
+}
+
+/// What an event means to the gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sense {
+    /// Output and nothing else: the next one like it may take the fast path.
+    Plain,
+    /// Forward it, and do not learn from it.
+    Marked,
+    /// Tells only what was used; hidden from callers who did not ask.
+    UsageOnly,
+    /// Nothing comes after it.
+    End,
+    /// The vendor gave up in the middle.
+    Failed,
+}
+
+/// What has been learned of one answer so far.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub usage: Option<Usage>,
+    /// The vendor said something about usage that cannot be true.
+    pub usage_invalid: bool,
+    pub tier: Tier,
+    /// The answer has a reason to be over.
+    pub finished: bool,
+    /// The language's terminal event was seen.
+    pub ended: bool,
+    pub failed: bool,
+    pub events: u64,
+    /// What the model said so far, in bytes as they stand in the JSON.
+    pub output_bytes: u64,
+}
+
+impl Reading {
+    /// A cumulative count: the last word holds, and no class ever shrinks.
+    pub fn take_usage(&mut self, read: Result<Usage, InvalidUsage>) {
+        match read {
+            Ok(usage) => {
+                let mut merged = usage;
+                for (class, count) in self.usage.iter().flat_map(Usage::each) {
+                    merged.set(class, merged.of(class).max(count));
+                }
+                self.usage = Some(merged);
+            }
+            Err(InvalidUsage) => self.usage_invalid = true,
+        }
+    }
+}
+
+/// Negative, fractional, a string, or more than anybody ever used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InvalidUsage;
+
+/// A count among the members of a usage object; absent and null are zero.
+fn count(object: &[u8], key: &str) -> Result<u64, InvalidUsage> {
+    match crate::wire::json::get(object, key) {
+        None | Some(b"null") => Ok(0),
+        Some(value) => crate::wire::json::integer(value).filter(|count| *count <= COUNT_MAX).ok_or(InvalidUsage),
+    }
+}
+
+/// Fields of a vendor's answer that reach the caller; everything else stays here.
+pub fn passes_down(name: Name, text: &[u8], dialect: Dialect) -> bool {
+    const OPENAI: &[&[u8]] = &[b"openai-model", b"x-stainless-arch"];
+    const ANTHROPIC: &[&[u8]] = &[b"anthropic-organization-tier"];
+    const GEMINI: &[&[u8]] = &[b"server-timing"];
+    match name {
+        Name::ContentType | Name::ContentDisposition | Name::OpenAiProcessingMs | Name::OpenAiVersion => true,
+        Name::Other => {
+            let extra = match dialect {
+                Dialect::OpenAi => OPENAI,
+                Dialect::Anthropic => ANTHROPIC,
+                Dialect::Gemini => GEMINI,
+            };
+            extra.iter().any(|allowed| text.eq_ignore_ascii_case(allowed))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_language_has_a_name_of_its_own_and_endpoints() {
+        for (place, language) in ALL.iter().enumerate() {
+            assert!(!language.endpoints().is_empty());
+            assert!(ALL[..place].iter().all(|other| other.name() != language.name()));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! OpenAI's responses.
+
+use weir_shared::catalog::Dialect;
+use weir_shared::fault::Code;
+use weir_shared::usage::Tier;
+
+use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, openai_usage};
+use crate::wire::http1::Method;
+use crate::wire::json::{self, NotJson};
+use crate::wire::template;
+
+pub struct Responses;
+
+const GET_DELETE: &[Method] = &[Method::Get, Method::Delete];
+
+impl Language for Responses {
+    fn name(&self) -> &'static str {
+        "openai_responses"
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::OpenAi
+    }
+
+    fn endpoints(&self) -> &'static [Endpoint] {
+        const fn object(path: &'static str, methods: &'static [Method], stream: StreamWhen) -> Endpoint {
+            Endpoint { path, methods, body: BodyKind::Object, answer: AnswerKind::Either, stream }
+        }
+        const LIST: &[Endpoint] = &[
+            Endpoint {
+                path: "responses",
+                methods: &[Method::Post],
+                body: BodyKind::ModelInJson,
+                answer: AnswerKind::Json,
+                stream: StreamWhen::Asked,
+            },
+            Endpoint {
+                path: "responses/compact",
+                methods: &[Method::Post],
+                body: BodyKind::ModelInJson,
+                answer: AnswerKind::Json,
+                stream: StreamWhen::Never,
+            },
+            Endpoint {
+                path: "responses/input_tokens",
+                methods: &[Method::Post],
+                body: BodyKind::ModelInJson,
+                answer: AnswerKind::Json,
+                stream: StreamWhen::Never,
+            },
+            object("responses/{id}", GET_DELETE, StreamWhen::Asked),
+            object("responses/{id}/cancel", &[Method::Post], StreamWhen::Never),
+            object("responses/{id}/input_items", &[Method::Get], StreamWhen::Never),
+        ];
+        LIST
+    }
+
+    fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
+        if data.trim_ascii() == b"[DONE]" {
+            // Not of this dialect, but some who imitate it say it.
+            return Ok(Sense::End);
+        }
+        let mut kind: &[u8] = event;
+        let mut response: Option<&[u8]> = None;
+        let mut output_bytes = 0;
+        json::scan(data, |member| match (member.depth, member.key) {
+            (1, b"type") => kind = member.value.get(1..member.value.len().saturating_sub(1)).unwrap_or_default(),
+            (1, b"response") => response = Some(member.value),
+            // Only the deltas: the events at a part's end say the same text again.
+            (1, b"delta") if member.value.starts_with(b"\"") => output_bytes += member.value.len() as u64 - 2,
+            _ => {}
+        })?;
+        reading.output_bytes += output_bytes;
+        match kind {
+            b"response.completed" | b"response.incomplete" | b"response.failed" => {
+                reading.finished = true;
+                reading.ended = true;
+                reading.failed |= kind == b"response.failed";
+                read_response(response.unwrap_or_default(), reading);
+                Ok(Sense::Marked)
+            }
+            b"error" => {
+                reading.failed = true;
+                Ok(Sense::Failed)
+            }
+            _ if kind.ends_with(b".delta") => Ok(Sense::Plain),
+            _ => Ok(Sense::Marked),
+        }
+    }
+
+    fn read_answer(&self, body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
+        let mut output_bytes = 0;
+        json::scan(body, |member| {
+            if template::is_output(member.key) && member.value.starts_with(b"\"") {
+                output_bytes += member.value.len() as u64 - 2;
+            }
+        })?;
+        reading.output_bytes += output_bytes;
+        reading.finished = true;
+        read_response(body, reading);
+        Ok(())
+    }
+
+    fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, reading: &Reading) {
+        out.extend_from_slice(b"event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":");
+        out.extend_from_slice(reading.events.to_string().as_bytes());
+        out.extend_from_slice(b",\"response\":{\"id\":\"resp_failed\",\"object\":\"response\",\"created_at\":0,\"status\":\"failed\",\"error\":{\"code\":\"");
+        out.extend_from_slice(code.name().as_bytes());
+        out.extend_from_slice(b"\",\"message\":\"");
+        json::escape_into(out, message);
+        out.extend_from_slice(b"\"},\"incomplete_details\":null,\"instructions\":null,\"metadata\":{},\"model\":\"\",\"output\":[],\"parallel_tool_calls\":true,\"tool_choice\":\"auto\",\"tools\":[],\"usage\":null}}\n\n");
+    }
+}
+
+fn read_response(response: &[u8], reading: &mut Reading) {
+    if let Some(tier) = json::get(response, "service_tier").and_then(json::text) {
+        reading.tier = Tier::of_vendor_word(&tier);
+    }
+    match json::get(response, "usage") {
+        None | Some(b"null") => {}
+        Some(usage) => reading.take_usage(openai_usage::read(usage)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_shared::usage::Class;
+
+    #[test]
+    fn a_stream_is_understood() {
+        let mut reading = Reading::default();
+        let mut read = |data: &str| Responses.read_event(b"", data.as_bytes(), &mut reading).unwrap();
+        assert_eq!(read(r#"{"type":"response.created","response":{"id":"r","usage":null}}"#), Sense::Marked);
+        assert_eq!(read(r#"{"type":"response.output_text.delta","delta":"hi","sequence_number":4}"#), Sense::Plain);
+        assert_eq!(read(r#"{"type":"response.output_text.done","text":"hi","sequence_number":5}"#), Sense::Marked);
+        let done = r#"{"type":"response.completed","response":{"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":5}}}"#;
+        assert_eq!(read(done), Sense::Marked);
+        assert!(reading.ended && reading.finished);
+        assert_eq!(reading.output_bytes, 2);
+        assert_eq!(
+            reading.usage.map(|u| (u.of(Class::Input), u.of(Class::CacheRead), u.of(Class::Output))),
+            Some((5, 4, 5))
+        );
+    }
+
+    #[test]
+    fn the_error_event_is_json() {
+        let mut out = Vec::new();
+        Responses.error_event(&mut out, Code::UpstreamIdle, "silent \"vendor\"", &Reading::default());
+        let data = out.split(|b| *b == b'\n').nth(1).unwrap().strip_prefix(b"data: ").unwrap();
+        let value: serde_json::Value = serde_json::from_slice(data).unwrap();
+        assert_eq!(value["response"]["error"]["code"], "upstream_idle_timeout");
+    }
+}

@@ -1,0 +1,553 @@
+//! HTTP/1.1 heads, strictly: a pre-scan of our own over what `httparse` is lenient about, then the framing rules.
+//!
+//! Whatever could be read in two ways is refused, because somewhere behind or before us stands a parser that reads it the
+//! other way: bare LF, folded lines, odd `Transfer-Encoding`, two `Content-Length`s.
+
+use weir_shared::policy::size::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, URI_BYTES_MAX};
+
+/// Why a head is refused. The stages turn it into a status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadHead {
+    Malformed(&'static str),
+    TooLarge,
+    TooManyFields,
+    UriTooLong,
+    Version,
+    TransferCoding,
+    /// A length that does not fit in 63 bits.
+    LengthTooLarge,
+    Expectation,
+}
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Framing {
+    None,
+    Sized(u64),
+    Chunked,
+    /// Only in answers: the body ends with the connection.
+    UntilClose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Delete,
+    Options,
+    Put,
+    Patch,
+    Other,
+}
+
+impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Other => "OTHER",
+        }
+    }
+
+    fn parse(name: &str) -> Self {
+        match name {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "DELETE" => Self::Delete,
+            "OPTIONS" => Self::Options,
+            "PUT" => Self::Put,
+            "PATCH" => Self::Patch,
+            _ => Self::Other,
+        }
+    }
+}
+
+macro_rules! names {
+    ($($variant:ident $text:literal,)+) => {
+        /// The fields that somebody here asks for; looked at once, when the head is parsed.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Name { $($variant,)+ Other }
+
+        pub fn classify_name(name: &[u8]) -> Name {
+            $(const $variant: &[u8] = $text.as_bytes();)+
+            match name.len() {
+                $(length if length == $variant.len() && name.eq_ignore_ascii_case($variant) => Name::$variant,)+
+                _ => Name::Other,
+            }
+        }
+    };
+}
+
+#[allow(non_upper_case_globals)]
+mod name {
+    names! {
+        Host "host",
+        ContentLength "content-length",
+        TransferEncoding "transfer-encoding",
+        Connection "connection",
+        KeepAlive "keep-alive",
+        ProxyConnection "proxy-connection",
+        ProxyAuthorization "proxy-authorization",
+        ProxyAuthenticate "proxy-authenticate",
+        Te "te",
+        Trailer "trailer",
+        Upgrade "upgrade",
+        Expect "expect",
+        Authorization "authorization",
+        XApiKey "x-api-key",
+        XGoogApiKey "x-goog-api-key",
+        ApiKey "api-key",
+        ContentType "content-type",
+        ContentEncoding "content-encoding",
+        AcceptEncoding "accept-encoding",
+        Accept "accept",
+        Cookie "cookie",
+        SetCookie "set-cookie",
+        Forwarded "forwarded",
+        Via "via",
+        XForwardedFor "x-forwarded-for",
+        XForwardedHost "x-forwarded-host",
+        XForwardedProto "x-forwarded-proto",
+        XForwardedPort "x-forwarded-port",
+        XRealIp "x-real-ip",
+        Origin "origin",
+        Referer "referer",
+        AnthropicVersion "anthropic-version",
+        RetryAfter "retry-after",
+        TraceParent "traceparent",
+        IdempotencyKey "idempotency-key",
+        ContentDisposition "content-disposition",
+        OpenAiProcessingMs "openai-processing-ms",
+        OpenAiVersion "openai-version",
+        XRequestId "x-request-id",
+        RequestId "request-id",
+        AccessControlRequestMethod "access-control-request-method",
+        AccessControlRequestHeaders "access-control-request-headers",
+    }
+}
+pub use name::Name;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    pub name: Name,
+    name_at: u32,
+    name_len: u32,
+    value_at: u32,
+    value_len: u32,
+}
+
+impl Field {
+    pub fn name_in<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[self.name_at as usize..][..self.name_len as usize]
+    }
+
+    pub fn value_in<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[self.value_at as usize..][..self.value_len as usize]
+    }
+}
+
+/// A request's head as places within the buffer that it was read into.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    pub method: Method,
+    pub framing: Framing,
+    /// HTTP/1.1; else 1.0.
+    pub v11: bool,
+    pub keep_alive: bool,
+    pub expects_continue: bool,
+    /// The head's length with its empty line: the body starts here.
+    pub bytes: usize,
+    target: (u32, u32),
+    pub fields: Vec<Field>,
+}
+
+impl RequestHead {
+    /// Path and query as sent, without scheme and authority.
+    pub fn target<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[self.target.0 as usize..][..self.target.1 as usize]
+    }
+
+    pub fn get<'a>(&self, name: Name, head: &'a [u8]) -> Option<&'a [u8]> {
+        self.fields.iter().find(|field| field.name == name).map(|field| field.value_in(head))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct AnswerHead {
+    pub status: u16,
+    pub framing: Framing,
+    pub keep_alive: bool,
+    pub bytes: usize,
+    pub fields: Vec<Field>,
+}
+
+impl AnswerHead {
+    pub fn get<'a>(&self, name: Name, head: &'a [u8]) -> Option<&'a [u8]> {
+        self.fields.iter().find(|field| field.name == name).map(|field| field.value_in(head))
+    }
+}
+
+/// How far a head has been looked at; kept between reads so that a slow head is not scanned anew for every byte.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Progress {
+    line_start: usize,
+    empty_lines: usize,
+}
+
+/// The request head at the start of `bytes`, or `None` when it has not ended yet.
+pub fn request(bytes: &[u8], progress: &mut Progress) -> Result<Option<RequestHead>, BadHead> {
+    let Some((start, end)) = bounds(bytes, progress)? else {
+        // What a request line may not be is known before the head has ended.
+        let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
+        let long = line.len() > URI_BYTES_MAX + 64;
+        return if long { Err(BadHead::UriTooLong) } else { Ok(None) };
+    };
+    let head = &bytes[..end];
+    let mut space = [httparse::EMPTY_HEADER; HEAD_FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut space);
+    match parsed.parse(&head[start..]) {
+        Ok(httparse::Status::Complete(length)) if start + length == end => {}
+        Ok(_) => return Err(BadHead::Malformed("the head does not end where it should")),
+        Err(error) => return Err(translate(error, &head[start..])),
+    }
+    let path = parsed.path.unwrap_or_default();
+    if path.len() > URI_BYTES_MAX {
+        return Err(BadHead::UriTooLong);
+    }
+    let method = Method::parse(parsed.method.unwrap_or_default());
+    let target = target(path).ok_or(BadHead::Malformed("the request target is not a path"))?;
+    let v11 = parsed.version == Some(1);
+    let fields = fields(head, parsed.headers);
+    let rules = Rules::read(head, &fields)?;
+    let framing = match (rules.transfer_encoding, rules.content_length) {
+        (true, Some(_)) => return Err(BadHead::Malformed("both content-length and transfer-encoding")),
+        (true, None) if !v11 => return Err(BadHead::Malformed("transfer-encoding in HTTP/1.0")),
+        (true, None) => Framing::Chunked,
+        (false, Some(0)) | (false, None) => Framing::None,
+        (false, Some(length)) => Framing::Sized(length),
+    };
+    host(head, &fields, v11)?;
+    let expects_continue = match fields.iter().find(|field| field.name == Name::Expect) {
+        Some(field) if field.value_in(head).eq_ignore_ascii_case(b"100-continue") => v11,
+        Some(_) => return Err(BadHead::Expectation),
+        None => false,
+    };
+    let keep_alive = !rules.close && (v11 || rules.keep_alive);
+    let target = (place(head, target), target.len() as u32);
+    Ok(Some(RequestHead { method, framing, v11, keep_alive, expects_continue, bytes: end, target, fields }))
+}
+
+/// The answer head at the start of `bytes`, or `None` when it has not ended yet. `to_head`: it answers a `HEAD`.
+pub fn answer(bytes: &[u8], progress: &mut Progress, to_head: bool) -> Result<Option<AnswerHead>, BadHead> {
+    let Some((start, end)) = bounds(bytes, progress)? else { return Ok(None) };
+    if start > 0 {
+        return Err(BadHead::Malformed("an empty line before the status"));
+    }
+    let head = &bytes[..end];
+    let mut space = [httparse::EMPTY_HEADER; HEAD_FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut space);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(length)) if length == end => {}
+        Ok(_) => return Err(BadHead::Malformed("the head does not end where it should")),
+        Err(error) => return Err(translate(error, head)),
+    }
+    let status = parsed.code.unwrap_or(0);
+    if !(100..600).contains(&status) {
+        return Err(BadHead::Malformed("no such status"));
+    }
+    let v11 = parsed.version == Some(1);
+    let fields = fields(head, parsed.headers);
+    let rules = Rules::read(head, &fields)?;
+    let bodyless = to_head || status < 200 || status == 204 || status == 304;
+    let framing = match (rules.transfer_encoding, rules.content_length) {
+        (true, Some(_)) => return Err(BadHead::Malformed("both content-length and transfer-encoding")),
+        _ if bodyless => Framing::None,
+        (true, None) if !v11 => return Err(BadHead::Malformed("transfer-encoding in HTTP/1.0")),
+        (true, None) => Framing::Chunked,
+        (false, Some(0)) => Framing::None,
+        (false, Some(length)) => Framing::Sized(length),
+        (false, None) => Framing::UntilClose,
+    };
+    let keep_alive = !rules.close && (v11 || rules.keep_alive) && framing != Framing::UntilClose;
+    Ok(Some(AnswerHead { status, framing, keep_alive, bytes: end, fields }))
+}
+
+/// Where the head starts (after forgiven empty lines) and where it ends, when all its lines are there.
+fn bounds(bytes: &[u8], progress: &mut Progress) -> Result<Option<(usize, usize)>, BadHead> {
+    while let Some(length) = memchr::memchr(b'\n', bytes.get(progress.line_start..).unwrap_or_default()) {
+        let start = progress.line_start;
+        let end = start + length;
+        let line = bytes[start..end].strip_suffix(b"\r").ok_or(BadHead::Malformed("a line ends without CR"))?;
+        progress.line_start = end + 1;
+        if progress.line_start > HEAD_BYTES_MAX {
+            return Err(BadHead::TooLarge);
+        }
+        if !line.is_empty() {
+            check_line(line)?;
+            continue;
+        }
+        if start > 2 * progress.empty_lines {
+            return Ok(Some((2 * progress.empty_lines, progress.line_start)));
+        }
+        progress.empty_lines += 1;
+        if progress.empty_lines > EMPTY_LINES_MAX {
+            return Err(BadHead::TooLarge);
+        }
+    }
+    if bytes.len() > HEAD_BYTES_MAX { Err(BadHead::TooLarge) } else { Ok(None) }
+}
+
+/// Old callers end a body with an empty line too many (RFC 9112, 2.2).
+const EMPTY_LINES_MAX: usize = 2;
+
+fn check_line(line: &[u8]) -> Result<(), BadHead> {
+    if matches!(line[0], b' ' | b'\t') {
+        return Err(BadHead::Malformed("a folded line, or a space before a name"));
+    }
+    // Without an early exit, so that it becomes vector instructions.
+    let control = line.iter().fold(false, |found, &byte| found | ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f));
+    if control { Err(BadHead::Malformed("a control character")) } else { Ok(()) }
+}
+
+fn translate(error: httparse::Error, head: &[u8]) -> BadHead {
+    match error {
+        httparse::Error::TooManyHeaders => BadHead::TooManyFields,
+        httparse::Error::Version => BadHead::Version,
+        // A first line of two words is HTTP/0.9.
+        httparse::Error::Token | httparse::Error::NewLine if first_line(head).split(|b| *b == b' ').count() == 2 => {
+            BadHead::Version
+        }
+        httparse::Error::HeaderName => BadHead::Malformed("a field's name is not a token"),
+        httparse::Error::HeaderValue => BadHead::Malformed("a field's value holds what it may not"),
+        _ => BadHead::Malformed("the first line is not HTTP"),
+    }
+}
+
+fn first_line(head: &[u8]) -> &[u8] {
+    head.split(|byte| *byte == b'\r').next().unwrap_or_default()
+}
+
+/// Path and query of an origin-form or absolute-form target; whose host it names does not matter.
+fn target(path: &str) -> Option<&str> {
+    if path.starts_with('/') || path == "*" {
+        return Some(path);
+    }
+    let rest = path.strip_prefix("http://").or_else(|| path.strip_prefix("https://"))?;
+    rest.find('/').map(|at| &rest[at..])
+}
+
+fn fields(head: &[u8], parsed: &[httparse::Header<'_>]) -> Vec<Field> {
+    let field = |header: &httparse::Header<'_>| Field {
+        name: name::classify_name(header.name.as_bytes()),
+        name_at: place(head, header.name),
+        name_len: header.name.len() as u32,
+        value_at: place(head, header.value),
+        value_len: header.value.len() as u32,
+    };
+    parsed.iter().map(field).collect()
+}
+
+/// Where a part of the head lies in it: `httparse` gives slices, we keep places.
+fn place(head: &[u8], part: impl AsRef<[u8]>) -> u32 {
+    (part.as_ref().as_ptr() as usize).wrapping_sub(head.as_ptr() as usize).min(head.len()) as u32
+}
+
+struct Rules {
+    transfer_encoding: bool,
+    content_length: Option<u64>,
+    close: bool,
+    keep_alive: bool,
+}
+
+impl Rules {
+    fn read(head: &[u8], fields: &[Field]) -> Result<Self, BadHead> {
+        let mut rules = Self { transfer_encoding: false, content_length: None, close: false, keep_alive: false };
+        for field in fields {
+            let value = field.value_in(head);
+            match field.name {
+                Name::TransferEncoding if rules.transfer_encoding => return Err(BadHead::TransferCoding),
+                Name::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => rules.transfer_encoding = true,
+                Name::TransferEncoding => return Err(BadHead::TransferCoding),
+                Name::ContentLength if rules.content_length.is_some() => {
+                    return Err(BadHead::Malformed("two content-lengths"));
+                }
+                Name::ContentLength => rules.content_length = Some(length(value)?),
+                Name::Connection => {
+                    for word in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                        rules.close |= word.eq_ignore_ascii_case(b"close");
+                        rules.keep_alive |= word.eq_ignore_ascii_case(b"keep-alive");
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(rules)
+    }
+}
+
+fn length(value: &[u8]) -> Result<u64, BadHead> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(BadHead::Malformed("content-length is not a number"));
+    }
+    let significant = value.iter().position(|digit| *digit != b'0').map_or(&[][..], |at| &value[at..]);
+    if significant.len() > 18 {
+        return Err(BadHead::LengthTooLarge);
+    }
+    Ok(significant.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+fn host(head: &[u8], fields: &[Field], v11: bool) -> Result<(), BadHead> {
+    let mut hosts = fields.iter().filter(|field| field.name == Name::Host);
+    let Some(host) = hosts.next() else {
+        return if v11 { Err(BadHead::Malformed("no host")) } else { Ok(()) };
+    };
+    let good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']');
+    let value = host.value_in(head);
+    if hosts.next().is_some() || value.is_empty() || value.len() > 255 || !value.iter().all(good) {
+        return Err(BadHead::Malformed("host is not one name or address"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Option<RequestHead>, BadHead> {
+        request(text.as_bytes(), &mut Progress::default())
+    }
+
+    fn with(lines: &str) -> Result<Option<RequestHead>, BadHead> {
+        parse(&format!("POST /v1/x HTTP/1.1\r\nHost: a\r\n{lines}\r\n"))
+    }
+
+    #[test]
+    fn a_head_is_read() {
+        let text = "POST /v1/chat/completions?x=1 HTTP/1.1\r\nHost: localhost:8080\r\nX-API-Key:  secret \r\ncontent-length: 012\r\nConnection: close\r\n\r\n{";
+        let head = parse(text).unwrap().unwrap();
+        assert_eq!(head.target(text.as_bytes()), b"/v1/chat/completions?x=1");
+        assert_eq!((head.method, head.framing, head.keep_alive), (Method::Post, Framing::Sized(12), false));
+        assert_eq!(head.get(Name::XApiKey, text.as_bytes()), Some(&b"secret"[..]));
+        assert_eq!(head.bytes, text.len() - 1);
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for lines in [
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked, chunked\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: \x0bchunked\r\n",
+            "Transfer-Encoding: \"chunked\"\r\n",
+            "Transfer-Encoding : chunked\r\n",
+            "Transfer-Encoding\t: chunked\r\n",
+            "Transfer-Encoding:\r\n chunked\r\n",
+            "Transfer-Encoding: chunked;q=1\r\n",
+            "Transfer-Encoding: chun\0ked\r\n",
+            "Transfer-Encoding:\r\n",
+            "X: y\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 1, 1\r\n",
+            "Content-Length: +1\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: 0x1\r\n",
+            "Content-Length: \r\n",
+            "Content-Length: abc\r\n",
+            "Content-Length: 99999999999999999999999\r\n",
+            "Expect: 200-ok\r\n",
+            "X: a\rb\r\n",
+            "X: a\x7f\r\n",
+            " X: y\r\n",
+            "X y: z\r\n",
+            "X\r\n",
+            ": y\r\n",
+            "X\u{e9}: y\r\n",
+            "Host: b\r\n",
+        ] {
+            assert!(with(lines).is_err(), "{lines:?}");
+        }
+        for head in [
+            "POST /v1/x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET /\r\n\r\n",
+            "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+            "GET / HTTP/9.9\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET a HTTP/1.1\r\nHost: a\r\n\r\n",
+            "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
+            assert!(parse(head).is_err(), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        assert!(matches!(
+            parse(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(70_000))),
+            Err(BadHead::UriTooLong | BadHead::TooLarge)
+        ));
+        assert!(matches!(parse(&format!("GET /{}", "a".repeat(17_000))), Err(BadHead::UriTooLong)));
+        assert_eq!(with(&"X: y\r\n".repeat(100)).err(), Some(BadHead::TooManyFields));
+        assert_eq!(with(&format!("X: {}\r\n", "y".repeat(66_000))).err(), Some(BadHead::TooLarge));
+        assert_eq!(
+            parse(&format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "y".repeat(66_000))).err(),
+            Some(BadHead::TooLarge)
+        );
+        assert_eq!(parse("\r\n\r\n\r\n").err(), Some(BadHead::TooLarge));
+    }
+
+    #[test]
+    fn answers_are_framed_strictly() {
+        let parse = |text: &str| answer(text.as_bytes(), &mut Progress::default(), false);
+        let framing = |text: &str| parse(text).unwrap().unwrap().framing;
+        assert_eq!(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), Framing::Chunked);
+        assert_eq!(framing("HTTP/1.1 200 OK\r\n\r\n"), Framing::UntilClose);
+        assert_eq!(framing("HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n"), Framing::None);
+        assert!(!parse("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n").unwrap().unwrap().keep_alive);
+        for bad in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX: \0\r\n\r\n",
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "nonsense\r\n\r\n",
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    /// Any input cut at any byte gives the same output.
+    #[test]
+    fn cuts_do_not_matter() {
+        let heads = [
+            "POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        ];
+        for text in heads {
+            let whole = format!("{:?}", parse(text));
+            let mut progress = Progress::default();
+            let steps = (0..=text.len()).map(|end| request(&text.as_bytes()[..end], &mut progress));
+            let first = steps.into_iter().find(|step| !matches!(step, Ok(None))).unwrap();
+            assert_eq!(format!("{first:?}"), whole);
+        }
+    }
+}

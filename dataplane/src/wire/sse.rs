@@ -1,0 +1,226 @@
+//! Server-sent events: where each event ends, what it is called, and where its data is. Nothing is copied.
+//!
+//! Vendors end lines with LF, CRLF or CR, start with a byte order mark, split data over lines, and send comments; all of
+//! it is framed alike here, and the bytes stay as they came.
+
+/// A span of the buffer that was framed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Span {
+    pub at: usize,
+    pub len: usize,
+}
+
+impl Span {
+    pub fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.at..self.at + self.len]
+    }
+
+    fn moved(self, by: usize) -> Self {
+        Self { at: self.at.saturating_sub(by), len: self.len }
+    }
+}
+
+/// One whole event, from its first line to behind its empty line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Event {
+    pub whole: Span,
+    pub name: Span,
+    /// The data of a one-line event; of a longer one, the first line. See [`Event::join`].
+    pub data: Span,
+    pub data_lines: u32,
+}
+
+impl Event {
+    /// Comments, ids and retry times: nothing that a caller's program sees.
+    pub fn is_silent(&self) -> bool {
+        self.data_lines == 0
+    }
+
+    /// The data of an event that has several data lines, joined as the standard says.
+    pub fn join(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut joined = Vec::new();
+        let mut first = true;
+        for line in self.whole.of(bytes).split(|byte| matches!(byte, b'\n' | b'\r')) {
+            if let Some((b"data", value)) = field(line) {
+                if !std::mem::take(&mut first) {
+                    joined.push(b'\n');
+                }
+                joined.extend_from_slice(value);
+            }
+        }
+        joined
+    }
+}
+
+/// Finds events in a buffer that grows at its end and is cut at its front.
+#[derive(Clone, Debug, Default)]
+pub struct Framer {
+    /// Where the event that is being read starts.
+    start: usize,
+    /// Where its current line starts, and how far that line has been searched.
+    line: usize,
+    searched: usize,
+    event: Event,
+    /// The line before ended in CR: an LF here still belongs to it.
+    after_cr: bool,
+}
+
+impl Framer {
+    /// The next whole event, or `None` until more bytes come.
+    pub fn next(&mut self, bytes: &[u8]) -> Option<Event> {
+        loop {
+            if self.after_cr && self.searched == self.line && self.line < bytes.len() {
+                self.after_cr = false;
+                if bytes[self.line] == b'\n' {
+                    self.line += 1;
+                    self.searched = self.line;
+                }
+            }
+            let rest = bytes.get(self.searched..).unwrap_or_default();
+            let Some(length) = memchr::memchr2(b'\n', b'\r', rest) else {
+                self.searched = bytes.len().max(self.searched);
+                return None;
+            };
+            let end = self.searched + length;
+            let line = Span { at: self.line, len: end - self.line };
+            self.after_cr = bytes[end] == b'\r';
+            if self.after_cr && bytes.get(end + 1) == Some(&b'\n') {
+                self.after_cr = false;
+                self.line = end + 2;
+            } else {
+                self.line = end + 1;
+            }
+            self.searched = self.line;
+            if line.len > 0 {
+                self.read_line(line, bytes);
+            } else if line.at > self.start && !self.only_line_ends(line.at, bytes) {
+                let event = Event { whole: Span { at: self.start, len: self.line - self.start }, ..self.event };
+                self.begin(self.line);
+                return Some(event);
+            }
+        }
+    }
+
+    /// Where the unfinished event starts: what is before it has been given out.
+    pub fn unfinished(&self) -> usize {
+        self.start
+    }
+
+    /// The first `by` bytes of the buffer are gone.
+    pub fn moved(&mut self, by: usize) {
+        self.start = self.start.saturating_sub(by);
+        self.line = self.line.saturating_sub(by);
+        self.searched = self.searched.saturating_sub(by);
+        self.event.name = self.event.name.moved(by);
+        self.event.data = self.event.data.moved(by);
+    }
+
+    /// Somebody else recognised an event that ends here.
+    pub fn skip_to(&mut self, end: usize) {
+        self.begin(end);
+        self.line = end;
+        self.searched = end;
+        self.after_cr = false;
+    }
+
+    /// Whether the next byte starts an event, so that a template may be tried there.
+    pub fn at_event_start(&self) -> bool {
+        self.event.data_lines == 0 && !self.after_cr && self.start == self.line
+    }
+
+    fn begin(&mut self, at: usize) {
+        self.start = at;
+        self.event = Event::default();
+    }
+
+    /// Empty lines before an event's first line belong to it and mean nothing.
+    fn only_line_ends(&self, end: usize, bytes: &[u8]) -> bool {
+        bytes[self.start..end].iter().all(|byte| matches!(byte, b'\n' | b'\r'))
+    }
+
+    fn read_line(&mut self, line: Span, bytes: &[u8]) {
+        let content = line.of(bytes);
+        let Some((name, value)) = field(content) else { return };
+        let value = Span { at: line.at + (line.len - value.len()), len: value.len() };
+        match name {
+            b"data" => {
+                if self.event.data_lines == 0 {
+                    self.event.data = value;
+                }
+                self.event.data_lines += 1;
+            }
+            b"event" => self.event.name = value,
+            _ => {}
+        }
+    }
+}
+
+/// A line's field and value; `None` for a comment.
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    match memchr::memchr(b':', line) {
+        Some(0) => None,
+        Some(colon) => {
+            let value = &line[colon + 1..];
+            Some((&line[..colon], value.strip_prefix(b" ").unwrap_or(value)))
+        }
+        None => Some((line, &[])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (name, data) of all events, however the bytes were cut, with the front dropped after every event.
+    fn events(bytes: &[u8], piece: usize) -> Vec<(String, String)> {
+        let mut framer = Framer::default();
+        let (mut buffer, mut out) = (Vec::new(), Vec::new());
+        for part in bytes.chunks(piece.max(1)) {
+            buffer.extend_from_slice(part);
+            while let Some(event) = framer.next(&buffer) {
+                let data = if event.data_lines > 1 { event.join(&buffer) } else { event.data.of(&buffer).to_vec() };
+                let name = String::from_utf8_lossy(event.name.of(&buffer)).into_owned();
+                if !event.is_silent() {
+                    out.push((name, String::from_utf8_lossy(&data).into_owned()));
+                }
+            }
+            let gone = framer.unfinished();
+            buffer.drain(..gone);
+            framer.moved(gone);
+        }
+        out
+    }
+
+    #[test]
+    fn all_line_ends_and_cuts_give_the_same_events() {
+        let model = "event: a\ndata: {\"x\":1}\n\n: comment\n\ndata:nospace\nid: 7\n\nretry: 3\n\ndata: one\ndata: two\n\n\n\ndata\n\ndata: [DONE]\n\n";
+        let expected = [("a", "{\"x\":1}"), ("", "nospace"), ("", "one\ntwo"), ("", ""), ("", "[DONE]")];
+        let expected = expected.map(|(name, data)| (name.to_owned(), data.to_owned()));
+        for end in ["\n", "\r\n", "\r"] {
+            let text = model.replace('\n', end);
+            for piece in 1..=text.len() {
+                assert_eq!(events(text.as_bytes(), piece), expected, "{end:?} in pieces of {piece}");
+            }
+            let with_mark = format!("\u{feff}{text}");
+            assert_eq!(events(with_mark.as_bytes(), 3), expected);
+        }
+    }
+
+    #[test]
+    fn an_event_without_its_empty_line_is_not_one() {
+        assert!(events(b"data: {}\n", 3).is_empty());
+        assert!(events(b"data: {}", 100).is_empty());
+    }
+
+    #[test]
+    fn whole_events_are_the_bytes_as_they_came() {
+        let bytes = b"\n\ndata: 1\n\n: c\r\n\r\ndata: 2\r\r";
+        let mut framer = Framer::default();
+        let mut whole = Vec::new();
+        while let Some(event) = framer.next(bytes) {
+            whole.extend_from_slice(event.whole.of(bytes));
+        }
+        assert_eq!(whole, bytes);
+    }
+}
