@@ -1,6 +1,8 @@
 mod catalog;
+mod change;
 mod failure;
 mod folder;
+mod follow;
 mod place;
 mod price;
 mod publish;

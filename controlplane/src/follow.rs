@@ -1,0 +1,190 @@
+//! After publishing: what became of a revision on every live node.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use weir_shared::fault::Exit;
+use weir_shared::keyspace::{NODE_GONE_SECONDS, NodePage, Pointer};
+use weir_shared::store::Store;
+
+use crate::failure::Failure;
+use crate::screen::Screen;
+use crate::table::{count, harmless};
+use crate::when::{self, Timer};
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Wait {
+    /// Return only when every live node has applied or refused it
+    #[arg(long)]
+    pub wait: bool,
+
+    /// How long to wait for the nodes
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = when::duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Verdict {
+    pub node: String,
+    pub state: State,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Applied,
+    Refused,
+    Waiting,
+}
+
+/// What the live nodes say of the revision at `at`. `newest` is the newest revision of the store.
+pub fn judge(pages: &[NodePage], at: &Pointer, newest: u64, now: u64) -> Vec<Verdict> {
+    pages.iter().filter(|page| is_live(page, now)).map(|page| verdict(page, at, newest)).collect()
+}
+
+pub fn is_live(page: &NodePage, now: u64) -> bool {
+    now.saturating_sub(page.seen) <= NODE_GONE_SECONDS
+}
+
+fn verdict(page: &NodePage, at: &Pointer, newest: u64) -> Verdict {
+    let served = page.applied == at.revision && page.applied_digest.is_none_or(|digest| digest == at.digest);
+    let refused = page.refused.as_ref().filter(|refused| refused.revision >= at.revision);
+    let (state, reason) = if served || (page.applied > at.revision && page.applied <= newest) {
+        (State::Applied, String::new())
+    } else if page.applied > newest {
+        // The store was restored from an older copy; the node will not go back on its own.
+        let reason =
+            format!("it serves revision {}, newer than the store's; publish with --accept-regress", page.applied);
+        (State::Refused, reason)
+    } else if let Some(refused) = refused {
+        (State::Refused, refused.reason.clone())
+    } else {
+        (State::Waiting, String::new())
+    };
+    Verdict { node: page.node.clone(), state, reason, warnings: page.warnings.clone() }
+}
+
+/// Waits as the operator wished, says how it ended, and returns what a script wants to know.
+pub fn follow(store: &dyn Store, at: &Pointer, wait: &Wait, screen: &Screen) -> Result<Vec<Verdict>, Failure> {
+    if !wait.wait {
+        return Ok(Vec::new());
+    }
+    let timer = Timer::start();
+    let verdicts = loop {
+        let newest = store.pointer()?.map_or(0, |pointer| pointer.revision);
+        let verdicts = judge(&store.pages()?, at, newest, when::now());
+        let waiting = names(&verdicts, State::Waiting);
+        if waiting.is_empty() || timer.elapsed() >= wait.timeout {
+            break verdicts;
+        }
+        let done = verdicts.len() - waiting.len();
+        screen.progress(&format!(
+            "{done} of {} answered; waiting for {}",
+            count(verdicts.len(), "node"),
+            waiting.join(", ")
+        ));
+        std::thread::sleep(POLL);
+    };
+    screen.progress_over();
+    conclude(&verdicts, at, wait, screen)?;
+    Ok(verdicts)
+}
+
+/// Pages are small files or one range of a store; nodes answer within a second.
+const POLL: Duration = Duration::from_millis(50);
+
+fn conclude(verdicts: &[Verdict], at: &Pointer, wait: &Wait, screen: &Screen) -> Result<(), Failure> {
+    let revision = at.revision;
+    for verdict in verdicts {
+        for warning in &verdict.warnings {
+            screen.note(format!("{}: {}", harmless(&verdict.node), harmless(warning)));
+        }
+    }
+    let json = serde_json::to_value(verdicts).unwrap_or_default();
+    let failure =
+        |exit, what: String| Failure::new(exit, what).detail("revision", revision).detail("nodes", json.clone());
+    let (refused, waiting) = (names(verdicts, State::Refused), names(verdicts, State::Waiting));
+    if !refused.is_empty() {
+        let mut what =
+            format!("revision {revision} was refused by {} of {}:", refused.len(), count(verdicts.len(), "node"));
+        for verdict in verdicts.iter().filter(|verdict| verdict.state == State::Refused) {
+            what.push_str(&format!("\n  {}: {}", harmless(&verdict.node), indented(&verdict.reason)));
+        }
+        let next = "they go on with what they had; mend it and apply again, or `weirctl rollback` to a revision of `weirctl history`";
+        return Err(failure(Exit::Refused, what).next(next));
+    }
+    if !waiting.is_empty() {
+        let what = format!(
+            "after {} s, {} of {} did not answer for revision {revision}: {}",
+            wait.timeout.as_secs(),
+            waiting.len(),
+            count(verdicts.len(), "node"),
+            waiting.join(", ")
+        );
+        let next = "the revision is published and they will follow when they can; see `weirctl status` and their logs";
+        return Err(failure(Exit::Waiting, what).next(next));
+    }
+    match verdicts.len() {
+        0 => screen.say("no node is running; the first to start will follow this revision"),
+        nodes => {
+            screen.say(format!("applied by {}: {}", count(nodes, "node"), names(verdicts, State::Applied).join(", ")))
+        }
+    }
+    Ok(())
+}
+
+fn names(verdicts: &[Verdict], state: State) -> Vec<String> {
+    verdicts.iter().filter(|verdict| verdict.state == state).map(|verdict| harmless(&verdict.node)).collect()
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(harmless).collect::<Vec<_>>().join("\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_shared::id::Digest;
+    use weir_shared::keyspace::Refusal;
+
+    fn page(node: &str, applied: u64, refused: Option<u64>, seen: u64) -> NodePage {
+        let refused = refused.map(|revision| Refusal { revision, reason: "because".into() });
+        NodePage { node: node.into(), applied, refused, seen, ..NodePage::default() }
+    }
+
+    #[test]
+    fn what_pages_mean() {
+        let at = Pointer { revision: 5, epoch: 0, digest: Digest([1; 32]) };
+        let pages = [
+            page("applied", 5, None, 100),
+            page("later", 6, None, 100),
+            page("ahead", 9, None, 100),
+            page("behind", 4, None, 100),
+            page("refused", 4, Some(5), 100),
+            page("refused-long-ago", 4, Some(3), 100),
+            page("refused-then-applied", 5, Some(5), 100),
+            page("gone", 4, None, 100 - NODE_GONE_SECONDS - 1),
+            NodePage { applied_digest: Some(Digest([2; 32])), ..page("other", 5, None, 100) },
+        ];
+        let verdicts = judge(&pages, &at, 6, 100);
+        let states: Vec<_> = verdicts.iter().map(|verdict| (verdict.node.as_str(), verdict.state)).collect();
+        use State::{Applied, Refused, Waiting};
+        assert_eq!(
+            states,
+            [
+                ("applied", Applied),
+                ("later", Applied),
+                ("ahead", Refused),
+                ("behind", Waiting),
+                ("refused", Refused),
+                ("refused-long-ago", Waiting),
+                ("refused-then-applied", Applied),
+                ("other", Waiting),
+            ]
+        );
+    }
+}
