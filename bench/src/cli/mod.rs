@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod load;
 mod provider;
 
 use std::process::ExitCode;
@@ -17,11 +18,14 @@ struct Cli {
 enum Verb {
     /// Play a vendor: OpenAI, Anthropic and Gemini, with faults on demand
     Provider(provider::Args),
+    /// Send requests and measure the answers
+    Load(load::Args),
 }
 
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Provider(args) => provider::run(args),
+        Verb::Load(args) => load::run(args),
     };
     match outcome {
         Ok(code) => code,
