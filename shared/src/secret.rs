@@ -34,8 +34,11 @@ fn create(path: &Path) -> std::io::Result<()> {
     }
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    // A name that nobody else takes: threads share a process id, and so do the first processes of two containers.
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+    let beside = path.with_extension(format!("new-{:016x}", u64::from_le_bytes(random)));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     writeln!(file, "{}", crate::id::Digest(secret))?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&beside, path);
@@ -72,6 +75,18 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         std::fs::write(state.join("secret/pepper"), "short").unwrap();
         assert!(read_or_create(&state, PEPPER).is_err());
+        std::fs::remove_dir_all(&state).unwrap();
+    }
+
+    #[test]
+    fn whoever_makes_it_at_once_agrees() {
+        let state = std::env::temp_dir().join(format!("weir-secret-race-{}", std::process::id()));
+        let made = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| read_or_create(&state, SEAL).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(made.iter().all(|secret| *secret == made[0]));
+        assert_eq!(std::fs::read_dir(state.join("secret")).unwrap().count(), 1, "nothing is left beside it");
         std::fs::remove_dir_all(&state).unwrap();
     }
 }

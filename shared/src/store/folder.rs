@@ -58,8 +58,11 @@ impl Folder {
     /// All or nothing: written beside, synced, renamed.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let write = || {
-            let beside = path.with_extension(format!("new-{}-{:?}", std::process::id(), std::thread::current().id()));
-            let mut file = File::create(&beside)?;
+            // A name that nobody else takes: the first processes of two containers have the same id.
+            let mut random = [0; 8];
+            getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+            let beside = path.with_extension(format!("new-{:016x}", u64::from_le_bytes(random)));
+            let mut file = File::create_new(&beside)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&beside, path)
