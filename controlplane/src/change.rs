@@ -117,7 +117,6 @@ pub fn render(changes: &[Change], paint: Paint, most: usize) -> String {
     out
 }
 
-/// `2 models added, 1 price changed` is too clever; this counts by kind.
 pub fn summary(changes: &[Change]) -> String {
     let tally = |verb: Verb| changes.iter().filter(|change| change.verb == verb).count();
     let words = [(Verb::Added, "added"), (Verb::Changed, "changed"), (Verb::Removed, "removed")];
@@ -127,6 +126,31 @@ pub fn summary(changes: &[Change]) -> String {
         .map(|(verb, word)| format!("{} {word}", tally(*verb)))
         .collect();
     said.join(", ")
+}
+
+/// For `history`, when nobody gave a reason: the first changes by name.
+pub fn reason(changes: &[Change]) -> String {
+    let mut said: Vec<_> = changes
+        .iter()
+        .take(NAMED_MAX)
+        .map(|change| format!("{} {} {}", change.verb.sign(), change.kind, change.name))
+        .collect();
+    if let Some(more) = changes.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
+        said.push(format!("and {more} more"));
+    }
+    if said.is_empty() { "apply".to_owned() } else { said.join(", ") }
+}
+
+const NAMED_MAX: usize = 3;
+
+impl Verb {
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Added => "+",
+            Self::Removed => "-",
+            Self::Changed => "~",
+        }
+    }
 }
 
 fn line(change: &Change, paint: Paint) -> String {

@@ -24,7 +24,14 @@ pub struct Place {
     pub state: PathBuf,
 
     /// The store: folder:PATH [default: folder:<state>/store]
-    #[arg(long, global = true, env = "WEIR_STORE", value_name = "ADDRESS", help_heading = "Places")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_STORE",
+        hide_short_help = true,
+        value_name = "ADDRESS",
+        help_heading = "Places"
+    )]
     pub store: Option<String>,
 
     /// The operator's folder of TOML files
@@ -39,15 +46,35 @@ pub struct Place {
     pub folder: PathBuf,
 
     /// A folder of vendors' files that come before the built-in catalog
-    #[arg(long, global = true, env = "WEIR_CATALOG", value_name = "DIR", help_heading = "Places")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_CATALOG",
+        hide_short_help = true,
+        value_name = "DIR",
+        help_heading = "Places"
+    )]
     pub catalog: Option<PathBuf>,
 
     /// Who is said to have published [default: $USER]
-    #[arg(long, global = true, env = "WEIR_AUTHOR", value_name = "NAME", help_heading = "Places")]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_AUTHOR",
+        hide_short_help = true,
+        value_name = "NAME",
+        help_heading = "Places"
+    )]
     pub author: Option<String>,
 }
 
 impl Place {
+    /// The folder as people name it.
+    pub fn folder_name(&self) -> String {
+        let name = self.folder.strip_prefix(".").ok().filter(|rest| !rest.as_os_str().is_empty());
+        name.unwrap_or(&self.folder).display().to_string()
+    }
+
     pub fn store_address(&self) -> String {
         self.store.clone().unwrap_or_else(|| format!("folder:{}", self.state.join("store").display()))
     }

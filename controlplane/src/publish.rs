@@ -41,16 +41,15 @@ pub struct Base {
 }
 
 impl Base {
+    /// Before the first revision.
+    pub fn empty() -> Self {
+        let (author, reason) = (String::new(), String::new());
+        Self { pointer: None, parts: Parts::new(), epoch: 0, author, reason, time: 0 }
+    }
+
     pub fn read(store: &dyn Store) -> Result<Self, Failure> {
         match store.pointer()? {
-            None => Ok(Self {
-                pointer: None,
-                parts: Parts::new(),
-                epoch: 0,
-                author: String::new(),
-                reason: String::new(),
-                time: 0,
-            }),
+            None => Ok(Self::empty()),
             Some(pointer) => Ok(Self::of(pointer, store.manifest(&pointer)?)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use crate::failure::Failure;
 use crate::table::Paint;
 
 pub struct Screen {
@@ -57,6 +58,14 @@ impl Screen {
         if !self.json {
             let _ = writeln!(std::io::stderr(), "{} {}", self.paint.odd("note:"), text.as_ref());
         }
+    }
+
+    pub fn fail(&self, failure: &Failure) {
+        let mut text = format!("{} {}\n", self.paint.bad("error:"), failure.what);
+        if !failure.next.is_empty() {
+            text.push_str(&format!("{} {}\n", self.paint.dim(" next:"), failure.next));
+        }
+        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 
     /// Where things stand, written over the last time it was said.
