@@ -9,6 +9,7 @@ pub mod histogram;
 pub mod http;
 pub mod provider;
 pub mod load;
+pub mod compare;
 
 /// Raises the limit of open files for this process and what it starts: ten thousand idle connections need twice as many.
 pub fn raise_open_files() -> u64 {

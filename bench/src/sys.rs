@@ -128,11 +128,6 @@ pub fn pin_thread(cores: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
-/// How many processors this process may use.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Raises the limit of open files as far as asked and allowed; says what it is now.
 pub fn raise_open_files(wanted: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

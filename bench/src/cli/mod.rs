@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod compare;
 mod load;
 mod provider;
 
@@ -20,12 +21,15 @@ enum Verb {
     Provider(provider::Args),
     /// Send requests and measure the answers
     Load(load::Args),
+    /// Measure the gateway beside nginx and HAProxy
+    Compare(compare::Args),
 }
 
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Provider(args) => provider::run(args),
         Verb::Load(args) => load::run(args),
+        Verb::Compare(args) => compare::run(args),
     };
     match outcome {
         Ok(code) => code,

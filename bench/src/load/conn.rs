@@ -20,6 +20,8 @@ pub struct Conn {
     pub busy: bool,
     /// When this request should have begun.
     pub due: Moment,
+    /// When it did begin.
+    pub began: Moment,
     pub first_event: Option<Moment>,
     pub heard: Moment,
     pub answered: u64,
@@ -64,6 +66,7 @@ impl Conn {
             reader: Reader::default(),
             busy: false,
             due: Moment::default(),
+            began: Moment::default(),
             first_event: None,
             heard: Moment::now(),
             answered: 0,
@@ -84,6 +87,7 @@ impl Conn {
     pub fn begin(&mut self, due: Moment, now: Moment) -> Step {
         self.busy = true;
         self.due = due;
+        self.began = Moment::now();
         self.heard = now;
         self.first_event = None;
         self.sent = 0;

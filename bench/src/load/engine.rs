@@ -30,6 +30,7 @@ pub struct Engine {
     cpu_from: u64,
     scheduled: u64,
     latency: Histogram,
+    answer: Histogram,
     first_event: Histogram,
     late: Histogram,
     failures: BTreeMap<String, u64>,
@@ -64,6 +65,7 @@ impl Engine {
             cpu_from: 0,
             scheduled: 0,
             latency: Histogram::default(),
+            answer: Histogram::default(),
             first_event: Histogram::default(),
             late: Histogram::default(),
             failures: BTreeMap::new(),
@@ -284,7 +286,9 @@ impl Engine {
         self.live.requests.fetch_add(1, Relaxed);
         if self.counting {
             self.requests += 1;
-            self.latency.record(Moment::now().since(conn.due));
+            let now = Moment::now();
+            self.latency.record(now.since(conn.due));
+            self.answer.record(now.since(conn.began));
         }
     }
 
@@ -345,6 +349,7 @@ impl Engine {
             requests_per_second: self.requests as f64 / seconds.max(1e-9),
             events_per_second: self.events as f64 / seconds.max(1e-9),
             latency_us: Quantiles::of(&self.latency),
+            answer_us: Quantiles::of(&self.answer),
             first_event_us: Quantiles::of(&self.first_event),
             late_us: Quantiles::of(&self.late),
             unsent: self.waiting.len() as u64,

@@ -17,7 +17,10 @@ pub struct Report {
     pub bytes: u64,
     pub requests_per_second: f64,
     pub events_per_second: f64,
+    /// From the moment a request was due.
     pub latency_us: Quantiles,
+    /// From the moment it left: what the other side took, without the rig's own lateness.
+    pub answer_us: Quantiles,
     /// Streams only: from the moment the request was due to its first event.
     pub first_event_us: Quantiles,
     /// How late requests left, open loop only: the rig's own fault, in every latency above.
