@@ -74,6 +74,7 @@ pub fn follow(store: &dyn Store, at: &Pointer, wait: &Wait, screen: &Screen) -> 
         return Ok(Vec::new());
     }
     let timer = Timer::start();
+    let mut said = String::new();
     let verdicts = loop {
         let newest = store.pointer()?.map_or(0, |pointer| pointer.revision);
         let verdicts = judge(&store.pages()?, at, newest, when::now());
@@ -82,11 +83,12 @@ pub fn follow(store: &dyn Store, at: &Pointer, wait: &Wait, screen: &Screen) -> 
             break verdicts;
         }
         let done = verdicts.len() - waiting.len();
-        screen.progress(&format!(
-            "{done} of {} answered; waiting for {}",
-            count(verdicts.len(), "node"),
-            waiting.join(", ")
-        ));
+        let nodes = count(verdicts.len(), "node");
+        let text = format!("{done} of {nodes} answered; waiting for {}", waiting.join(", "));
+        if text != said {
+            screen.progress(&text);
+            said = text;
+        }
         std::thread::sleep(POLL);
     };
     screen.progress_over();

@@ -7,7 +7,10 @@ use crate::table::Paint;
 
 pub struct Screen {
     pub json: bool,
+    /// For standard output.
     pub paint: Paint,
+    /// For standard error, which may lead elsewhere.
+    paint_aside: Paint,
     /// Somebody looks at standard error, so that a line may be written over.
     live: bool,
     #[cfg(test)]
@@ -18,9 +21,11 @@ impl Screen {
     pub fn new(json: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colours = |terminal: bool| Paint { on: terminal && !plain && !dumb };
         Self {
             json,
-            paint: Paint { on: std::io::stdout().is_terminal() && !plain && !dumb },
+            paint: colours(std::io::stdout().is_terminal()),
+            paint_aside: colours(std::io::stderr().is_terminal()),
             live: std::io::stderr().is_terminal() && !dumb,
             #[cfg(test)]
             said: std::sync::Mutex::default(),
@@ -56,14 +61,14 @@ impl Screen {
     /// Something worth knowing that is no part of the answer.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.json {
-            let _ = writeln!(std::io::stderr(), "{} {}", self.paint.odd("note:"), text.as_ref());
+            let _ = writeln!(std::io::stderr(), "{} {}", self.paint_aside.odd("note:"), text.as_ref());
         }
     }
 
     pub fn fail(&self, failure: &Failure) {
-        let mut text = format!("{} {}\n", self.paint.bad("error:"), failure.what);
+        let mut text = format!("{} {}\n", self.paint_aside.bad("error:"), failure.what);
         if !failure.next.is_empty() {
-            text.push_str(&format!("{} {}\n", self.paint.dim(" next:"), failure.next));
+            text.push_str(&format!("{} {}\n", self.paint_aside.dim(" next:"), failure.next));
         }
         let _ = std::io::stderr().write_all(text.as_bytes());
     }

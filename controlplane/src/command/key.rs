@@ -12,7 +12,7 @@ use weir_shared::snapshot::{DEFAULT_TENANT, Snapshot};
 use weir_shared::store::Store;
 
 use crate::failure::Failure;
-use crate::follow::{Verdict, Wait, follow};
+use crate::follow::{Verdict, Wait, follow, is_live};
 use crate::place::Place;
 use crate::publish::{self, Base};
 use crate::screen::Screen;
@@ -202,6 +202,9 @@ impl Create {
         } else {
             made.iter().for_each(|(_, text)| screen.say(text));
         }
+        if let ([_], false) = (made, self.quiet) {
+            try_it(store, screen)?;
+        }
         // The key is out before anything can fail.
         let quiet = Screen::new(true);
         let nodes = followed(store, pointer, &self.wait, if self.quiet { &quiet } else { screen });
@@ -384,6 +387,15 @@ impl Rotate {
         object["nodes"] = json!(nodes);
         Ok(object)
     }
+}
+
+fn try_it(store: &dyn Store, screen: &Screen) -> Result<(), Failure> {
+    let now = when::now();
+    if let Some(page) = store.pages()?.iter().find(|page| is_live(page, now) && !page.data.is_empty()) {
+        let address = harmless(&page.data);
+        screen.say(format!("Try it: curl http://{address}/v1/models -H \"authorization: Bearer $KEY\""));
+    }
+    Ok(())
 }
 
 fn followed(store: &dyn Store, at: Option<Pointer>, wait: &Wait, screen: &Screen) -> Result<Vec<Verdict>, Failure> {

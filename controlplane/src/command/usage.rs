@@ -232,7 +232,7 @@ impl Usage {
         let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
         let mut group = String::new();
         let mut warnings = Vec::new();
-        let segments = journal::segments(&folder(&self.journal, place))?;
+        let segments = segments(&self.journal, place)?;
         let from = since.map_or(0, |since| since.saturating_mul(NANOS));
         let to = until.map_or(u64::MAX, |until| until.saturating_mul(NANOS));
         for segment in &segments {
@@ -322,7 +322,7 @@ impl Usage {
 
 impl Verify {
     fn run(&self, place: &Place, screen: &Screen) -> Result<Value, Failure> {
-        let segments = journal::segments(&folder(&self.journal, place))?;
+        let segments = segments(&self.journal, place)?;
         let mut chains: Vec<Chain> = Vec::new();
         for segment in &segments {
             let end = segment.read(|_| {})?;
@@ -454,8 +454,15 @@ fn damage(segment: &Segment, end: &End) -> Option<String> {
     Some(format!("{}: {damage} (byte {at}, after {before})", segment.path.display()))
 }
 
-fn folder(given: &Option<PathBuf>, place: &Place) -> PathBuf {
-    given.clone().unwrap_or_else(|| place.state.join("journal"))
+/// A deployment that has served nothing yet has used nothing; a mistyped path is an error.
+fn segments(given: &Option<PathBuf>, place: &Place) -> Result<Vec<Segment>, Failure> {
+    match given {
+        Some(folder) => journal::segments(folder),
+        None => {
+            let own = place.state.join("journal");
+            if place.state.is_dir() && !own.exists() { Ok(Vec::new()) } else { journal::segments(&own) }
+        }
+    }
 }
 
 /// Dollars with nine decimals, exact.
@@ -533,6 +540,8 @@ mod tests {
     fn sums_are_exact_and_by_what_was_asked() {
         let at = Deployment::new("usage");
         assert_eq!(at.run(&["usage"]).unwrap_err().exit, Exit::Missing);
+        std::fs::create_dir_all(at.root.join("state")).unwrap();
+        assert_eq!(at.run(&["usage"]).unwrap()["total"]["requests"], 0);
         let link = segment(&at, "core-0-2.wj", Link::default(), 0..6);
         segment(&at, "core-0-10.wj", link, 6..10);
         let usage = at.run(&["usage"]).unwrap();
