@@ -47,10 +47,12 @@ fn cost(rig: &Rig, workload: &Workload, proxy: &Proxy, target: Target) -> io::Re
         Unit::Request => running.live.requests.load(Relaxed),
         Unit::Event => running.live.events.load(Relaxed),
     };
-    let (from, units, cpu, rig_cpu) = (Moment::now(), counter(), meter::cpu_ns(&family), meter::rig_ns());
+    let (from, units, cpu, rig_cpu, machine) =
+        (Moment::now(), counter(), meter::cpu_ns(&family), meter::rig_ns(), meter::machine_ns());
     std::thread::sleep(rig.options.window);
     let (units, cpu, rig_cpu) = (counter() - units, meter::cpu_ns(&family) - cpu, meter::rig_ns() - rig_cpu);
     let seconds = from.elapsed().as_secs_f64();
+    let others = (meter::machine_ns() - machine).saturating_sub(cpu + rig_cpu);
     let kib = meter::rss_kib(&family).saturating_sub(before_kib);
     let open = running.live.open.load(Relaxed);
     let report = running.stop()?;
@@ -69,6 +71,7 @@ fn cost(rig: &Rig, workload: &Workload, proxy: &Proxy, target: Target) -> io::Re
         ("per_second", units as f64 / seconds),
         ("kib_each", kib as f64 / workload.callers as f64),
         ("busy", cpu as f64 / 1e9 / seconds),
+        ("others", others as f64 / 1e9 / seconds),
     ]))
 }
 
@@ -110,6 +113,11 @@ fn hangup(rig: &Rig, workload: &Workload, target: &Target) -> io::Result<Sample>
     let vendor = rig.vendor(workload.tls);
     let mut spans = Vec::new();
     for _ in 0..workload.callers {
+        // The one before may still be on its way out: its end must not be taken for this one's.
+        let quiet = Moment::now();
+        while vendor.counter(&workload.scenario).live > 0 && quiet.elapsed() < HANGUP_PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let aborted = vendor.counter(&workload.scenario).aborted;
         let mut link = link(target, PATIENCE)?;
         link.write_all(&target.request)?;

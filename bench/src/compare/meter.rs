@@ -44,6 +44,17 @@ fn threads_ns(folder: &str, counts: impl Fn(&str) -> bool) -> u64 {
         .sum()
 }
 
+/// Processor time that the whole machine has used, in nanoseconds (as fine as the kernel's ticks).
+pub fn machine_ns() -> u64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields: Vec<u64> =
+        stat.lines().next().unwrap_or("").split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal: everything but idle and iowait.
+    let busy: u64 =
+        fields.iter().take(8).enumerate().filter(|(at, _)| !matches!(at, 3 | 4)).map(|(_, ticks)| ticks).sum();
+    busy * (1_000_000_000 / TICKS_PER_SECOND)
+}
+
 /// Resident memory of these processes in KiB.
 pub fn rss_kib(pids: &[u32]) -> u64 {
     let of = |pid: &u32| {
@@ -52,6 +63,9 @@ pub fn rss_kib(pids: &[u32]) -> u64 {
     };
     pids.iter().filter_map(of).sum()
 }
+
+/// USER_HZ: what /proc/stat counts in, on every Linux.
+const TICKS_PER_SECOND: u64 = 100;
 
 #[cfg(test)]
 mod tests {

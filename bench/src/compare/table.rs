@@ -89,6 +89,7 @@ fn rows_of(measured: &Measured) -> Vec<Row> {
             }
             rows.push(row(&format!("  rig: vendor+load µs/{unit}"), "rig_us", Goal::None));
             rows.push(row(&format!("  {unit}s/s"), "per_second", Goal::None));
+            rows.push(row("  cores used by others", "others", Goal::None));
             rows
         }
         Kind::Latency => vec![added("added p50 µs", "p50_us"), added("added p99 µs", "p99_us")],

@@ -46,6 +46,8 @@ impl Gateway {
         command.arg("--store").arg(format!("folder:{}", state.join("store").display()));
         command.arg("--state").arg(&state).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"]);
         command.arg("--log").arg(rig.folder.join("weir.log"));
+        // The folder names the credential by its variable; the gateway reads it where it runs.
+        command.env(CREDENTIAL, "weirbench");
         if workload.tls {
             let tls = rig.tls_folder();
             command.args(["--tls-listen", "127.0.0.1:0", "--tls-cert"]).arg(tls.join("cert.pem"));
@@ -75,7 +77,7 @@ fn prepare(rig: &Rig, weirctl: &Path, state: &Path, text: &str, keys: usize) -> 
     std::fs::write(folder.join("weir.toml"), text)?;
     let base = || {
         let mut command = Command::new(weirctl);
-        command.arg("--folder").arg(&folder).arg("--state").arg(state).env("WEIRBENCH_CREDENTIAL", "weirbench");
+        command.arg("--folder").arg(&folder).arg("--state").arg(state).env(CREDENTIAL, "weirbench");
         command.current_dir(&rig.folder);
         command
     };
@@ -109,7 +111,7 @@ fn folder_text(rig: &Rig, workloads: &[Workload], more_models: usize) -> String 
         let base = rig.vendor(workload.tls).url(&workload.scenario);
         let roots = if workload.tls { format!("roots = \"{}\"\n", rig.ca().display()) } else { String::new() };
         text += &format!(
-            "\n[[vendor]]\nname = \"{name}\"\ndialect = \"openai\"\nbase_url = \"{base}/v1\"\ninternal = true\n{roots}[[vendor.credential]]\nname = \"main\"\nenv = \"WEIRBENCH_CREDENTIAL\"\n"
+            "\n[[vendor]]\nname = \"{name}\"\ndialect = \"openai\"\nbase_url = \"{base}/v1\"\ninternal = true\n{roots}[[vendor.credential]]\nname = \"main\"\nenv = \"{CREDENTIAL}\"\n"
         );
         text += &model(name, &format!("bench-{name}"));
         for number in 0..more_models {
@@ -170,3 +172,5 @@ fn tail(path: &Path) -> String {
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
 }
+
+const CREDENTIAL: &str = "WEIRBENCH_CREDENTIAL";

@@ -278,10 +278,9 @@ impl Engine {
     }
 
     fn answered(&mut self, conn: &Conn) {
-        if self.options.judge && self.options.target.stream {
-            if let Err(illegal) = grammar::check(self.options.target.dialect.grammar(), &conn.body) {
-                return self.fail(format!("grammar: {:?}: {}", illegal.rule, illegal.detail));
-            }
+        let judge = self.options.judge && self.options.target.stream;
+        if judge && let Err(illegal) = grammar::check(self.options.target.dialect.grammar(), &conn.body) {
+            return self.fail(format!("grammar: {:?}: {}", illegal.rule, illegal.detail));
         }
         self.live.requests.fetch_add(1, Relaxed);
         if self.counting {

@@ -94,3 +94,6 @@ impl Running {
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the load panicked")))
     }
 }
+
+#[cfg(test)]
+mod tests;

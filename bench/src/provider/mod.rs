@@ -148,7 +148,11 @@ impl Handle {
             self.addr
         };
         let scheme = if self.secure { "https" } else { "http" };
-        if words.is_empty() { format!("{scheme}://{address}") } else { format!("{scheme}://{address}/~{words}") }
+        if words.is_empty() {
+            return format!("{scheme}://{address}");
+        }
+        // `@` is legal in a path, but whoever looks for a user in an address stumbles over it; it is decoded on arrival.
+        format!("{scheme}://{address}/~{}", words.replace('@', "%40"))
     }
 
     pub fn counters(&self) -> BTreeMap<String, Counters> {

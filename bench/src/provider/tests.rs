@@ -195,6 +195,13 @@ fn addresses_that_are_dead_ends() {
     assert_eq!(open(vendor.mute), None);
     let muted = http::fetch(vendor.mute, None, b"GET / HTTP/1.1\r\n\r\n", soon).unwrap();
     assert!(muted.broken.is_some());
+    // What a base_url says comes back as the scenario that was meant.
+    let url = vendor.url("fault=stall@2");
+    let (_, path) = url.split_at(url.find("/~").unwrap());
+    let request =
+        http::request("POST", &format!("{path}/v1/chat/completions"), &[("x-api-key", "k")], br#"{"model":"m"}"#);
+    assert!(http::fetch(vendor.addr, None, &request, soon).unwrap().broken.is_some());
+    assert_eq!(vendor.counter("fault=stall@2").requests, 1);
     assert!(vendor.url("fault=refuse").contains(&vendor.refused.to_string()));
 }
 
