@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{End, Grammar, Rule, Said, Tool, Wrong, index_of, object, text_of, wrong};
+use super::{End, Grammar, Rule, Said, Tool, Wrong, index_of, list_of, object, text_of, wrong};
 
 #[derive(Default)]
 pub struct Anthropic {
@@ -166,6 +166,42 @@ impl Grammar for Anthropic {
     fn end(&mut self, _: &mut Said) -> Result<End, Wrong> {
         wrong(Rule::Unfinished, "no message_stop and no error")
     }
+}
+
+/// An answer in one piece.
+pub fn unary(answer: &Value, said: &mut Said) -> Result<End, Wrong> {
+    if answer.get("type").and_then(Value::as_str) == Some("error") {
+        return super::chat::error_of(answer.get("error").unwrap_or(&Value::Null));
+    }
+    if answer.get("type").and_then(Value::as_str) != Some("message")
+        || answer.get("role").and_then(Value::as_str) != Some("assistant")
+    {
+        return wrong(Rule::Shape, "not a message of the assistant");
+    }
+    said.identify(answer, "id", "model")?;
+    for block in list_of(answer, "content")? {
+        match text_of(block, "type")? {
+            "text" => said.text.push_str(text_of(block, "text")?),
+            "thinking" => said.reasoning.push_str(text_of(block, "thinking")?),
+            "tool_use" => said.tools.push(Tool {
+                id: text_of(block, "id")?.to_owned(),
+                name: text_of(block, "name")?.to_owned(),
+                arguments: block
+                    .get("input")
+                    .filter(|input| input.is_object())
+                    .ok_or((Rule::Shape, "no input".to_owned()))?
+                    .to_string(),
+            }),
+            _ => {}
+        }
+    }
+    let reason = text_of(answer, "stop_reason")?;
+    if !STOP.contains(&reason) {
+        return wrong(Rule::Finish, format!("unknown stop reason `{reason}`"));
+    }
+    said.finish = Some(reason.to_owned());
+    Anthropic::default().usage(answer.get("usage"), said);
+    Ok(End::Finished)
 }
 
 const STOP: [&str; 8] = [

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{End, Grammar, Rule, Said, Tool, Usage, Wrong, index_of, object, text_of, wrong};
+use super::{End, Grammar, Rule, Said, Tool, Usage, Wrong, index_of, list_of, object, text_of, wrong};
 
 pub struct Chat {
     kind: &'static str,
@@ -118,6 +118,45 @@ impl Grammar for Chat {
     fn end(&mut self, _: &mut Said) -> Result<End, Wrong> {
         wrong(Rule::Unfinished, "no [DONE] and no error")
     }
+}
+
+/// An answer in one piece.
+pub fn unary(answer: &Value, kind: &str, said: &mut Said) -> Result<End, Wrong> {
+    if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
+        return error_of(error);
+    }
+    if answer.get("object").and_then(Value::as_str) != Some(kind) {
+        return wrong(Rule::Shape, format!("object is not {kind}"));
+    }
+    said.identify(answer, "id", "model")?;
+    let choices = list_of(answer, "choices")?;
+    let Some(first) = choices.first() else { return wrong(Rule::Unfinished, "no choice") };
+    for choice in choices {
+        match choice.get("finish_reason").and_then(Value::as_str) {
+            Some(reason) if FINISH.contains(&reason) => {}
+            other => return wrong(Rule::Finish, format!("finish reason {other:?}")),
+        }
+    }
+    said.finish = first.get("finish_reason").and_then(Value::as_str).map(str::to_owned);
+    if kind == "text_completion" {
+        said.text.push_str(text_of(first, "text")?);
+    } else {
+        let message = first.get("message").unwrap_or(&Value::Null);
+        let text = |field: &str| message.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+        if text("role") != "assistant" {
+            return wrong(Rule::Shape, "a message that is not the assistant's");
+        }
+        said.text = text("content");
+        said.refusal = text("refusal");
+        said.reasoning = text("reasoning_content") + &text("reasoning");
+        for call in message.get("tool_calls").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+            let function = call.get("function").unwrap_or(&Value::Null);
+            let (id, name) = (text_of(call, "id")?.to_owned(), text_of(function, "name")?.to_owned());
+            said.tools.push(Tool { id, name, arguments: text_of(function, "arguments")?.to_owned() });
+        }
+    }
+    said.usage = answer.get("usage").filter(|usage| usage.is_object()).map(usage_of);
+    Ok(End::Finished)
 }
 
 /// `{"message":…,"type":…,"code":…}`

@@ -150,20 +150,35 @@ pub fn check(dialect: Dialect, bytes: &[u8]) -> Result<Reading, Illegal> {
         Some(end) => end,
         None => grammar.end(&mut said).map_err(|wrong| illegal(wrong, &said))?,
     };
-    Ok(Reading {
-        end,
-        text: said.text,
-        reasoning: said.reasoning,
-        refusal: said.refusal,
-        tools: said.tools,
-        finish: said.finish,
-        usage: said.usage,
-        id: said.id,
-        model: said.model,
-        events: number - said.pings,
-        pings: said.pings,
-        comments: reader.comments(),
-    })
+    let events = number - said.pings;
+    Ok(said.into_reading(end, events, reader.comments()))
+}
+
+/// The same of an answer in one piece: a success, or an error body of the dialect.
+pub fn check_unary(dialect: Dialect, bytes: &[u8]) -> Result<Reading, Illegal> {
+    let mut said = Said::default();
+    let end = unary(dialect, bytes, &mut said);
+    let text = said.text.clone();
+    let end = end.map_err(|(rule, detail)| Illegal { rule, event: 0, offset: 0, detail, text })?;
+    Ok(said.into_reading(end, 1, 0))
+}
+
+fn unary(dialect: Dialect, bytes: &[u8], said: &mut Said) -> Result<End, Wrong> {
+    let text = std::str::from_utf8(bytes).map_err(|error| (Rule::Utf8, error.to_string()))?;
+    let answer = object(text)?;
+    match dialect {
+        Dialect::OpenAiChat => chat::unary(&answer, "chat.completion", said),
+        Dialect::OpenAiCompletions => chat::unary(&answer, "text_completion", said),
+        Dialect::OpenAiResponses => responses::unary(&answer, said),
+        Dialect::Anthropic => anthropic::unary(&answer, said),
+        Dialect::Gemini => {
+            let mut grammar = gemini::Gemini::default();
+            match grammar.event(None, text, said)? {
+                Some(error) => Ok(error),
+                None => grammar.end(said),
+            }
+        }
+    }
 }
 
 /// One dialect: takes events in order, and says when one of them was the end.
@@ -191,6 +206,23 @@ struct Said {
 }
 
 impl Said {
+    fn into_reading(self, end: End, events: usize, comments: usize) -> Reading {
+        Reading {
+            end,
+            text: self.text,
+            reasoning: self.reasoning,
+            refusal: self.refusal,
+            tools: self.tools,
+            finish: self.finish,
+            usage: self.usage,
+            id: self.id,
+            model: self.model,
+            events,
+            pings: self.pings,
+            comments,
+        }
+    }
+
     /// The id of the whole answer may be empty in a preamble, but never another one.
     fn identify(&mut self, object: &Value, id: &str, model: &str) -> Result<(), Wrong> {
         if let Some(told) = object.get(id).and_then(Value::as_str).filter(|told| !told.is_empty()) {
@@ -218,6 +250,14 @@ fn object(data: &str) -> Result<Value, Wrong> {
         Ok(_) => wrong(Rule::Shape, format!("not an object: `{}`", shorten(data))),
         Err(error) => wrong(Rule::Json, format!("{error}: `{}`", shorten(data))),
     }
+}
+
+fn list_of<'a>(value: &'a Value, field: &str) -> Result<&'a [Value], Wrong> {
+    value
+        .get(field)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .ok_or_else(|| (Rule::Shape, format!("no list in `{field}`")))
 }
 
 fn text_of<'a>(value: &'a Value, field: &str) -> Result<&'a str, Wrong> {

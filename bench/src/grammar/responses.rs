@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{End, Grammar, Rule, Said, Tool, Usage, Wrong, index_of, object, text_of, wrong};
+use super::{End, Grammar, Rule, Said, Tool, Usage, Wrong, index_of, list_of, object, text_of, wrong};
 
 #[derive(Default)]
 pub struct Responses {
@@ -216,6 +216,41 @@ impl Grammar for Responses {
     fn end(&mut self, _: &mut Said) -> Result<End, Wrong> {
         wrong(Rule::Unfinished, "none of completed, incomplete, failed, and no error")
     }
+}
+
+/// An answer in one piece.
+pub fn unary(answer: &Value, said: &mut Said) -> Result<End, Wrong> {
+    if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
+        return super::chat::error_of(error);
+    }
+    if answer.get("object").and_then(Value::as_str) != Some("response") {
+        return wrong(Rule::Shape, "object is not response");
+    }
+    said.identify(answer, "id", "model")?;
+    let status = text_of(answer, "status")?;
+    // A response in the background is answered before it is done.
+    if !matches!(status, "completed" | "incomplete" | "queued" | "in_progress" | "cancelled") {
+        return wrong(Rule::Unfinished, format!("status `{status}`"));
+    }
+    said.finish = Some(status.to_owned());
+    for item in list_of(answer, "output")? {
+        match text_of(item, "type")? {
+            "message" => said.text.push_str(&message_text(item)),
+            "function_call" => said.tools.push(Tool {
+                id: text_of(item, "call_id")?.to_owned(),
+                name: text_of(item, "name")?.to_owned(),
+                arguments: text_of(item, "arguments")?.to_owned(),
+            }),
+            "reasoning" => {
+                for part in item.get("summary").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+                    said.reasoning.push_str(text_of(part, "text")?);
+                }
+            }
+            _ => {}
+        }
+    }
+    said.usage = answer.get("usage").filter(|usage| usage.is_object()).map(usage_of);
+    Ok(End::Finished)
 }
 
 impl Place {

@@ -101,6 +101,35 @@ fn tools_and_reasoning() {
 }
 
 #[test]
+fn answers_in_one_piece_say_what_streams_say() {
+    let vendor = vendor();
+    let body = STREAM.replace("\"stream\":true,", "");
+    for (dialect, path) in DIALECTS {
+        let path = path.replace(":streamGenerateContent?alt=sse", ":generateContent");
+        for words in ["", "answer=reasoning", "answer=tools", "tokens_cached=7", "finish=length"] {
+            if words.starts_with("answer") && dialect == Dialect::OpenAiCompletions {
+                continue;
+            }
+            let whole = grammar::check_unary(dialect, &ask(&vendor, words, &path, &body).body)
+                .unwrap_or_else(|e| panic!("{dialect:?} {words} {e}"));
+            let stream_path = DIALECTS.iter().find(|(known, _)| *known == dialect).unwrap().1;
+            let stream = grammar::check(dialect, &ask(&vendor, words, stream_path, STREAM).body).unwrap();
+            assert_eq!(
+                (&whole.text, &whole.reasoning, &whole.finish),
+                (&stream.text, &stream.reasoning, &stream.finish),
+                "{dialect:?} {words}"
+            );
+            let counts = |usage: Option<grammar::Usage>| usage.map(|u| (u.input, u.output, u.cached));
+            assert_eq!(counts(whole.usage), counts(stream.usage), "{dialect:?} {words}");
+            let names = |tools: &[grammar::Tool]| tools.iter().map(|tool| tool.name.clone()).collect::<Vec<_>>();
+            assert_eq!(names(&whole.tools), names(&stream.tools));
+        }
+        let failed = grammar::check_unary(dialect, &ask(&vendor, "error=503", &path, &body).body).unwrap();
+        assert!(matches!(failed.end, End::Error { .. }));
+    }
+}
+
+#[test]
 fn faults_in_a_stream_look_like_what_they_are() {
     let vendor = vendor();
     for (dialect, path) in DIALECTS {
