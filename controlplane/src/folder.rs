@@ -672,4 +672,29 @@ mod tests {
         assert_eq!(folder.draft.vendors[0].source.to_string(), "b/v.toml:1");
         std::fs::remove_dir_all(&root).unwrap();
     }
+
+    /// Cut anywhere and with any letter changed, a folder gives a snapshot or faults with lines, and never a panic.
+    #[test]
+    fn no_text_is_too_strange() {
+        let text = format!(
+            "{VENDOR}[[vendor.credential]]\nname=\"a\"\nenv=\"A\"\n[vendor.times]\nidle=\"5s\"\n\
+             [[model]]\nvendor=\"v\"\nid=\"m\"\n[model.price]\ninput=\"0.15\"\n[[model.price.above]]\ninput_tokens=5\n\
+             input=\"1\"\n[model.price.batch]\noutput=\"1\"\n[gateway]\ncors_origins=[\"*\"]\n[alias]\nx=\"m\"\n\
+             [[tenant]]\nname=\"t\"\nmarkup_bp=5\nmodels=[\"a*\"]\n"
+        );
+        folder(&[("a.toml", &text)]).compile().unwrap();
+        let lines = text.lines().count() as u32;
+        let judge = |text: &str| {
+            for fault in folder(&[("a.toml", text)]).compile().err().unwrap_or_default() {
+                assert!((1..=lines + 1).contains(&fault.source.line), "{fault} in\n{text}");
+            }
+        };
+        for cut in 0..text.len() {
+            judge(&text[..cut]);
+            judge(&text[cut..]);
+            for letter in ["", "x", "[", "\"", "\n", "=", ".", "7", "{"] {
+                judge(&format!("{}{letter}{}", &text[..cut], &text[cut + 1..]));
+            }
+        }
+    }
 }

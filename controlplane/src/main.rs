@@ -34,7 +34,7 @@ struct Line {
     place: Place,
 
     /// Answer in JSON, also when something fails
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
 
     #[command(subcommand)]
@@ -90,6 +90,14 @@ mod tests {
         let help = Line::command().render_help().to_string();
         for exit in Exit::ALL {
             assert!(help.contains(exit.meaning()), "{}", exit.name());
+        }
+    }
+
+    #[test]
+    fn the_readme_lists_the_exit_codes_as_they_are() {
+        let readme = include_str!("../README.md");
+        for exit in Exit::ALL {
+            assert!(readme.contains(&format!("| {} | {} | {} |", *exit as u8, exit.name(), exit.meaning())));
         }
     }
 

@@ -3,7 +3,7 @@
 //! The drafts say with serde which keys they have. So a key is listed in one place only, and what is wrong comes back as
 //! a list with lines and suggestions instead of as the first error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use serde::de::value::StrDeserializer;
@@ -72,11 +72,13 @@ pub fn parse(text: &str) -> Result<Table, Vec<Wrong>> {
 /// `aside` are keys that the caller has dealt with: they are only known here so that they can be suggested.
 pub fn read<T: DeserializeOwned>(table: &Table, line: u32, aside: &[&str], mut tell: impl FnMut(Wrong)) -> Option<T> {
     let mut node = Node { line, is: Is::Table(table.clone()) };
+    let mut filled = BTreeSet::new();
+    // Each turn takes something out, or fills in what has not been filled in before: it ends.
     loop {
         match T::deserialize(&node) {
             Ok(draft) => return Some(draft),
             Err(error) => {
-                let mended = error.mend(&mut node, aside, &mut tell);
+                let mended = error.mend(&mut node, aside, &mut filled, &mut tell);
                 if !mended {
                     return None;
                 }
@@ -280,7 +282,15 @@ impl Error {
     }
 
     /// Tells what is wrong and takes it out of the tree (or puts what is missing in), so that the next try comes further.
-    fn mend(self, root: &mut Node, aside: &[&str], tell: &mut impl FnMut(Wrong)) -> bool {
+    ///
+    /// `filled` are the paths of what was missing and has been put in.
+    fn mend(
+        self,
+        root: &mut Node,
+        aside: &[&str],
+        filled: &mut BTreeSet<String>,
+        tell: &mut impl FnMut(Wrong),
+    ) -> bool {
         let top = self.path.is_empty();
         let name = self.dotted();
         let outermost = match self.path.last() {
@@ -305,12 +315,18 @@ impl Error {
                 let fix = format!("add {key} = …");
                 let outermost = outermost.unwrap_or_else(|| key.to_owned());
                 tell(Wrong { line: *line, key: outermost, what: format!("{place}{key} is missing"), fix });
-                // All that is required is text; if it is not, the next try says so and ends.
                 let line = *line;
-                let again = table.has(key);
                 table.insert(key, line, Is::Text(String::new()));
-                !again
+                filled.insert(if top { key.to_owned() } else { format!("{name}.{key}") })
             }
+            // What was filled in is text at first, and a number where that is wrong.
+            Kind::Type { .. } if filled.contains(&name) => match walk(root, steps.iter().rev()) {
+                Some(Node { is: is @ Is::Text(_), .. }) => {
+                    *is = Is::Whole(0);
+                    true
+                }
+                _ => false,
+            },
             Kind::Type { found, expected } => {
                 let Some(last) = (!steps.is_empty()).then(|| steps.remove(0)) else { return false };
                 let Some(line) = remove(root, &steps, &last) else { return false };
@@ -536,6 +552,28 @@ mod tests {
             ]
         );
         assert_eq!(keys_of::<Draft>(), ["name", "count", "list"]);
+    }
+
+    #[test]
+    fn a_missing_number_is_told_once() {
+        #[derive(serde::Deserialize, Debug)]
+        #[allow(dead_code)]
+        struct Band {
+            tokens: u64,
+            on: bool,
+        }
+        #[derive(serde::Deserialize, Debug)]
+        struct Draft {
+            bands: Vec<Band>,
+        }
+        let tree = parse("[[bands]]\non = true\n\n[[bands]]\non = true\n").unwrap();
+        let mut told = Vec::new();
+        let draft = read::<Draft>(&tree, 1, &[], |wrong| told.push((wrong.line, wrong.what))).unwrap();
+        assert_eq!(draft.bands.len(), 2);
+        assert_eq!(told, [(1, "bands[0]: tokens is missing".into()), (4, "bands[1]: tokens is missing".into())]);
+        // A truth value cannot be filled in; the reading ends all the same.
+        let tree = parse("[[bands]]\ntokens = 1\n").unwrap();
+        assert!(read::<Draft>(&tree, 1, &[], |_| {}).is_none());
     }
 
     #[test]

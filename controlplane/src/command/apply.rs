@@ -20,8 +20,8 @@ use crate::screen::Screen;
   weirctl apply --wait --timeout 1m --reason 'gpt-5 for everybody'
   weirctl apply --dry-run                  # what would change
 
-With --wait the command returns 0 only when every live node serves the revision: 5 when one refused it, 6 when one did
-not answer in time.")]
+With --wait the command returns 0 only when every live node serves the revision: 5 when one
+refused it, 6 when one did not answer in time.")]
 pub struct Apply {
     /// Show what would change, and publish nothing
     #[arg(long)]

@@ -47,11 +47,12 @@ impl Key {
   weirctl key create --name app --alias default=openai/gpt-4o-mini
   KEY=$(weirctl key create --name script --quiet)
 
-A pattern of --model is compared with a model's id and with vendor/id. Without one, the key may use what its tenant may.
-The store keeps a fingerprint only: whoever loses a key gets a new one with `weirctl key rotate`.")]
+A pattern of --model is compared with a model's id and with vendor/id. Without one, the key may
+use what its tenant may. The store keeps a fingerprint only: whoever loses a key gets a new one
+with `weirctl key rotate`.")]
 pub struct Create {
     /// What the key is for, in listings
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     name: String,
 
     /// Whose key it is

@@ -21,7 +21,8 @@ use crate::when;
   weirctl history
   weirctl rollback 41 --wait
 
-The operator's folder is not touched: correct it before the next `weirctl apply`, or that brings the change back.")]
+The operator's folder is not touched: correct it before the next `weirctl apply`, or that brings
+the change back.")]
 pub struct Rollback {
     /// A revision of `weirctl history`
     #[arg(value_name = "REV")]

@@ -17,8 +17,8 @@ use crate::when;
   weirctl status
   weirctl status --json | jq '.nodes[] | select(.state != \"current\")'
 
-A node is current, behind (it has not answered yet), refused (it keeps what it had, and says why), ahead (the store was
-restored from an older copy), or gone (it has not been heard of for 10 s).")]
+A node is current, behind (it has not answered yet), refused (it keeps what it had, and says why),
+ahead (the store was restored from an older copy), or gone (it has not been heard of for 10 s).")]
 pub struct Status {}
 
 impl Status {

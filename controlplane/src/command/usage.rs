@@ -25,12 +25,12 @@ use crate::when;
     after_help = "Examples:
   weirctl usage                                     # by vendor and model
   weirctl usage --by key,model --since 7d
-  weirctl usage --by day --since 2026-01-01 --until 2026-02-01    # January: until is not included
+  weirctl usage --by day --since 2026-01-01 --until 2026-02-01    # January
   weirctl usage --by tenant --csv > bill.csv
   weirctl usage verify                              # is every journal whole?
 
-Cost is what the vendors charge, sale what callers pay, both in dollars. Estimated are requests for which the vendor
-told no usage, or none to be believed."
+Cost is what the vendors charge, sale what callers pay, both in dollars. Estimated are requests
+for which the vendor told no usage, or none to be believed."
 )]
 pub struct Usage {
     /// What to sum up by
