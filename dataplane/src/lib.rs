@@ -8,3 +8,31 @@ pub mod buffer;
 pub mod wire;
 pub mod tls;
 pub mod dialect;
+pub mod gauge;
+pub mod journal;
+pub mod socket;
+pub mod race;
+pub mod deadline;
+pub mod link;
+pub mod live;
+pub mod seal;
+
+// ── a request meets these, in this order
+pub mod accept;
+pub mod auth;
+pub mod parse;
+pub mod resolve;
+pub mod admit;
+pub mod route;
+pub mod upstream;
+pub mod meter;
+pub mod log;
+pub mod stream;
+pub mod core;
+pub mod refusal;
+
+// ── who holds it together
+pub mod exchange;
+pub mod host;
+pub mod worker;
+pub mod sync;

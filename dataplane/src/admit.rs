@@ -1,0 +1,94 @@
+//! No upstream call without a ticket. It holds what the request may use at worst: a place, tokens, and room for its
+//! record. Dropped, it gives all of it back.
+
+use weir_shared::policy::limit::Exceeded;
+use weir_shared::snapshot::Key;
+
+use crate::clock;
+use crate::journal::{Journal, Slot};
+use crate::memory::{self, Pressure};
+use std::rc::Rc;
+
+pub struct Ticket<'l> {
+    pub key: &'l Key,
+    pub tokens: u64,
+    slot: Option<Slot>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exhausted {
+    Limit(Exceeded),
+    JournalFull,
+    Memory,
+}
+
+/// What is reserved for an answer when the caller does not bound it and the model neither.
+const ANSWER_TOKENS_GUESS: u64 = 1_024;
+/// How many bytes of a request make a token, at least: the guess errs on the dear side for everything but numbers.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// The most that a request is expected to use.
+pub fn worst_case(body_bytes: usize, tokens_max: Option<u64>, model_max: u64, choices: u64) -> u64 {
+    let answer = match (tokens_max, model_max) {
+        (Some(asked), 0) => asked,
+        (Some(asked), most) => asked.min(most),
+        (None, 0) => ANSWER_TOKENS_GUESS,
+        (None, most) => most.min(ANSWER_TOKENS_GUESS),
+    };
+    let prompt = body_bytes as u64 / BYTES_PER_TOKEN + 1;
+    prompt.saturating_add(answer.saturating_mul(choices)).min(1 << 40)
+}
+
+pub fn admit<'l>(
+    key: &'l Key,
+    tokens: u64,
+    journal: &Rc<Journal>,
+    record_bytes: usize,
+    stream: bool,
+) -> Result<Ticket<'l>, Exhausted> {
+    let shed = if stream { Pressure::RefuseStreams } else { Pressure::RefuseAll };
+    if memory::pressure() >= shed {
+        return Err(Exhausted::Memory);
+    }
+    let slot = journal.reserve(record_bytes).map_err(|_| Exhausted::JournalFull)?;
+    key.state.admit(&key.limits, tokens, clock::now()).map_err(Exhausted::Limit)?;
+    Ok(Ticket { key, tokens, slot: Some(slot) })
+}
+
+impl Ticket<'_> {
+    /// The request is over and used so many tokens. What is left is the room for its record.
+    pub fn settle(mut self, used: u64) -> Option<Slot> {
+        let slot = self.slot.take();
+        self.key.state.settle(&self.key.limits, self.tokens, used, clock::now());
+        slot
+    }
+
+    /// The request never reached a vendor.
+    pub fn void(mut self) -> Option<Slot> {
+        let slot = self.slot.take();
+        self.key.state.void(&self.key.limits, self.tokens, clock::now());
+        slot
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        // Settled and voided tickets have given their slot away.
+        if self.slot.take().is_some() {
+            self.key.state.void(&self.key.limits, self.tokens, clock::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_case_is_bounded_by_caller_and_model() {
+        assert_eq!(worst_case(400, Some(50), 0, 1), 151);
+        assert_eq!(worst_case(400, Some(1 << 63), 4_096, 2), 101 + 8_192);
+        assert_eq!(worst_case(0, None, 100, 1), 101);
+        assert_eq!(worst_case(0, Some(u64::MAX), 0, u64::MAX), 1 << 40);
+    }
+}

@@ -1,0 +1,100 @@
+//! What one core owns: nothing of it is shared with another thread but by the counters.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use weir_shared::id::RequestId;
+
+use crate::clock;
+use crate::gauge::Gauges;
+use crate::journal::Journal;
+use crate::live::{Live, Newest};
+use crate::log::Logger;
+use crate::upstream::Pools;
+
+pub struct Core {
+    pub number: u8,
+    pub gauges: Arc<Gauges>,
+    pub journal: Rc<Journal>,
+    pub pools: Pools,
+    pub logger: Arc<Logger>,
+    node: u32,
+    sequence: Cell<u64>,
+    newest: Arc<Newest>,
+    seen: RefCell<(u64, Option<Rc<Arc<Live>>>)>,
+    phase: Arc<Phase>,
+}
+
+/// Where the process is in its life.
+#[derive(Default)]
+pub struct Phase(AtomicU8);
+
+impl Phase {
+    /// No new connections; what runs may finish.
+    pub fn drain(&self) {
+        self.0.fetch_max(1, Ordering::Release);
+    }
+
+    /// The time to finish is over.
+    pub fn cut(&self) {
+        self.0.fetch_max(2, Ordering::Release);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= 1
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= 2
+    }
+}
+
+impl Core {
+    pub fn new(
+        number: u8,
+        node: &str,
+        journal: Rc<Journal>,
+        newest: Arc<Newest>,
+        logger: Arc<Logger>,
+        gauges: Arc<Gauges>,
+        phase: Arc<Phase>,
+    ) -> Self {
+        let hash = blake3::hash(node.as_bytes());
+        let [a, b, c, ..] = *hash.as_bytes();
+        Self {
+            number,
+            gauges,
+            journal,
+            pools: Pools::default(),
+            logger,
+            node: u32::from_le_bytes([a, b, c, 0]),
+            // So that ids of two runs within one millisecond differ.
+            sequence: Cell::new(clock::wall_ns() & 0xffff_ffff),
+            newest,
+            seen: RefCell::new((u64::MAX, None)),
+            phase,
+        }
+    }
+
+    /// The newest configuration. One load when nothing has changed.
+    pub fn live(&self) -> Option<Rc<Arc<Live>>> {
+        let generation = self.newest.generation();
+        let mut seen = self.seen.borrow_mut();
+        if seen.0 != generation {
+            *seen = (generation, self.newest.get().map(Rc::new));
+        }
+        seen.1.clone()
+    }
+
+    pub fn next_id(&self) -> RequestId {
+        let sequence = self.sequence.get();
+        self.sequence.set(sequence + 1);
+        RequestId::new(clock::wall_ns() / 1_000_000, self.node, self.number, sequence)
+    }
+
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+}

@@ -1,0 +1,345 @@
+//! The attempts of one call: each credential of the vendor once, until one is answered.
+
+use std::pin::pin;
+
+use weir_shared::catalog::{Dialect, Model, Vendor};
+use weir_shared::fault::Code;
+use weir_shared::ledger::Outcome;
+use weir_shared::policy::time::Times;
+use weir_shared::snapshot::Key;
+
+use super::deliver::{self, Delivered};
+use super::{Scene, fields};
+use crate::accept::{HEAD_ROOM, Head, Request, Sink};
+use crate::buffer;
+use crate::clock;
+use crate::deadline::Deadline;
+use crate::dialect::error::scrub;
+use crate::gauge::{Counter, Timing};
+use crate::live::{Secret, Target};
+use crate::meter::Meter;
+use crate::parse::{self, Route, Splices};
+use crate::race::{Either, either};
+use crate::refusal::Refusal;
+use crate::route::{self, Pass, REST_NS, REST_NS_MAX};
+use crate::upstream::{self, Answer, Failure, Incoming, Length, Outgoing};
+use crate::wire::http1::{Framing, Method, Name};
+use crate::wire::json;
+
+/// One admitted call, and everything that an attempt needs of it.
+pub struct Plan<'p, 's> {
+    pub scene: &'p Scene<'s>,
+    pub route: &'p Route,
+    pub vendor: &'s Vendor,
+    pub target: &'s Target,
+    pub model: Option<&'s Model>,
+    pub key: &'s Key,
+    pub query: &'p [u8],
+    pub request: &'p Request,
+    pub body: &'p [u8],
+    pub splices: &'p Splices,
+    pub tokens: u64,
+    pub stream: bool,
+    pub pinned: Option<usize>,
+    pub object_id: &'p str,
+}
+
+impl Plan<'_, '_> {
+    pub fn times(&self) -> Times {
+        let mut times = self.vendor.times;
+        let reasoning = self.model.is_some_and(|model| model.reasoning);
+        if reasoning {
+            times.first_byte = times.first_byte_reasoning;
+        } else if !self.stream {
+            // A unary answer comes when it is complete.
+            times.first_byte = times.total;
+        }
+        times
+    }
+
+    /// The request's head for one credential.
+    pub fn head(&self, secret: &Secret, length: Length) -> Vec<u8> {
+        let mut path = Vec::with_capacity(128);
+        let upstream_model = self.model.map_or("", |model| &model.upstream);
+        parse::upstream_path(self.route, &self.vendor.base.path, upstream_model, self.object_id, self.query, &mut path);
+        let mut head = buffer::small();
+        let id = self.scene.request_id.text();
+        upstream::write_head(
+            &mut head,
+            self.request,
+            self.request.head.method,
+            self.vendor,
+            secret,
+            &path,
+            length,
+            &id,
+        );
+        head
+    }
+
+    fn length(&self) -> Length {
+        match self.splices.length(self.body.len()) as u64 {
+            0 if self.request.head.method != Method::Post => Length::None,
+            length => Length::Sized(length),
+        }
+    }
+
+    /// What a caller must never see in a vendor's words.
+    fn secrets<'a>(&'a self, secret: &'a Secret) -> [&'a [u8]; 3] {
+        [&secret.value, self.vendor.base.authority.as_bytes(), self.vendor.base.host.as_bytes()]
+    }
+}
+
+/// At most so many upstream calls for one request.
+const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
+
+pub async fn run<'s>(
+    plan: &Plan<'_, 's>,
+    sink: &mut Sink<'_>,
+    meter: &mut Meter<'s>,
+    usage_asked: bool,
+) -> Result<Delivered, Refusal> {
+    let gauges = &plan.scene.core.gauges;
+    let times = plan.times();
+    let mut tried = 0u64;
+    let mut last: Option<Refusal> = None;
+    for _ in 0..CALLS_MAX {
+        let pass = match route::next_pass(plan.vendor, plan.target, plan.tokens, tried, plan.pinned) {
+            Ok(pass) => pass,
+            // What the vendor said to the one before is worth more than that nothing is left.
+            Err(none) => return tell(last.unwrap_or_else(|| none.into()), plan, sink, meter).await,
+        };
+        tried |= 1 << pass.place.min(63);
+        if tried.count_ones() > 1 {
+            gauges.add(Counter::CredentialsSkipped, 1);
+        }
+        let since = clock::now();
+        if last.is_none() {
+            gauges.time(Timing::Admission, (since - plan.request.started) / 1_000);
+        }
+        let credential: &'s str = &plan.vendor.credentials[pass.place].name;
+        let answer = match ask(plan, &pass, sink, meter, &times).await {
+            Asked::Answer(answer) => answer,
+            Asked::Gone => {
+                meter.attempt(credential, 0, Outcome::Cancelled, since);
+                return Ok(Delivered::gone(meter));
+            }
+            Asked::Failed(failure) => {
+                meter.attempt(credential, 0, Outcome::Failed, since);
+                return tell(failure.into(), plan, sink, meter).await;
+            }
+        };
+        let status = answer.head.status;
+        if (200..300).contains(&status) {
+            meter.attempt(credential, status, Outcome::Complete, since);
+            let delivered = deliver::answer(plan, answer, &pass, sink, meter, usage_asked, &times).await;
+            pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));
+            return match delivered {
+                Err(refusal) => tell(refusal, plan, sink, meter).await,
+                delivered => delivered,
+            };
+        }
+        meter.attempt(credential, status, Outcome::Failed, since);
+        let refusal = read_refusal(plan, answer, pass.secret).await;
+        if matches!(status, 401 | 403 | 429) {
+            rest(pass.secret, &refusal, status);
+            last = Some(refusal);
+            continue;
+        }
+        return tell(refusal, plan, sink, meter).await;
+    }
+    tell(last.unwrap_or_else(|| Refusal::plain(Code::UpstreamError)), plan, sink, meter).await
+}
+
+enum Asked {
+    Answer(Answer),
+    Failed(Failure),
+    Gone,
+}
+
+/// Asks the vendor, while the caller may hang up, and gets signs of life when it waits for a stream.
+async fn ask(plan: &Plan<'_, '_>, pass: &Pass<'_>, sink: &mut Sink<'_>, meter: &Meter<'_>, times: &Times) -> Asked {
+    let core = plan.scene.core;
+    debug_assert!(meter.ticket().is_some(), "no ticket, no upstream");
+    let head = plan.head(pass.secret, plan.length());
+    let outgoing = Outgoing { head: &head, body: plan.body, splices: plan.splices };
+    let answers_head = plan.request.head.method == Method::Head;
+    let pulse = Deadline::bare();
+    if plan.stream {
+        pulse.nudge_after(times.heartbeat);
+    }
+    let asked = {
+        let mut calling =
+            pin!(upstream::call(&core.pools, &core.gauges, plan.vendor, plan.target, &outgoing, times, answers_head));
+        loop {
+            let first = {
+                let mut gone = pin!(sink.caller.gone());
+                let mut beat = pin!(pulse.nudged());
+                let mut other = pin!(either(gone.as_mut(), beat.as_mut()));
+                either(calling.as_mut(), other.as_mut()).await
+            };
+            match first {
+                Either::First(Ok(answer)) => break Asked::Answer(answer),
+                Either::First(Err(failure)) => break Asked::Failed(failure),
+                // Dropping the call closes its connection: nothing of it is needed any more.
+                Either::Second(Either::First(())) => break Asked::Gone,
+                Either::Second(Either::Second(())) => {
+                    pulse.nudge_after(times.heartbeat);
+                    core.gauges.add(Counter::Heartbeats, 1);
+                    if heartbeat(plan, sink).await.is_err() {
+                        break Asked::Gone;
+                    }
+                }
+            }
+        }
+    };
+    buffer::give_back(head);
+    asked
+}
+
+/// The stream's head leaves before the vendor has answered: from now on everything is told in-band.
+async fn heartbeat(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) -> Result<(), ()> {
+    if !sink.has_begun() {
+        deliver::begin_stream(plan, sink, None);
+    }
+    let mut beat = buffer::small();
+    beat.resize(HEAD_ROOM, 0);
+    beat.extend_from_slice(plan.route.language.heartbeat());
+    let (written, spare) = sink.chunk(beat, false).await;
+    buffer::give_back(spare);
+    written.map_err(|_| ())
+}
+
+/// A refusal goes back as it is, unless the stream has begun: then it is told in-band, as its last event.
+async fn tell(
+    refusal: Refusal,
+    plan: &Plan<'_, '_>,
+    sink: &mut Sink<'_>,
+    meter: &mut Meter<'_>,
+) -> Result<Delivered, Refusal> {
+    if !sink.has_begun() {
+        return Err(refusal);
+    }
+    plan.scene.core.gauges.refused(refusal.code);
+    let bill = meter.close(200, Some(refusal.code), Outcome::Failed);
+    let mut event = buffer::small();
+    event.resize(HEAD_ROOM, 0);
+    plan.route.language.error_event(&mut event, refusal.code, &refusal.message, &meter.reading);
+    let (written, spare) = sink.chunk(event, true).await;
+    buffer::give_back(spare);
+    Ok(Delivered { status: 200, code: Some(refusal.code), outcome: Outcome::Failed, bill, gone: written.is_err() })
+}
+
+/// The credential is passed over for a while: as long as the vendor says, within reason.
+fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
+    let said =
+        refusal.retry_after.as_deref().and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok());
+    let nanos = match (status, said) {
+        (429, Some(seconds)) => seconds.saturating_mul(1_000_000_000).min(REST_NS_MAX),
+        // Too many at once is over as soon as it is said; the credential's own limits spread what follows.
+        (429, None) => return,
+        _ => REST_NS,
+    };
+    secret.rest_until(clock::now() + nanos);
+}
+
+/// An error's body is read up to here; the rest is not worth a word.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// A vendor's refusal, in words that a caller may see.
+pub async fn read_refusal(plan: &Plan<'_, '_>, mut answer: Answer, secret: &Secret) -> Refusal {
+    let status = answer.head.status;
+    let retry_after =
+        answer.head.get(Name::RetryAfter, &answer.head_bytes).filter(|value| is_retry_after(value)).map(<[u8]>::to_vec);
+    let content_type = answer.head.get(Name::ContentType, &answer.head_bytes).unwrap_or_default().to_vec();
+    let mut body = buffer::small();
+    let incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
+    let whole = collect(incoming, &mut body, ERROR_BYTES_MAX, plan).await;
+    let code = match status {
+        401 | 403 => Code::UpstreamAuth,
+        429 => Code::VendorRateLimited,
+        529 | 503 => Code::UpstreamOverloaded,
+        504 => Code::UpstreamTimeout,
+        500.. | 300..=399 => Code::UpstreamError,
+        _ => Code::InvalidBody,
+    };
+    let own_words = |mut refusal: Refusal| {
+        refusal.retry_after = retry_after.clone();
+        refusal
+    };
+    let shown = match status {
+        // The caller's own mistakes, and the vendor's limits, keep their status and their words.
+        400 | 402 | 404..=428 | 429 | 430..500 => status,
+        529 if plan.route.language.dialect() == Dialect::Anthropic => 529,
+        _ => return own_words(Refusal::plain(code)),
+    };
+    let legal = whole && parse::is_json(&content_type) && json::validate(&body).is_ok();
+    let mut refusal = Refusal::new(code, vendor_words(status)).with_status(shown);
+    if legal && status != 529 {
+        refusal.vendor_body = Some(scrub(&body, &plan.secrets(secret)));
+    }
+    buffer::give_back(body);
+    own_words(refusal)
+}
+
+fn vendor_words(status: u16) -> &'static str {
+    match status {
+        429 => Code::VendorRateLimited.meaning(),
+        529 => Code::UpstreamOverloaded.meaning(),
+        _ => "The vendor refused the request.",
+    }
+}
+
+/// Seconds or an HTTP date: nothing else goes into our header.
+fn is_retry_after(value: &[u8]) -> bool {
+    value.len() <= 40
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b',' | b':' | b'.'))
+}
+
+/// Collects an answer's body. False when it was cut or too long; its connection goes back to the pool when it may.
+pub async fn collect(mut incoming: Incoming, body: &mut Vec<u8>, most: usize, plan: &Plan<'_, '_>) -> bool {
+    loop {
+        let (read, bytes) = incoming.more(std::mem::take(body)).await;
+        *body = bytes;
+        match read {
+            Ok(0) => break,
+            Ok(_) if body.len() > most => return false,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+    if let Some(link) = incoming.into_reusable() {
+        plan.scene.core.pools.give(link);
+    }
+    true
+}
+
+/// Fields of a vendor's answer that reach the caller, and ours.
+pub fn answer_head(plan: &Plan<'_, '_>, status: u16, answer: Option<&Answer>) -> Head {
+    let mut head = Head::new(status);
+    let dialect = plan.route.language.dialect();
+    if let Some(answer) = answer {
+        for field in &answer.head.fields {
+            let name = field.name_in(&answer.head_bytes);
+            if crate::dialect::passes_down(field.name, name, dialect) {
+                head.field(name, field.value_in(&answer.head_bytes));
+            }
+        }
+    }
+    fields::identity(&mut head, dialect, plan.scene.request_id);
+    fields::limits(&mut head, dialect, plan.key);
+    fields::cors(&mut head, plan.request, plan.scene.live);
+    head
+}
+
+/// An answer whose body is neither plain nor ours to decode.
+pub fn is_encoded(answer: &Answer) -> bool {
+    answer
+        .head
+        .get(Name::ContentEncoding, &answer.head_bytes)
+        .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+pub fn is_bodyless(answer: &Answer) -> bool {
+    answer.head.framing == Framing::None
+}

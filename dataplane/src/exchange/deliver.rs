@@ -1,0 +1,369 @@
+//! A vendor's good answer on its way to the caller: a stream, a checked document, or bytes as they come.
+
+use std::pin::pin;
+
+use weir_shared::fault::Code;
+use weir_shared::ledger::Outcome;
+use weir_shared::policy::time::Times;
+
+use super::attempt::{Plan, answer_head, is_bodyless, is_encoded};
+use super::objects;
+use crate::accept::{Head, Sink};
+use crate::buffer;
+use crate::clock;
+use crate::deadline::Why;
+use crate::dialect::{BodyKind, Reading};
+use crate::memory::Hold;
+use crate::meter::{Bill, Meter};
+use crate::parse;
+use crate::race::{Either, either};
+use crate::refusal::Refusal;
+use crate::route::Pass;
+use crate::stream::{self, End, Rules};
+use crate::upstream::{Answer, Failure, Incoming};
+use crate::wire::http1::Name;
+
+/// What became of an admitted call.
+pub struct Delivered {
+    pub status: u16,
+    pub code: Option<Code>,
+    pub outcome: Outcome,
+    /// There already when the record had to be written before the last bytes left.
+    pub bill: Option<Bill>,
+    pub gone: bool,
+}
+
+impl Delivered {
+    pub fn gone(meter: &mut Meter<'_>) -> Self {
+        let status = if meter.delivered { 200 } else { 499 };
+        let bill = meter.close(status, None, Outcome::Cancelled);
+        Self { status: 499, code: None, outcome: Outcome::Cancelled, bill, gone: true }
+    }
+}
+
+pub async fn answer<'s>(
+    plan: &Plan<'_, 's>,
+    answer: Answer,
+    pass: &Pass<'_>,
+    sink: &mut Sink<'_>,
+    meter: &mut Meter<'s>,
+    usage_asked: bool,
+    times: &Times,
+) -> Result<Delivered, Refusal> {
+    if is_encoded(&answer) {
+        // Identity was asked for; what came can be neither checked nor counted.
+        return Err(Refusal::plain(Code::UpstreamInvalid));
+    }
+    let content_type = answer.head.get(Name::ContentType, &answer.head_bytes).unwrap_or_default();
+    if plan.stream {
+        if !parse::is_event_stream(content_type) {
+            return Err(Refusal::plain(Code::UpstreamInvalid));
+        }
+        return stream(plan, answer, pass, sink, meter, usage_asked, times).await;
+    }
+    if parse::is_collected(plan.route.endpoint, content_type) {
+        return document(plan, answer, pass, sink, meter, times).await;
+    }
+    bytes(plan, answer, sink, meter, times).await
+}
+
+/// The head of a stream; it leaves with the first events.
+pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>, answer: Option<&Answer>) {
+    let mut head = answer_head(plan, 200, answer);
+    if answer.is_none() {
+        head.field(b"content-type", b"text/event-stream; charset=utf-8");
+    }
+    head.field(b"cache-control", b"no-cache");
+    // Proxies in front of us must not collect what we do not.
+    head.field(b"x-accel-buffering", b"no");
+    sink.begin(head);
+}
+
+async fn stream<'s>(
+    plan: &Plan<'_, 's>,
+    mut answer: Answer,
+    pass: &Pass<'_>,
+    sink: &mut Sink<'_>,
+    meter: &mut Meter<'s>,
+    usage_asked: bool,
+    times: &Times,
+) -> Result<Delivered, Refusal> {
+    if !sink.has_begun() {
+        begin_stream(plan, sink, Some(&answer));
+    }
+    let incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
+    // The answer's head is not needed for the length of a stream.
+    drop(answer);
+    let (live, key) = (plan.scene.live, plan.key);
+    let rewrite = |data: &[u8]| objects::seal_ids(live, key, &plan.vendor.name, &pass.credential.name, data);
+    let has_objects = plan.route.language.name() == "openai_responses";
+    let rules = Rules {
+        language: plan.route.language,
+        times,
+        hide_usage: !usage_asked,
+        strict: plan.vendor.strict_events,
+        event_bytes_max: live.snapshot.catalog.gateway.sizes.event_bytes_max,
+        total_at_ms: plan.request.started / 1_000_000 + times.total,
+        rewrite: has_objects.then_some(&rewrite as &dyn Fn(&[u8]) -> Option<Vec<u8>>),
+    };
+    meter.delivered = true;
+    let mut reading = Reading::default();
+    let mut bill = None;
+    let mut first_byte_at = None;
+    let (end, incoming) = {
+        let meter = &mut *meter;
+        let mut first_byte = || {
+            first_byte_at.get_or_insert_with(clock::now);
+        };
+        let mut close = |end: End, reading: &Reading| {
+            meter.reading = reading.clone();
+            let (_, code, outcome) = ending(end);
+            bill = meter.close(200, code, outcome);
+        };
+        stream::forward(incoming, sink, &rules, &mut reading, &plan.scene.core.gauges, &mut first_byte, &mut close)
+            .await
+    };
+    if let Some(incoming) = incoming {
+        give_back(plan, incoming);
+    }
+    let (gone, code, outcome) = ending(end);
+    if let Some(code) = code {
+        plan.scene.core.gauges.refused(code);
+    }
+    if !matches!(end, End::Complete) {
+        sink.close_after();
+    }
+    if let (Some(bill), Some(at)) = (&mut bill, first_byte_at) {
+        bill.first_byte_us = (at - plan.request.started) / 1_000;
+        plan.scene.core.gauges.time(crate::gauge::Timing::FirstByte, bill.first_byte_us);
+    }
+    Ok(Delivered { status: 200, code, outcome, bill, gone })
+}
+
+fn ending(end: End) -> (bool, Option<Code>, Outcome) {
+    match end {
+        End::Complete => (false, None, Outcome::Complete),
+        End::Cancelled => (true, None, Outcome::Cancelled),
+        End::VendorFailed => (false, Some(Code::UpstreamError), Outcome::Partial),
+        End::Broken(code) => (false, Some(code), Outcome::Partial),
+    }
+}
+
+/// The connection returns to its pool; when only its last chunk is missing, that is awaited apart from the caller.
+fn give_back(plan: &Plan<'_, '_>, incoming: Incoming) {
+    if let Some(link) = incoming.into_reusable() {
+        plan.scene.core.pools.give(link);
+    }
+}
+
+/// JSON: collected, checked, priced, and only then answered, in one write.
+async fn document<'s>(
+    plan: &Plan<'_, 's>,
+    mut answer: Answer,
+    pass: &Pass<'_>,
+    sink: &mut Sink<'_>,
+    meter: &mut Meter<'s>,
+    times: &Times,
+) -> Result<Delivered, Refusal> {
+    let object = plan.route.endpoint.body == BodyKind::Object;
+    if is_bodyless(&answer) && !(object && answer.head.status == 204) {
+        return Err(Refusal::plain(Code::UpstreamInvalid));
+    }
+    let status = answer.head.status;
+    let limit = plan.scene.live.snapshot.catalog.gateway.sizes.answer_bytes_max;
+    if answer.body.length().is_some_and(|length| length > limit) {
+        return Err(Refusal::plain(Code::UpstreamInvalid));
+    }
+    let incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
+    let (collected, incoming) =
+        collect_document(incoming, sink, limit, plan.request.started / 1_000_000 + times.total).await;
+    let body = match collected {
+        Ok(body) => body,
+        Err(Stopped::Gone) => {
+            meter.delivered = true;
+            return Ok(Delivered::gone(meter));
+        }
+        Err(Stopped::Failed(failure)) => return Err(failure.into()),
+        Err(Stopped::TooLarge) => return Err(Refusal::plain(Code::UpstreamInvalid)),
+        Err(Stopped::NoMemory) => return Err(Refusal::plain(Code::Overloaded).retry_in(1_000_000_000)),
+    };
+    if !body.is_empty() || status != 204 {
+        // Never a 200 with broken JSON.
+        plan.route
+            .language
+            .read_answer(&body, &mut meter.reading)
+            .map_err(|_| Refusal::plain(Code::UpstreamInvalid))?;
+    }
+    if let Some(incoming) = incoming {
+        give_back(plan, incoming);
+    }
+    meter.delivered = true;
+    meter.first_byte();
+    let mut head = answer_head(plan, status, Some(&answer));
+    cost_field(&mut head, plan, meter);
+    let keeps_objects = matches!(plan.route.language.name(), "openai_responses" | "openai");
+    let sealed = keeps_objects
+        .then(|| objects::seal_ids(plan.scene.live, plan.key, &plan.vendor.name, &pass.credential.name, &body))
+        .flatten();
+    // The record is in the journal before the answer leaves.
+    let bill = meter.close(status, None, Outcome::Complete);
+    let written = sink.answer(head, sealed.as_deref().unwrap_or(&body)).await;
+    buffer::give_back(body);
+    Ok(Delivered { status, code: None, outcome: Outcome::Complete, bill, gone: written.is_err() })
+}
+
+fn cost_field(head: &mut Head, plan: &Plan<'_, '_>, meter: &Meter<'_>) {
+    if plan.scene.live.snapshot.catalog.gateway.cost_header && plan.model.is_some() {
+        let (_, sale) = meter.preview();
+        head.field(b"x-weir-cost", sale.to_string().as_bytes());
+    }
+}
+
+enum Stopped {
+    Gone,
+    Failed(Failure),
+    TooLarge,
+    NoMemory,
+}
+
+async fn collect_document(
+    mut incoming: Incoming,
+    sink: &mut Sink<'_>,
+    limit: u64,
+    total_at_ms: u64,
+) -> (Result<Vec<u8>, Stopped>, Option<Incoming>) {
+    if let Some(link) = incoming.link() {
+        link.deadline.set_at(total_at_ms, Why::Total);
+    }
+    let mut hold = Hold::default();
+    let mut body = match incoming.length() {
+        Some(length) => buffer::with_room((length as usize).min(buffer::LARGE)),
+        None => buffer::small(),
+    };
+    loop {
+        if body.len() > buffer::LARGE && hold.grow_to(2 * body.len() as u64).is_err() {
+            return (Err(Stopped::NoMemory), None);
+        }
+        let socket = incoming.link().map(|link| link.link.socket.clone());
+        let (read, bytes) = {
+            let mut reading = pin!(incoming.more(body));
+            let first = {
+                let mut gone = pin!(sink.caller.gone());
+                either(reading.as_mut(), gone.as_mut()).await
+            };
+            match first {
+                Either::First(arrived) => arrived,
+                Either::Second(()) => {
+                    if let Some(socket) = socket {
+                        socket.shut();
+                    }
+                    let (_, body) = reading.await;
+                    buffer::give_back(body);
+                    return (Err(Stopped::Gone), None);
+                }
+            }
+        };
+        body = bytes;
+        match read {
+            Ok(_) if incoming.is_done() => return (Ok(body), Some(incoming)),
+            Ok(0) => return (Ok(body), Some(incoming)),
+            Ok(_) if body.len() as u64 > limit => return (Err(Stopped::TooLarge), None),
+            Ok(_) => {}
+            Err(failure) => return (Err(Stopped::Failed(failure)), None),
+        }
+    }
+}
+
+/// Audio, files, pictures: forwarded as they come. What they cost is known without reading them, or not at all.
+async fn bytes<'s>(
+    plan: &Plan<'_, 's>,
+    mut answer: Answer,
+    sink: &mut Sink<'_>,
+    meter: &mut Meter<'s>,
+    times: &Times,
+) -> Result<Delivered, Refusal> {
+    let status = answer.head.status;
+    let mut head = answer_head(plan, status, Some(&answer));
+    let mut incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
+    meter.delivered = true;
+    meter.reading.usage = Some(speech_usage(plan));
+    cost_field(&mut head, plan, meter);
+    let length = incoming.length();
+    match length {
+        Some(length) => sink.begin_sized(head, length),
+        None => sink.begin(head),
+    }
+    drop(answer);
+    let mut buffer = head_room(buffer::large());
+    let total_at_ms = plan.request.started / 1_000_000 + times.total;
+    loop {
+        if let Some(link) = incoming.link() {
+            link.deadline.set_at((clock::coarse_ms() + times.idle).min(total_at_ms), Why::Idle);
+        }
+        let socket = incoming.link().map(|link| link.link.socket.clone());
+        let (read, bytes) = {
+            let mut reading = pin!(incoming.more(buffer));
+            let first = {
+                let mut gone = pin!(sink.caller.gone());
+                either(reading.as_mut(), gone.as_mut()).await
+            };
+            match first {
+                Either::First(arrived) => arrived,
+                Either::Second(()) => {
+                    if let Some(socket) = socket {
+                        socket.shut();
+                    }
+                    drop(reading.await);
+                    return Ok(Delivered::gone(meter));
+                }
+            }
+        };
+        buffer = bytes;
+        let last = match read {
+            Ok(count) => count == 0 || incoming.is_done(),
+            Err(failure) => {
+                // The head has promised a body that will not come: only a cut connection is honest.
+                meter.first_byte();
+                let code = failure.code();
+                let bill = meter.close(status, Some(code), Outcome::Partial);
+                sink.caller.link.socket.shut();
+                return Ok(Delivered { status, code: Some(code), outcome: Outcome::Partial, bill, gone: true });
+            }
+        };
+        meter.first_byte();
+        let bill = last.then(|| meter.close(status, None, Outcome::Complete)).flatten();
+        let written;
+        (written, buffer) = match length {
+            None => sink.chunk(buffer, last).await,
+            Some(_) => {
+                buffer.drain(..crate::accept::HEAD_ROOM);
+                let (written, spare) = sink.raw(buffer).await;
+                (written, head_room(spare))
+            }
+        };
+        if written.is_err() {
+            incoming.cut();
+            return Ok(Delivered { bill, ..Delivered::gone(meter) });
+        }
+        if last {
+            give_back(plan, incoming);
+            buffer::give_back(buffer);
+            return Ok(Delivered { status, code: None, outcome: Outcome::Complete, bill, gone: false });
+        }
+    }
+}
+
+fn head_room(mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    buffer.resize(crate::accept::HEAD_ROOM, 0);
+    buffer
+}
+
+/// Speech is paid by the characters that were asked for.
+fn speech_usage(plan: &Plan<'_, '_>) -> weir_shared::usage::Usage {
+    use crate::wire::json;
+    use weir_shared::usage::{Class, Usage};
+    let said = plan.route.endpoint.path == "audio/speech";
+    let characters = said.then(|| json::get(plan.body, "input").and_then(json::text)).flatten();
+    Usage::NONE.with(Class::Character, characters.map_or(0, |text| text.chars().count() as u64))
+}

@@ -1,0 +1,168 @@
+//! Header fields that answers carry, and what is answered without a key.
+
+use weir_shared::catalog::Dialect;
+use weir_shared::fault::Code;
+use weir_shared::id::RequestId;
+use weir_shared::policy::limit::Left;
+use weir_shared::snapshot::Key;
+
+use super::{Done, Scene};
+use crate::accept::{Head, Request, Sink};
+use crate::clock;
+use crate::live::Live;
+use crate::refusal::Refusal;
+use crate::wire::http1::{Framing, Method, Name};
+
+/// `/` (some programs look there first) and preflights of browsers.
+pub async fn without_key(scene: &Scene<'_>, request: &Request, path: &[u8], sink: &mut Sink<'_>) -> Option<Done> {
+    let method = request.head.method;
+    let answered = |status| Done::Answered { status, code: None, outcome: None, bill: None };
+    if method == Method::Options {
+        if request.head.framing != Framing::None {
+            sink.close_after();
+        }
+        let mut head = Head::new(204);
+        identity(&mut head, scene.dialect, scene.request_id);
+        if cors(&mut head, request, scene.live) {
+            head.field(b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS");
+            let wanted = request.get(Name::AccessControlRequestHeaders).unwrap_or(b"authorization, content-type");
+            head.field(b"access-control-allow-headers", wanted);
+            head.field(b"access-control-max-age", b"86400");
+        }
+        let sent = sink.answer(head, b"").await;
+        return Some(if sent.is_ok() { answered(204) } else { Done::Gone(None) });
+    }
+    if matches!(method, Method::Get | Method::Head) && path == b"/" && request.head.framing == Framing::None {
+        let mut head = Head::new(200);
+        head.field(b"content-type", b"application/json");
+        identity(&mut head, scene.dialect, scene.request_id);
+        let sent = sink.answer(head, b"{\"service\":\"weir\"}").await;
+        return Some(if sent.is_ok() { answered(200) } else { Done::Gone(None) });
+    }
+    None
+}
+
+/// The gateway's own id of the request, under the names that callers' SDKs look for.
+pub fn identity(head: &mut Head, dialect: Dialect, id: RequestId) {
+    let text = id.text();
+    head.field(b"x-request-id", &text);
+    if dialect == Dialect::Anthropic {
+        head.field(b"request-id", &text);
+    }
+}
+
+/// Browsers may read the answer when the operator allows their origin.
+pub fn cors(head: &mut Head, request: &Request, live: &Live) -> bool {
+    let Some(origin) = request.get(Name::Origin) else { return false };
+    let origins = &live.snapshot.catalog.gateway.cors_origins;
+    if !origins.iter().any(|allowed| &**allowed == "*" || allowed.as_bytes() == origin) {
+        return false;
+    }
+    head.field(b"access-control-allow-origin", origin);
+    head.field(b"vary", b"origin");
+    head.field(b"access-control-expose-headers", b"x-request-id, x-weir-cost, retry-after");
+    true
+}
+
+/// How much of the key's limits is left, in the manner of the dialect's vendor.
+pub fn limits(head: &mut Head, dialect: Dialect, key: &Key) {
+    if key.limits.requests.is_none() && key.limits.tokens.is_none() {
+        return;
+    }
+    let now = clock::now();
+    let requests = key.state.requests_left(&key.limits, now);
+    let tokens = key.state.tokens_left(&key.limits, now);
+    for (left, word) in [(requests, "requests"), (tokens, "tokens")] {
+        let Some(left) = left else { continue };
+        match dialect {
+            Dialect::OpenAi => openai_limit(head, word, left),
+            Dialect::Anthropic => anthropic_limit(head, word, left),
+            // Google tells nothing of the kind.
+            Dialect::Gemini => {}
+        }
+    }
+}
+
+fn openai_limit(head: &mut Head, word: &str, left: Left) {
+    head.number(format!("x-ratelimit-limit-{word}").as_bytes(), left.limit);
+    head.number(format!("x-ratelimit-remaining-{word}").as_bytes(), left.remaining);
+    let millis = left.full_in.div_ceil(1_000_000);
+    let reset = match millis {
+        0..1_000 => format!("{millis}ms"),
+        1_000..60_000 => format!("{}.{:03}s", millis / 1_000, millis % 1_000),
+        _ => format!("{}m{}s", millis / 60_000, millis / 1_000 % 60),
+    };
+    head.field(format!("x-ratelimit-reset-{word}").as_bytes(), reset.as_bytes());
+}
+
+fn anthropic_limit(head: &mut Head, word: &str, left: Left) {
+    head.number(format!("anthropic-ratelimit-{word}-limit").as_bytes(), left.limit);
+    head.number(format!("anthropic-ratelimit-{word}-remaining").as_bytes(), left.remaining);
+    let reset = timestamp(clock::wall_seconds() + left.full_in.div_ceil(1_000_000_000));
+    head.field(format!("anthropic-ratelimit-{word}-reset").as_bytes(), reset.as_bytes());
+}
+
+/// RFC 3339, UTC. Days to a date by the count of 400-year eras that start in March.
+pub fn timestamp(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+}
+
+/// Where the caller really is: the last hop that a trusted proxy tells of.
+pub fn client_address(request: &Request, peer: std::net::IpAddr, live: &Live) -> std::net::IpAddr {
+    let trusted = |address: std::net::IpAddr| {
+        live.snapshot.catalog.gateway.trusted_proxies.iter().any(|network| network.contains(address))
+    };
+    if !trusted(peer) {
+        return peer;
+    }
+    let told = request.get(Name::XForwardedFor).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+    let hops = told.rsplit(',').map_while(|hop| hop.trim().parse().ok());
+    // From the nearest hop outwards: the first that is not one of ours.
+    let mut farthest = peer;
+    for hop in hops {
+        farthest = hop;
+        if !trusted(hop) {
+            break;
+        }
+    }
+    farthest
+}
+
+/// The trace of `traceparent: 00-<trace>-<span>-<flags>`; 0 when there is none.
+pub fn trace_id(request: &Request) -> u128 {
+    let Some(value) = request.get(Name::TraceParent) else { return 0 };
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    text.split('-')
+        .nth(1)
+        .filter(|trace| trace.len() == 32)
+        .and_then(|trace| u128::from_str_radix(trace, 16).ok())
+        .unwrap_or(0)
+}
+
+/// A declared length is judged before a byte of the body is read, and before `100 Continue`.
+pub fn check_length(request: &Request, limit: u64) -> Result<(), Refusal> {
+    match request.head.framing {
+        Framing::Sized(length) if length > limit => Err(Refusal::plain(Code::BodyTooLarge).closing()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_dates() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(timestamp(1_735_689_599), "2024-12-31T23:59:59Z");
+    }
+}

@@ -1,0 +1,352 @@
+//! One request, from its head to its bill. The stages that this page calls hold no story of their own.
+
+mod attempt;
+mod deliver;
+mod fields;
+mod forms;
+mod models;
+mod objects;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use weir_shared::catalog::Dialect;
+use weir_shared::fault::Code;
+use weir_shared::id::RequestId;
+use weir_shared::ledger::Outcome;
+use weir_shared::policy::time::Times;
+use weir_shared::snapshot::Key;
+
+use crate::accept::{Body, Caller, Head, Request, Sink};
+use crate::admit::{self, Ticket};
+use crate::auth;
+use crate::core::Core;
+use crate::dialect::{BodyKind, error};
+use crate::gauge::Counter;
+use crate::live::Live;
+use crate::log::Line;
+use crate::memory::{self, Hold, Pressure};
+use crate::meter::{self, Bill, Meter, Subject};
+use crate::parse::{self, Route};
+use crate::refusal::Refusal;
+use crate::resolve;
+use crate::wire::http1::{Method, Name};
+
+/// How a request ended.
+pub enum Done {
+    /// Answered; what the log says of it.
+    Answered { status: u16, code: Option<Code>, outcome: Option<Outcome>, bill: Option<Bill> },
+    /// There is nobody to answer.
+    Gone(Option<Bill>),
+}
+
+/// What the whole story needs to know about a request, settled at its start.
+struct Scene<'s> {
+    core: &'s Core,
+    live: &'s Live,
+    request_id: RequestId,
+    dialect: Dialect,
+    from: std::net::IpAddr,
+}
+
+/// Serves one request. Returns whether the connection may carry another.
+pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bool {
+    core.gauges.add(Counter::Requests, 1);
+    let request_id = core.next_id();
+    let (path, query) = parse::split_target(request.target());
+    let dialect = parse::dialect_of(
+        path,
+        request.get(Name::AnthropicVersion).is_some(),
+        request.get(Name::XGoogApiKey).is_some(),
+    );
+    let (path, query) = (path.to_vec(), query.to_vec());
+    let live = core.live();
+    let times = live.as_ref().map_or_else(Times::default, |live| live.snapshot.catalog.gateway.times);
+    let keep =
+        request.head.keep_alive && !core.phase().is_draining() && memory::pressure() < Pressure::KeepNoConnections;
+    let bodied = request.head.method != Method::Head;
+    let from = live.as_ref().map_or(caller.address, |live| fields::client_address(&request, caller.address, live));
+    let mut sink = Sink::new(caller, times, request.head.v11, bodied, keep);
+    let mut teller = Teller::default();
+    let done = match &live {
+        None => Err(Refusal::plain(Code::ConfigUnavailable).retry_in(1_000_000_000)),
+        Some(live) => {
+            let scene = Scene { core, live, request_id, dialect, from };
+            match fields::without_key(&scene, &request, &path, &mut sink).await {
+                Some(done) => Ok(done),
+                None => keyed(&scene, &mut request, &path, &query, &mut sink, &mut teller).await,
+            }
+        }
+    };
+    let done = match done {
+        Ok(done) => done,
+        Err(refusal) => {
+            refuse(core, live.as_ref(), &mut request, &mut sink, dialect, request_id, refusal, teller.unread).await
+        }
+    };
+    finish(core, &request, &sink, request_id, from, &teller, live.as_ref(), done)
+}
+
+/// What the log line tells beyond the bill; filled in as it becomes known.
+#[derive(Default)]
+struct Teller {
+    endpoint: &'static str,
+    key: String,
+    tenant: String,
+    names: (String, String, String),
+    attempts: usize,
+    stream: bool,
+    /// The body has not been taken from the connection.
+    unread: bool,
+    bill: Option<Bill>,
+    outcome: Option<Outcome>,
+}
+
+async fn keyed(
+    scene: &Scene<'_>,
+    request: &mut Request,
+    path: &[u8],
+    query: &[u8],
+    sink: &mut Sink<'_>,
+    teller: &mut Teller,
+) -> Result<Done, Refusal> {
+    teller.unread = true;
+    let key = auth::authenticate(request, query, scene.from, scene.live)?;
+    teller.key = key.id.to_string();
+    teller.tenant = key.tenant.name.to_string();
+    let route = parse::route(request.head.method, path)?;
+    teller.endpoint = route.endpoint.path;
+    if request.get(Name::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Refusal::plain(Code::UnsupportedEncoding).closing());
+    }
+    let content_type = request.get(Name::ContentType).unwrap_or_default().to_vec();
+    match route.endpoint.body {
+        BodyKind::Models | BodyKind::Model => models::answer(scene, request, key, &route, sink, teller).await,
+        BodyKind::ModelInForm => forms::forward(scene, request, key, &route, query, &content_type, sink, teller).await,
+        BodyKind::ModelInEither | BodyKind::Object if forms::is_form(&content_type) => {
+            forms::forward(scene, request, key, &route, query, &content_type, sink, teller).await
+        }
+        _ => collected(scene, request, key, &route, query, sink, teller).await,
+    }
+}
+
+/// A call whose body is JSON, or that has none.
+async fn collected(
+    scene: &Scene<'_>,
+    request: &mut Request,
+    key: &Key,
+    route: &Route,
+    query: &[u8],
+    sink: &mut Sink<'_>,
+    teller: &mut Teller,
+) -> Result<Done, Refusal> {
+    let live = scene.live;
+    let gateway = &live.snapshot.catalog.gateway;
+    let mut hold = Hold::default();
+    let body = read_body(request, gateway.sizes.body_bytes_max, sink, &mut hold, teller, &gateway.times).await?;
+    let Some(body) = body else { return Ok(Done::Gone(None)) };
+    let bytes = body.bytes(request);
+    scene.core.gauges.add(Counter::BytesFromCallers, bytes.len() as u64);
+
+    let empty_object = route.endpoint.body == BodyKind::Object && bytes.is_empty();
+    let call = if empty_object { parse::Call::default() } else { parse::call(route, bytes, query)? };
+    let object = objects::open(live, key, route, &call, bytes)?;
+    let (model, vendor_place) = match &object {
+        Some(pin) if call.model.is_empty() => (None, pin.vendor),
+        _ if call.model.is_empty() => (None, objects::vendor(scene, key, request)?),
+        pin => {
+            let model = resolve::resolve(live, key, &call.model, route.language.dialect())?;
+            if pin.as_ref().is_some_and(|pin| pin.vendor != model.vendor) {
+                return Err(Refusal::plain(Code::ObjectNotFound));
+            }
+            (Some(model), model.vendor)
+        }
+    };
+    let (vendor, target) = live.target(vendor_place);
+    let tokens =
+        model.map_or(0, |model| admit::worst_case(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
+    let room = meter::record_bytes(model, vendor, &key.tenant.name);
+    let ticket = admit::admit(key, tokens, &scene.core.journal, room, call.stream)?;
+    teller.stream = call.stream;
+    let mut meter = open_meter(scene, ticket, model, vendor, call.stream, request, bytes.len());
+
+    let mut splices = parse::splices(route, &call, model.map_or("", |model| &model.upstream), bytes);
+    objects::unseal_into(&mut splices, live, key, &call, bytes);
+    let plan = attempt::Plan {
+        scene,
+        route,
+        vendor,
+        target,
+        model,
+        key,
+        query,
+        request,
+        body: bytes,
+        splices: &splices,
+        tokens,
+        stream: call.stream,
+        pinned: object.as_ref().map(|pin| pin.credential),
+        object_id: object.as_ref().map_or("", |pin| &pin.id),
+    };
+    let result = attempt::run(&plan, sink, &mut meter, call.usage_asked).await;
+    settle(result, &mut meter, teller)
+}
+
+/// Whatever way the attempts went, the meter is closed and the log knows.
+fn settle(
+    result: Result<deliver::Delivered, Refusal>,
+    meter: &mut Meter<'_>,
+    teller: &mut Teller,
+) -> Result<Done, Refusal> {
+    let names = meter.names();
+    teller.names = (names.0.to_owned(), names.1.to_owned(), names.2.to_owned());
+    teller.attempts = meter.attempts();
+    match result {
+        Ok(delivered) => {
+            let bill = delivered.bill.or_else(|| meter.close(delivered.status, delivered.code, delivered.outcome));
+            if delivered.gone {
+                teller.outcome = Some(delivered.outcome);
+                return Ok(Done::Gone(bill));
+            }
+            Ok(Done::Answered {
+                status: delivered.status,
+                code: delivered.code,
+                outcome: Some(delivered.outcome),
+                bill,
+            })
+        }
+        Err(refusal) => {
+            teller.bill = meter.close(refusal.status, Some(refusal.code), Outcome::Failed);
+            teller.outcome = Some(Outcome::Failed);
+            Err(refusal)
+        }
+    }
+}
+
+fn open_meter<'l>(
+    scene: &Scene<'l>,
+    ticket: Ticket<'l>,
+    model: Option<&'l weir_shared::catalog::Model>,
+    vendor: &'l weir_shared::catalog::Vendor,
+    stream: bool,
+    request: &Request,
+    prompt_bytes: usize,
+) -> Meter<'l> {
+    let subject = Subject {
+        id: scene.request_id,
+        model,
+        vendor,
+        revision: scene.live.snapshot.revision,
+        trace: fields::trace_id(request),
+        stream,
+        started: request.started,
+        prompt_bytes,
+    };
+    Meter::open(ticket, &scene.core.gauges, &subject)
+}
+
+/// `None`: the caller has gone.
+async fn read_body(
+    request: &mut Request,
+    limit: u64,
+    sink: &mut Sink<'_>,
+    hold: &mut Hold,
+    teller: &mut Teller,
+    times: &Times,
+) -> Result<Option<Body>, Refusal> {
+    fields::check_length(request, limit)?;
+    if request.head.expects_continue && sink.interim(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
+        return Ok(None);
+    }
+    request.head.expects_continue = false;
+    let read = sink.caller.body(request, limit, times, hold).await;
+    teller.unread = false;
+    match read {
+        Ok(body) => Ok(Some(body)),
+        Err(unreadable) => Refusal::of_unreadable(unreadable).map_or(Ok(None), Err),
+    }
+}
+
+/// Tells the caller, in its own dialect. When the answer has begun already, in the stream.
+#[expect(clippy::too_many_arguments, reason = "everything that an answer may depend on")]
+async fn refuse(
+    core: &Core,
+    live: Option<&Rc<Arc<Live>>>,
+    request: &mut Request,
+    sink: &mut Sink<'_>,
+    dialect: Dialect,
+    request_id: RequestId,
+    refusal: Refusal,
+    unread: bool,
+) -> Done {
+    core.gauges.refused(refusal.code);
+    let done = Done::Answered { status: refusal.status, code: Some(refusal.code), outcome: None, bill: None };
+    if sink.has_begun() {
+        return done;
+    }
+    let times = live.map_or_else(Times::default, |live| live.snapshot.catalog.gateway.times);
+    if refusal.close {
+        sink.close_after();
+    } else if unread && !sink.caller.discard_body(request, &times).await {
+        // An answer before its request was read: those bytes must never become a request.
+        sink.close_after();
+    }
+    let text = request_id.text();
+    let id = std::str::from_utf8(&text).unwrap_or_default();
+    let body = match refusal.vendor_body {
+        Some(body) => body,
+        None => error::body(dialect, refusal.status, refusal.code, &refusal.message, id),
+    };
+    let mut head = Head::new(refusal.status);
+    head.field(b"content-type", b"application/json");
+    fields::identity(&mut head, dialect, request_id);
+    if let Some(retry_after) = &refusal.retry_after {
+        head.field(b"retry-after", retry_after);
+    }
+    if let Some(live) = live {
+        fields::cors(&mut head, request, live);
+    }
+    match sink.answer(head, &body).await {
+        Ok(()) => done,
+        Err(_) => Done::Gone(None),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "a log line tells of everything")]
+fn finish(
+    core: &Core,
+    request: &Request,
+    sink: &Sink<'_>,
+    id: RequestId,
+    from: std::net::IpAddr,
+    teller: &Teller,
+    live: Option<&Rc<Arc<Live>>>,
+    done: Done,
+) -> bool {
+    let (status, code, outcome, bill, keep) = match &done {
+        Done::Answered { status, code, outcome, bill } => (*status, *code, *outcome, bill.as_ref(), true),
+        Done::Gone(bill) => (499, None, teller.outcome.or(Some(Outcome::Cancelled)), bill.as_ref(), false),
+    };
+    core.gauges.add(Counter::BytesToCallers, sink.bytes);
+    let line = Line {
+        id,
+        from,
+        method: request.head.method.name(),
+        endpoint: teller.endpoint,
+        status,
+        code,
+        key: &teller.key,
+        tenant: &teller.tenant,
+        model: &teller.names.0,
+        vendor: &teller.names.1,
+        credential: &teller.names.2,
+        attempts: teller.attempts,
+        stream: teller.stream,
+        outcome: outcome.or(teller.outcome),
+        bill: bill.or(teller.bill.as_ref()),
+        bytes: sink.bytes,
+        revision: live.map_or(0, |live| live.snapshot.revision),
+    };
+    core.logger.write(&line, &core.gauges);
+    keep && sink.keeps_alive()
+}

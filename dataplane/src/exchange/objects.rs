@@ -1,0 +1,113 @@
+//! Objects with ids: sealed on their way down, opened on their way up. One tenant never sees another's.
+
+use weir_shared::fault::Code;
+use weir_shared::snapshot::Key;
+
+use super::Scene;
+use crate::accept::Request;
+use crate::live::Live;
+use crate::parse::{Call, Route, Splices};
+use crate::refusal::Refusal;
+use crate::resolve;
+use crate::seal;
+use crate::wire::json;
+
+/// Where an object lives.
+pub struct Pin {
+    pub vendor: u32,
+    pub credential: usize,
+    pub id: String,
+}
+
+/// The object that a path or a body names, if any. Whatever does not open is not found.
+pub fn open(live: &Live, key: &Key, route: &Route, call: &Call<'_>, body: &[u8]) -> Result<Option<Pin>, Refusal> {
+    let not_found = || Refusal::plain(Code::ObjectNotFound);
+    if let Some(id) = &route.id {
+        return pin(live, key, id).map(Some).ok_or_else(not_found);
+    }
+    let mut found: Option<Pin> = None;
+    for place in &call.places.ids {
+        let value = json::text(&body[place.clone()]).ok_or_else(not_found)?;
+        let next = pin(live, key, &value).ok_or_else(not_found)?;
+        if found.as_ref().is_some_and(|first| (first.vendor, first.credential) != (next.vendor, next.credential)) {
+            return Err(Refusal::new(
+                Code::ObjectNotFound,
+                "These objects live under different credentials; they cannot be used together.",
+            ));
+        }
+        found = Some(next);
+    }
+    Ok(found)
+}
+
+fn pin(live: &Live, key: &Key, sealed: &str) -> Option<Pin> {
+    let opened = seal::open(&live.seal, &key.tenant.name, sealed)?;
+    let vendors = &live.snapshot.catalog.vendors;
+    let vendor = vendors.iter().position(|vendor| *vendor.name == *opened.vendor)?;
+    let credential = vendors[vendor].credentials.iter().position(|known| *known.name == *opened.credential)?;
+    Some(Pin { vendor: vendor as u32, credential, id: opened.id })
+}
+
+/// Puts the vendors' own ids where the body names sealed ones.
+pub fn unseal_into(splices: &mut Splices, live: &Live, key: &Key, call: &Call<'_>, body: &[u8]) {
+    for place in &call.places.ids {
+        let opened = json::text(&body[place.clone()]).and_then(|text| seal::open(&live.seal, &key.tenant.name, &text));
+        if let Some(opened) = opened {
+            let mut quoted = vec![b'"'];
+            json::escape_into(&mut quoted, &opened.id);
+            quoted.push(b'"');
+            splices.replace(place.clone(), quoted);
+        }
+    }
+}
+
+/// The vendor for a call without a model: `x-weir-vendor` names it, or it is the first that the key may use.
+pub fn vendor(scene: &Scene<'_>, key: &Key, request: &Request) -> Result<u32, Refusal> {
+    let head = request.head_bytes();
+    let named = request.head.fields.iter().find(|field| field.name_in(head).eq_ignore_ascii_case(b"x-weir-vendor"));
+    let named = named.and_then(|field| std::str::from_utf8(field.value_in(head)).ok());
+    resolve::vendor_for_objects(scene.live, key, scene.dialect, named).ok_or_else(|| {
+        Refusal::new(
+            Code::ModelNotFound,
+            "No vendor that this key may use keeps such objects; x-weir-vendor names one.",
+        )
+    })
+}
+
+/// Members that may name an object.
+fn names_object(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"id"
+            | b"file_id"
+            | b"input_file_id"
+            | b"output_file_id"
+            | b"error_file_id"
+            | b"previous_response_id"
+            | b"response_id"
+            | b"batch_id"
+            | b"video_id"
+            | b"remixed_from_video_id"
+    )
+}
+
+/// An answer with the ids in it sealed; `None` when it names no object.
+pub fn seal_ids(live: &Live, key: &Key, vendor: &str, credential: &str, document: &[u8]) -> Option<Vec<u8>> {
+    let mut splices = Splices::default();
+    json::scan(document, |member| {
+        if !member.scalar || !names_object(member.key) || seal::looks_sealed(member.value) {
+            return;
+        }
+        let Some(text) = json::text(member.value) else { return };
+        if let Some(sealed) = seal::seal(&live.seal, &key.tenant.name, vendor, credential, &text) {
+            splices.replace(member.at..member.at + member.value.len(), format!("\"{sealed}\"").into_bytes());
+        }
+    })
+    .ok()?;
+    if splices.is_empty() {
+        return None;
+    }
+    let mut out = Vec::with_capacity(splices.length(document.len()));
+    splices.apply(document, &mut out);
+    Some(out)
+}

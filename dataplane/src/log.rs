@@ -1,0 +1,219 @@
+//! One JSON line per request, never a prompt or a completion.
+//!
+//! A core collects its lines and hands them over ten times a second. When nobody takes them they are dropped and counted:
+//! lines may be lost, records never are.
+
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use weir_shared::fault::Code;
+use weir_shared::id::RequestId;
+use weir_shared::ledger::{Outcome, flag};
+
+use crate::clock;
+use crate::gauge::{Counter, Gauges};
+use crate::meter::Bill;
+use crate::wire::json::escape_into;
+
+/// What a line tells.
+pub struct Line<'a> {
+    pub id: RequestId,
+    pub from: std::net::IpAddr,
+    pub method: &'static str,
+    /// The endpoint's pattern, not what the caller wrote.
+    pub endpoint: &'a str,
+    pub status: u16,
+    pub code: Option<Code>,
+    pub key: &'a str,
+    pub tenant: &'a str,
+    pub model: &'a str,
+    pub vendor: &'a str,
+    pub credential: &'a str,
+    pub attempts: usize,
+    pub stream: bool,
+    pub outcome: Option<Outcome>,
+    pub bill: Option<&'a Bill>,
+    pub bytes: u64,
+    pub revision: u64,
+}
+
+thread_local! {
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Handed over early when a busy core has collected so much.
+const BATCH_BYTES: usize = 64 << 10;
+/// Batches that wait for the disk.
+const WAITING_MAX: usize = 64;
+
+pub struct Logger {
+    sender: Option<SyncSender<Vec<u8>>>,
+    spare: Mutex<Receiver<Vec<u8>>>,
+}
+
+impl Logger {
+    /// `-` is standard output, `off` nothing, anything else a file that is appended to.
+    pub fn start(to: &str) -> io::Result<Self> {
+        let (give_back, spare) = sync_channel(WAITING_MAX);
+        let spare = Mutex::new(spare);
+        let mut out: Box<dyn Write + Send> = match to {
+            "off" => return Ok(Self { sender: None, spare }),
+            "-" => Box::new(io::stdout()),
+            path => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+        };
+        let (sender, lines) = sync_channel::<Vec<u8>>(WAITING_MAX);
+        std::thread::Builder::new().name("weir-log".into()).spawn(move || {
+            while let Ok(mut batch) = lines.recv() {
+                // A full disk loses lines; the journal has the records.
+                let _ = out.write_all(&batch).and_then(|()| out.flush());
+                batch.clear();
+                let _ = give_back.try_send(batch);
+            }
+        })?;
+        Ok(Self { sender: Some(sender), spare })
+    }
+
+    /// Hands this core's lines over.
+    pub fn flush(&self, gauges: &Gauges) {
+        let Some(sender) = &self.sender else { return };
+        LINES.with_borrow_mut(|lines| {
+            if lines.is_empty() {
+                return;
+            }
+            let spare = self.spare.try_lock().ok().and_then(|spare| spare.try_recv().ok()).unwrap_or_default();
+            let batch = std::mem::replace(lines, spare);
+            if let Err(TrySendError::Full(mut batch) | TrySendError::Disconnected(mut batch)) = sender.try_send(batch) {
+                gauges.add(Counter::LogLinesLost, batch.iter().filter(|byte| **byte == b'\n').count() as u64);
+                batch.clear();
+            }
+        });
+    }
+
+    pub fn write(&self, line: &Line<'_>, gauges: &Gauges) {
+        if self.sender.is_none() {
+            return;
+        }
+        let full = LINES.with_borrow_mut(|lines| {
+            render(line, lines);
+            lines.len() >= BATCH_BYTES
+        });
+        if full {
+            self.flush(gauges);
+        }
+    }
+}
+
+fn render(line: &Line<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"time_ns\":");
+    number(out, clock::wall_ns());
+    out.extend_from_slice(b",\"request\":\"");
+    out.extend_from_slice(&line.id.text());
+    out.push(b'"');
+    // The commonest family is written without its formatter.
+    match line.from {
+        std::net::IpAddr::V4(v4) => {
+            out.extend_from_slice(b",\"from\":\"");
+            for (place, octet) in v4.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                number(out, u64::from(octet));
+            }
+            out.push(b'"');
+        }
+        from => {
+            let _ = write!(out, ",\"from\":\"{from}\"");
+        }
+    }
+    text(out, "method", line.method);
+    text(out, "endpoint", line.endpoint);
+    count(out, "status", u64::from(line.status));
+    for (name, value) in [
+        ("code", line.code.map_or("", Code::name)),
+        ("key", line.key),
+        ("tenant", line.tenant),
+        ("model", line.model),
+        ("vendor", line.vendor),
+        ("credential", line.credential),
+        ("outcome", line.outcome.map_or("", Outcome::name)),
+    ] {
+        if !value.is_empty() {
+            text(out, name, value);
+        }
+    }
+    if line.stream {
+        out.extend_from_slice(b",\"stream\":true");
+    }
+    count(out, "attempts", line.attempts as u64);
+    if let Some(bill) = line.bill {
+        count(out, "first_byte_us", bill.first_byte_us);
+        count(out, "total_us", bill.total_us);
+        for (class, used) in bill.usage.each() {
+            count(out, class.name(), used);
+        }
+        count(out, "cost_nano", bill.cost.0.unsigned_abs());
+        count(out, "sale_nano", bill.sale.0.unsigned_abs());
+        for (bit, name) in flag::NAMES {
+            if bill.flags & bit != 0 && *bit != flag::STREAM {
+                out.extend_from_slice(b",\"");
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b"\":true");
+            }
+        }
+    }
+    count(out, "bytes", line.bytes);
+    count(out, "revision", line.revision);
+    out.extend_from_slice(b"}\n");
+}
+
+fn text(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":\"");
+    escape_into(out, value);
+    out.push(b'"');
+}
+
+fn count(out: &mut Vec<u8>, name: &str, value: u64) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    number(out, value);
+}
+
+use crate::accept::push_number as number;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_json() {
+        let line = Line {
+            id: RequestId(7),
+            from: "127.0.0.1".parse().unwrap(),
+            method: "POST",
+            endpoint: "chat/completions",
+            status: 200,
+            code: Some(Code::RateLimited),
+            key: "abc",
+            tenant: "t\"x",
+            model: "m",
+            vendor: "v",
+            credential: "c",
+            attempts: 1,
+            stream: true,
+            outcome: Some(Outcome::Complete),
+            bill: None,
+            bytes: 5,
+            revision: 3,
+        };
+        let mut out = Vec::new();
+        render(&line, &mut out);
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((value["tenant"].as_str(), value["status"].as_u64()), (Some("t\"x"), Some(200)));
+    }
+}

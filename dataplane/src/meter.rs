@@ -1,0 +1,254 @@
+//! What a request used, what that costs, and the one record that says so.
+//!
+//! A meter is opened with the ticket right after admission and ends in exactly one record, whichever way the request
+//! goes: [`Meter::close`] writes it, and so does dropping the meter (a caller who hung up, a panic).
+
+use weir_shared::catalog::{Model, Vendor};
+use weir_shared::fault::Code;
+use weir_shared::id::RequestId;
+use weir_shared::ledger::{ATTEMPTS_MAX, Attempt, Outcome, Record, flag};
+use weir_shared::money::{Nano, Overflow};
+use weir_shared::price::PriceList;
+use weir_shared::usage::{Class, Usage};
+
+use crate::admit::Ticket;
+use crate::clock::{self, Nanos};
+use crate::dialect::Reading;
+use crate::gauge::{Counter, Gauges, Timing};
+
+pub struct Meter<'l> {
+    ticket: Option<Ticket<'l>>,
+    gauges: &'l Gauges,
+    price: &'l PriceList,
+    markup_bp: i32,
+    started: Nanos,
+    first_byte: Option<Nanos>,
+    prompt_bytes: u64,
+    pub reading: Reading,
+    /// The vendor began to answer: from here on what was said is owed.
+    pub delivered: bool,
+    record: Record<'l>,
+    closed: bool,
+}
+
+/// What a closed meter says: for the log line and the headers.
+pub struct Bill {
+    pub cost: Nano,
+    pub sale: Nano,
+    pub usage: Usage,
+    pub flags: u16,
+    pub total_us: u64,
+    pub first_byte_us: u64,
+}
+
+/// Facts about a request that do not change once it is admitted.
+pub struct Subject<'l> {
+    pub id: RequestId,
+    pub model: Option<&'l Model>,
+    pub vendor: &'l Vendor,
+    pub revision: u64,
+    pub trace: u128,
+    pub stream: bool,
+    pub started: Nanos,
+    pub prompt_bytes: usize,
+}
+
+/// Without a price there is nothing to pay: files, batches, and what lists them.
+static FREE: PriceList = PriceList::FREE;
+
+/// Room in the journal for a record about this subject.
+pub fn record_bytes(model: Option<&Model>, vendor: &Vendor, tenant: &str) -> usize {
+    const FIXED: usize = 160;
+    const TAIL: usize = 3;
+    let credential = vendor.credentials.iter().map(|credential| credential.name.len()).max().unwrap_or(0);
+    let names = tenant.len()
+        + model.map_or(0, |model| model.id.len() + model.upstream.len())
+        + vendor.name.len()
+        + credential
+        + 32;
+    let usage = Class::COUNT * (TAIL + 9);
+    let attempts = ATTEMPTS_MAX * (TAIL + 16 + vendor.name.len() + credential);
+    FIXED + names + 6 * TAIL + usage + attempts
+}
+
+impl<'l> Meter<'l> {
+    pub fn open(ticket: Ticket<'l>, gauges: &'l Gauges, subject: &Subject<'l>) -> Self {
+        gauges.add(Counter::Admitted, 1);
+        gauges.add(Counter::InFlight, 1);
+        let key = ticket.key;
+        let record = Record {
+            id: subject.id,
+            key: key.id,
+            revision: subject.revision,
+            price_version: subject.revision,
+            trace: subject.trace,
+            tenant: &key.tenant.name,
+            model: subject.model.map_or("", |model| &model.id),
+            upstream_model: subject.model.map_or("", |model| &model.upstream),
+            vendor: &subject.vendor.name,
+            flags: if subject.stream { flag::STREAM } else { 0 },
+            outcome: Outcome::Cancelled,
+            ..Record::default()
+        };
+        Self {
+            gauges,
+            price: subject.model.map_or(&FREE, |model| &model.price),
+            markup_bp: key.tenant.markup_bp,
+            started: subject.started,
+            first_byte: None,
+            prompt_bytes: subject.prompt_bytes as u64,
+            reading: Reading::default(),
+            delivered: false,
+            record,
+            closed: false,
+            ticket: Some(ticket),
+        }
+    }
+
+    /// The ticket that the upstream call is made on.
+    pub fn ticket(&self) -> Option<&Ticket<'l>> {
+        self.ticket.as_ref()
+    }
+
+    pub fn attempt(&mut self, credential: &'l str, status: u16, outcome: Outcome, since: Nanos) {
+        let micros = u32::try_from((clock::now() - since) / 1_000).unwrap_or(u32::MAX);
+        let vendor = self.record.vendor;
+        self.record.credential = credential;
+        self.record.attempts.push(Attempt { vendor, credential, status, outcome, micros, cost: Nano(0) });
+    }
+
+    /// The first byte of an answer is on its way to the caller.
+    pub fn first_byte(&mut self) {
+        if self.first_byte.is_none() {
+            self.first_byte = Some(clock::now());
+        }
+    }
+
+    /// What it costs by now, for a header that leaves before the record is closed.
+    pub fn preview(&self) -> (Nano, Nano) {
+        let (usage, _) = self.usage(Outcome::Complete);
+        let (cost, sale) = self.amounts(&usage);
+        (cost.unwrap_or_default(), sale.unwrap_or_default())
+    }
+
+    /// Writes the record. False when the journal could not take it in spite of its promise.
+    pub fn close(&mut self, status: u16, code: Option<Code>, outcome: Outcome) -> Option<Bill> {
+        if std::mem::replace(&mut self.closed, true) {
+            return None;
+        }
+        let now = clock::now();
+        let (usage, mut flags) = self.usage(outcome);
+        let (cost, sale) = self.amounts(&usage);
+        if cost.is_err() || sale.is_err() {
+            flags |= flag::OVERFLOW;
+        }
+        let (cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
+        let micros = |from: Nanos, to: Nanos| (to.saturating_sub(from)) / 1_000;
+        let total_us = micros(self.started, now);
+        let first_byte_us = self.first_byte.map_or(0, |at| micros(self.started, at));
+        let record = &mut self.record;
+        record.status = status;
+        record.code = code.map_or("", Code::name);
+        record.outcome = outcome;
+        record.tier = self.reading.tier;
+        record.flags |= flags;
+        record.usage = usage;
+        (record.cost, record.sale) = (cost, sale);
+        record.total_us = u32::try_from(total_us).unwrap_or(u32::MAX);
+        record.first_byte_us = u32::try_from(first_byte_us).unwrap_or(u32::MAX);
+        if let Some(last) = record.attempts.last_mut() {
+            last.cost = cost;
+            last.outcome = outcome;
+        }
+        let ticket = self.ticket.take();
+        // A request that no vendor answered gives its place back; limits and money use the same settlement.
+        let slot = ticket.and_then(|ticket| if self.delivered { ticket.settle(usage.tokens()) } else { ticket.void() });
+        if !slot.is_some_and(|slot| slot.write(record)) {
+            eprintln!("{{\"level\":\"error\",\"event\":\"record_lost\",\"request\":\"{}\"}}", record.id);
+        }
+        self.count(&usage, cost, sale, outcome, total_us, first_byte_us);
+        Some(Bill { cost, sale, usage, flags: self.record.flags, total_us, first_byte_us })
+    }
+
+    /// The vendor's word when it can be believed; else what was delivered, counted by us.
+    fn usage(&self, outcome: Outcome) -> (Usage, u16) {
+        if !self.delivered {
+            return (Usage::NONE, 0);
+        }
+        let complete = outcome == Outcome::Complete;
+        match (self.reading.usage, self.reading.usage_invalid) {
+            (Some(usage), false) if complete || usage.answer_tokens() > 0 => {
+                (self.at_least_delivered(usage, complete), 0)
+            }
+            (_, invalid) => {
+                let answer = self.reading.output_bytes.div_ceil(BYTES_PER_TOKEN);
+                let prompt = self.prompt_bytes.div_ceil(BYTES_PER_TOKEN);
+                let usage = match self.reading.usage.filter(|_| !invalid) {
+                    // The prompt was told at the start, the answer was not.
+                    Some(known) => known.with(Class::Output, answer),
+                    None => Usage::NONE.with(Class::Input, prompt).with(Class::Output, answer),
+                };
+                (usage, flag::ESTIMATED | if invalid { flag::USAGE_INVALID } else { 0 })
+            }
+        }
+    }
+
+    /// A stream that was cut told its usage at its start, if at all: what came since counts, too.
+    fn at_least_delivered(&self, usage: Usage, complete: bool) -> Usage {
+        if complete {
+            return usage;
+        }
+        let delivered = self.reading.output_bytes.div_ceil(BYTES_PER_TOKEN);
+        usage.with(Class::Output, usage.of(Class::Output).max(delivered))
+    }
+
+    fn amounts(&self, usage: &Usage) -> (Result<Nano, Overflow>, Result<Nano, Overflow>) {
+        // A fee per request is owed once anything was delivered.
+        let usage = if self.delivered { usage.with(Class::Request, usage.of(Class::Request).max(1)) } else { *usage };
+        let exact = self.price.cost(&usage, self.reading.tier);
+        (exact.and_then(|pico| pico.round(0)), exact.and_then(|pico| pico.round(self.markup_bp)))
+    }
+
+    fn count(&self, usage: &Usage, cost: Nano, sale: Nano, outcome: Outcome, total_us: u64, first_byte_us: u64) {
+        let gauges = self.gauges;
+        gauges.sub(Counter::InFlight, 1);
+        gauges.add(
+            match outcome {
+                Outcome::Complete => Counter::Completed,
+                Outcome::Failed => Counter::Failed,
+                Outcome::Cancelled => Counter::Cancelled,
+                Outcome::Partial => Counter::Partial,
+            },
+            1,
+        );
+        gauges.add(Counter::CostNano, cost.0.unsigned_abs());
+        gauges.add(Counter::SaleNano, sale.0.unsigned_abs());
+        gauges.add(Counter::TokensIn, usage.prompt_tokens());
+        gauges.add(Counter::TokensOut, usage.answer_tokens());
+        if self.record.flags & flag::ESTIMATED != 0 {
+            gauges.add(Counter::UsageEstimated, 1);
+        }
+        gauges.time(Timing::Total, total_us);
+        if self.first_byte.is_some() {
+            gauges.time(Timing::FirstByte, first_byte_us);
+        }
+    }
+
+    pub fn names(&self) -> (&'l str, &'l str, &'l str) {
+        (self.record.model, self.record.vendor, self.record.credential)
+    }
+
+    pub fn attempts(&self) -> usize {
+        self.record.attempts.len()
+    }
+}
+
+/// Errs towards more tokens for text of any language that uses an alphabet.
+const BYTES_PER_TOKEN: u64 = 4;
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        let status = if self.delivered { 200 } else { 0 };
+        self.close(status, None, Outcome::Cancelled);
+    }
+}

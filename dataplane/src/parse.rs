@@ -1,0 +1,489 @@
+//! What is asked: the route from the head, and the few fields that routing needs from the body. The body itself stays
+//! as it came; what must be changed in it is a list of splices.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use weir_shared::catalog::Dialect;
+
+use crate::dialect::{self, AnswerKind, BodyKind, Endpoint, Language, StreamWhen};
+use crate::wire::http1::Method;
+use crate::wire::json::{self, NotJson};
+
+/// Where a request wants to go. Nothing of its path is ever sent on: the vendor's path is built anew.
+#[derive(Clone)]
+pub struct Route {
+    pub language: &'static dyn Language,
+    pub endpoint: &'static Endpoint,
+    /// Of a path that names its model.
+    pub model: Option<String>,
+    /// Of a path that names an object.
+    pub id: Option<String>,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {:?} {:?}", self.language.name(), self.endpoint.path, self.model, self.id)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoRoute {
+    Unknown,
+    Method,
+}
+
+/// Path and query of a target.
+pub fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(b'?', target) {
+        Some(at) => (&target[..at], &target[at + 1..]),
+        None => (target, &[]),
+    }
+}
+
+/// Versions that callers put in front, or leave out.
+const VERSIONS: &[&str] = &["v1", "v1beta", "v1alpha"];
+
+/// Finds the endpoint. With or without a version, with slashes too many, `%2F` and `%3A` decoded once.
+pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
+    let path = std::str::from_utf8(path).map_err(|_| NoRoute::Unknown)?;
+    let mut segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    if segments.first().is_some_and(|first| VERSIONS.contains(first)) {
+        segments.remove(0);
+    }
+    let mut found = Err(NoRoute::Unknown);
+    for language in dialect::ALL {
+        for endpoint in language.endpoints() {
+            let Some((model, id)) = matches(endpoint.path, &segments) else { continue };
+            if endpoint.methods.contains(&method) {
+                return Ok(Route { language: *language, endpoint, model, id });
+            }
+            found = Err(NoRoute::Method);
+        }
+    }
+    found
+}
+
+type Places = (Option<String>, Option<String>);
+
+fn matches(pattern: &str, segments: &[&str]) -> Option<Places> {
+    let mut model = None;
+    let mut id = None;
+    let mut at = 0;
+    for expected in pattern.split('/') {
+        if let Some(verb) = expected.strip_prefix("{model}") {
+            // A model's name may hold slashes itself: it takes all that is left.
+            let name = decode(&segments.get(at..)?.join("/"))?;
+            let name = name.strip_suffix(verb).filter(|name| !name.is_empty())?;
+            // Without a verb, a colon belongs to the name; a Gemini verb never does.
+            model = Some(name.to_owned());
+            at = segments.len();
+            continue;
+        }
+        let segment = *segments.get(at)?;
+        at += 1;
+        if expected == "{id}" {
+            let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            if segment.len() > ID_BYTES_MAX || !segment.bytes().all(good) {
+                return None;
+            }
+            id = Some(segment.to_owned());
+        } else if segment != expected {
+            return None;
+        }
+    }
+    (at == segments.len()).then_some((model, id))
+}
+
+const ID_BYTES_MAX: usize = 512;
+
+/// Percent-decoding, once. What decodes to a control character is no name.
+fn decode(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_owned());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        if byte != b'%' {
+            out.push(byte);
+            rest = tail;
+            continue;
+        }
+        let mut decoded = [0];
+        if !weir_shared::id::decode_hex(tail.get(..2)?, &mut decoded) || decoded[0] < 0x20 {
+            return None;
+        }
+        out.push(decoded[0]);
+        rest = &tail[2..];
+    }
+    String::from_utf8(out).ok()
+}
+
+/// What a body says that routing and metering need.
+#[derive(Debug, Default)]
+pub struct Call<'b> {
+    pub model: Cow<'b, str>,
+    pub stream: bool,
+    /// The caller wants to see the usage of its stream.
+    pub usage_asked: bool,
+    pub tokens_max: Option<u64>,
+    pub choices: u64,
+    /// The places of values that may have to be changed.
+    pub places: Spots,
+}
+
+#[derive(Debug, Default, Clone)]
+pub struct Spots {
+    /// Right behind the outermost `{`.
+    pub open: usize,
+    pub model: Option<Range<usize>>,
+    /// The object that asks for usage (`stream_options`).
+    pub usage_object: Option<Range<usize>>,
+    /// The value within it.
+    pub usage_value: Option<Range<usize>>,
+    /// Values that name objects of a vendor's.
+    pub ids: Vec<Range<usize>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Malformed {
+    Json(NotJson),
+    NotAnObject,
+    Twice(&'static str),
+    NoModel,
+    ModelNotAString,
+    StreamNotABoolean,
+}
+
+/// Fields that decide; said twice, two readers could believe different ones.
+const DECIDING: &[&str] = &[
+    "model",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "n",
+    "previous_response_id",
+    "input_file_id",
+];
+
+/// Reads a JSON body in one validating pass.
+pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>, Malformed> {
+    let mut call = Call { choices: 1, ..Call::default() };
+    let mut seen: u32 = 0;
+    let mut twice = None;
+    let mut model: Option<&'b [u8]> = None;
+    let mut stream: Option<&'b [u8]> = None;
+    json::scan(body, |member| {
+        if member.depth == 2 && member.key == b"maxOutputTokens" {
+            call.tokens_max = json::integer(member.value);
+        }
+        if member.scalar && is_object_id(member.key, member.value) {
+            call.places.ids.push(member.at..member.at + member.value.len());
+        }
+        if member.depth != 1 {
+            return;
+        }
+        let Some(place) = DECIDING.iter().position(|name| json::key_is(member.key, name)) else { return };
+        if seen & 1 << place != 0 {
+            twice = Some(DECIDING[place]);
+        }
+        seen |= 1 << place;
+        let range = member.at..member.at + member.value.len();
+        match DECIDING[place] {
+            "model" => {
+                model = Some(member.value);
+                call.places.model = Some(range);
+            }
+            "stream" => stream = Some(member.value),
+            "stream_options" => call.places.usage_object = Some(range),
+            "n" => call.choices = json::integer(member.value).unwrap_or(1).clamp(1, 1 << 16),
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+                call.tokens_max = json::integer(member.value)
+            }
+            _ => {}
+        }
+    })
+    .map_err(Malformed::Json)?;
+    if let Some(name) = twice {
+        return Err(Malformed::Twice(name));
+    }
+    call.places.open = body.iter().position(|byte| *byte == b'{').ok_or(Malformed::NotAnObject)? + 1;
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Malformed::NotAnObject);
+    }
+    call.model = match (route.endpoint.body, model) {
+        (BodyKind::ModelInPath, _) => Cow::Owned(route.model.clone().unwrap_or_default()),
+        (BodyKind::Object, None) => Cow::Borrowed(""),
+        (_, None) => return Err(Malformed::NoModel),
+        (_, Some(value)) => json::text(value).ok_or(Malformed::ModelNotAString)?,
+    };
+    call.stream = match (route.endpoint.stream, stream) {
+        (StreamWhen::Always, _) => query.split(|byte| *byte == b'&').any(|pair| pair == b"alt=sse"),
+        (StreamWhen::Asked, Some(b"true")) => true,
+        (StreamWhen::Asked, None | Some(b"false" | b"null")) | (StreamWhen::Never, _) => false,
+        (StreamWhen::Asked, Some(_)) => return Err(Malformed::StreamNotABoolean),
+    };
+    find_usage_request(route.language, body, &mut call);
+    Ok(call)
+}
+
+/// Members whose value names an object that the gateway sealed.
+fn is_object_id(key: &[u8], value: &[u8]) -> bool {
+    let named =
+        matches!(key, b"previous_response_id" | b"input_file_id" | b"file_id" | b"response_id" | b"video_id" | b"id");
+    named && crate::seal::looks_sealed(value)
+}
+
+fn find_usage_request(language: &dyn Language, body: &[u8], call: &mut Call<'_>) {
+    let Some(request) = language.usage_request() else {
+        call.usage_asked = true;
+        return;
+    };
+    let Some(object) = call.places.usage_object.clone() else { return };
+    let inside = &body[object.clone()];
+    if !inside.starts_with(b"{") {
+        return;
+    }
+    for (key, value) in json::members(inside).filter(|(key, _)| json::key_is(key, request.inner)) {
+        let _ = key;
+        let at = object.start + (value.as_ptr() as usize - inside.as_ptr() as usize);
+        call.places.usage_value = Some(at..at + value.len());
+        call.usage_asked = value == b"true";
+    }
+}
+
+/// The body as the vendor gets it: pieces of the caller's bytes, and what takes the place of the rest.
+#[derive(Debug, Default)]
+pub struct Splices(Vec<(Range<usize>, Vec<u8>)>);
+
+impl Splices {
+    pub fn replace(&mut self, range: Range<usize>, with: Vec<u8>) {
+        self.0.push((range, with));
+        self.0.sort_by_key(|(range, _)| range.start);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn length(&self, body: usize) -> usize {
+        self.0.iter().fold(body, |length, (range, with)| length - range.len() + with.len())
+    }
+
+    /// Appends the changed body.
+    pub fn apply(&self, body: &[u8], out: &mut Vec<u8>) {
+        let mut at = 0;
+        for (range, with) in &self.0 {
+            out.extend_from_slice(&body[at..range.start]);
+            out.extend_from_slice(with);
+            at = range.end;
+        }
+        out.extend_from_slice(&body[at..]);
+    }
+}
+
+/// The vendor's name for the model, and the request for usage that the caller did not make.
+pub fn splices(route: &Route, call: &Call<'_>, upstream_model: &str, body: &[u8]) -> Splices {
+    let mut splices = Splices::default();
+    if let Some(range) = &call.places.model
+        && call.model != upstream_model
+    {
+        let mut quoted = Vec::with_capacity(upstream_model.len() + 2);
+        quoted.push(b'"');
+        json::escape_into(&mut quoted, upstream_model);
+        quoted.push(b'"');
+        splices.replace(range.clone(), quoted);
+    }
+    if let Some(request) = route.language.usage_request()
+        && call.stream
+        && !call.usage_asked
+    {
+        match (&call.places.usage_value, &call.places.usage_object) {
+            (Some(value), _) => splices.replace(value.clone(), b"true".to_vec()),
+            (None, Some(object)) if body[object.start] == b'{' => {
+                let empty = json::members(&body[object.clone()]).next().is_none();
+                let comma = if empty { "" } else { "," };
+                let inner = format!("\"{}\":true{comma}", request.inner);
+                splices.replace(object.start + 1..object.start + 1, inner.into_bytes());
+            }
+            // null, or something that the vendor will refuse by itself.
+            (None, Some(object)) if &body[object.clone()] == b"null" => {
+                splices.replace(object.clone(), format!("{{\"{}\":true}}", request.inner).into_bytes());
+            }
+            (None, Some(_)) => {}
+            (None, None) => {
+                let open = call.places.open;
+                let member = format!("\"{}\":{{\"{}\":true}},", request.member, request.inner);
+                splices.replace(open..open, member.into_bytes());
+            }
+        }
+    }
+    splices
+}
+
+/// Appends the path and query that the vendor is asked for.
+pub fn upstream_path(route: &Route, base: &str, upstream_model: &str, id: &str, query: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(base.as_bytes());
+    for segment in route.endpoint.path.split('/') {
+        out.push(b'/');
+        if let Some(verb) = segment.strip_prefix("{model}") {
+            encode(upstream_model, out);
+            out.extend_from_slice(verb.as_bytes());
+        } else if segment == "{id}" {
+            encode(id, out);
+        } else {
+            out.extend_from_slice(segment.as_bytes());
+        }
+    }
+    // The caller's key must not travel on; everything else of the query does.
+    let mut mark = b'?';
+    for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty() && !pair.starts_with(b"key=")) {
+        out.push(mark);
+        out.extend(pair.iter().filter(|byte| byte.is_ascii_graphic()));
+        mark = b'&';
+    }
+}
+
+fn encode(text: &str, out: &mut Vec<u8>) {
+    for &byte in text.as_bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/' | b':' | b'@') {
+            out.push(byte);
+        } else {
+            const HEX: &[u8; 16] = b"0123456789ABCDEF";
+            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+/// The dialect that refusals are written in, also for paths that nobody serves.
+pub fn dialect_of(path: &[u8], anthropic_version: bool, goog_key: bool) -> Dialect {
+    let has = |word: &[u8]| memchr::memmem::find(path, word).is_some();
+    if has(b"generateContent")
+        || has(b"streamGenerateContent")
+        || has(b"countTokens")
+        || has(b"mbedContent")
+        || goog_key
+    {
+        Dialect::Gemini
+    } else if has(b"/messages") || anthropic_version {
+        Dialect::Anthropic
+    } else {
+        Dialect::OpenAi
+    }
+}
+
+/// Whether the answer to a non-streaming call is collected and checked.
+pub fn is_collected(endpoint: &Endpoint, content_type: &[u8]) -> bool {
+    match endpoint.answer {
+        AnswerKind::Json => true,
+        AnswerKind::Bytes => false,
+        AnswerKind::Either => is_json(content_type),
+    }
+}
+
+pub fn is_json(content_type: &[u8]) -> bool {
+    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    kind.eq_ignore_ascii_case(b"application/json") || kind.to_ascii_lowercase().ends_with(b"+json")
+}
+
+pub fn is_event_stream(content_type: &[u8]) -> bool {
+    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    kind.eq_ignore_ascii_case(b"text/event-stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(method: Method, path: &str) -> Result<String, NoRoute> {
+        route(method, path.as_bytes()).map(|route| format!("{route:?}"))
+    }
+
+    #[test]
+    fn paths_are_forgiving_and_closed() {
+        for path in ["/v1/chat/completions", "/chat/completions", "/v1/chat/completions/", "//v1//chat/completions"] {
+            assert!(at(Method::Post, path).unwrap().starts_with("openai_chat "), "{path}");
+        }
+        assert_eq!(at(Method::Get, "/v1/chat/completions"), Err(NoRoute::Method));
+        for path in [
+            "/v1/chat/../files",
+            "/v1/chat/completions/x",
+            "/etc/passwd",
+            "/v1/%2e%2e/files",
+            "/v1/files/a%0d%0ab",
+            "/v1",
+        ] {
+            assert_eq!(at(Method::Post, path), Err(NoRoute::Unknown), "{path}");
+        }
+    }
+
+    #[test]
+    fn models_in_paths_are_decoded_once() {
+        let model = |path: &str| route(Method::Post, path.as_bytes()).unwrap().model.unwrap();
+        assert_eq!(model("/v1beta/models/gemini-2.5-pro:generateContent"), "gemini-2.5-pro");
+        assert_eq!(model("/v1/models/gemini%2Fx%3A1%3AgenerateContent"), "gemini/x:1");
+        assert_eq!(model("/models/a/b:streamGenerateContent"), "a/b");
+        assert_eq!(model("/v1/models/%2525:countTokens"), "%25");
+        let id = route(Method::Get, b"/v1/models/meta-llama/Llama-3:free").unwrap();
+        assert_eq!(id.model.as_deref(), Some("meta-llama/Llama-3:free"));
+    }
+
+    fn chat() -> Route {
+        route(Method::Post, b"/v1/chat/completions").unwrap()
+    }
+
+    fn spliced(body: &str, upstream: &str) -> String {
+        let (route, query) = (chat(), b"");
+        let call = call(&route, body.as_bytes(), query).unwrap();
+        let splices = splices(&route, &call, upstream, body.as_bytes());
+        let mut out = Vec::new();
+        splices.apply(body.as_bytes(), &mut out);
+        assert_eq!(out.len(), splices.length(body.len()));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn only_the_spans_that_must_change_do() {
+        let same = r#"{ "model" : "m", "messages":[], "n":9007199254740993, "x":1.10 }"#;
+        assert_eq!(spliced(same, "m"), same);
+        assert_eq!(spliced(same, "other/\"m"), same.replace("\"m\"", r#""other/\"m""#));
+        assert_eq!(
+            spliced(r#"{"model":"m","stream":true}"#, "m"),
+            r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#
+        );
+        assert_eq!(
+            spliced(r#"{"stream_options":{"include_usage":false,"x":1},"model":"m","stream":true}"#, "k"),
+            r#"{"stream_options":{"include_usage":true,"x":1},"model":"k","stream":true}"#
+        );
+        assert_eq!(
+            spliced(r#"{"model":"m","stream":true,"stream_options":{}}"#, "m"),
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#
+        );
+        let asked = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
+        assert_eq!(spliced(asked, "m"), asked);
+        assert_eq!(spliced(r#"{"mod\u0065l":"m"}"#, "k"), r#"{"mod\u0065l":"k"}"#);
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_refused() {
+        let refused = |body: &str| call(&chat(), body.as_bytes(), b"").err();
+        assert_eq!(refused(r#"{"model":"a","model":"b"}"#), Some(Malformed::Twice("model")));
+        assert_eq!(refused(r#"{"model":"a","mod\u0065l":"b"}"#), Some(Malformed::Twice("model")));
+        assert_eq!(refused(r#"{"messages":[]}"#), Some(Malformed::NoModel));
+        assert_eq!(refused(r#"{"model":7}"#), Some(Malformed::ModelNotAString));
+        assert_eq!(refused(r#"{"model":"a","stream":"yes"}"#), Some(Malformed::StreamNotABoolean));
+        assert_eq!(refused(r#"["model"]"#), Some(Malformed::NotAnObject));
+        assert!(matches!(refused(r#"{"model":"a"} x"#), Some(Malformed::Json(_))));
+    }
+
+    #[test]
+    fn the_callers_key_does_not_travel_on() {
+        let route = route(Method::Post, b"/v1beta/models/g:streamGenerateContent").unwrap();
+        let mut out = Vec::new();
+        upstream_path(&route, "/v1beta", "real name", "", b"key=secret&alt=sse&&x=1", &mut out);
+        assert_eq!(out, b"/v1beta/models/real%20name:streamGenerateContent?alt=sse&x=1");
+    }
+}

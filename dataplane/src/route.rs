@@ -1,0 +1,111 @@
+//! Which credential of the vendor carries the call. Limits of credentials belong here, per attempt.
+
+use std::cell::Cell;
+
+use weir_shared::catalog::{Credential, Vendor};
+use weir_shared::policy::limit::Exceeded;
+
+use crate::clock;
+use crate::live::{Secret, Target};
+
+/// One credential for one attempt; its place among the concurrent calls is given back when it ends.
+pub struct Pass<'l> {
+    pub place: usize,
+    pub credential: &'l Credential,
+    pub secret: &'l Secret,
+    tokens: u64,
+    used: Cell<Option<u64>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoPass {
+    /// None is configured, or none has its secret on this node.
+    None,
+    /// All are at their limits or resting after a refusal.
+    Busy { retry_in_ns: u64 },
+}
+
+thread_local! {
+    /// Credentials take turns, so that their limits fill evenly.
+    static TURN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The next credential that was not tried yet. `pinned`: only this one may be used.
+pub fn next_pass<'l>(
+    vendor: &'l Vendor,
+    target: &'l Target,
+    tokens: u64,
+    tried: u64,
+    pinned: Option<usize>,
+) -> Result<Pass<'l>, NoPass> {
+    let now = clock::now();
+    let count = vendor.credentials.len();
+    let turn = TURN.get();
+    TURN.set(turn.wrapping_add(1));
+    let mut soonest: Option<u64> = None;
+    let mut any = false;
+    for step in 0..count {
+        let place = pinned.unwrap_or((turn + step) % count);
+        if (pinned.is_some() && step > 0) || (place < 64 && tried & 1 << place != 0) {
+            continue;
+        }
+        let Some(secret) = target.secrets.get(place).and_then(Option::as_deref) else { continue };
+        let credential = &vendor.credentials[place];
+        any = true;
+        if secret.rests(now) {
+            soonest = Some(soonest.map_or(REST_NS, |s| s.min(REST_NS)));
+            continue;
+        }
+        match credential.state.admit(&credential.limits, tokens, now) {
+            Ok(()) => return Ok(Pass { place, credential, secret, tokens, used: Cell::new(None) }),
+            Err(exceeded) => {
+                let retry = retry_in(exceeded);
+                soonest = Some(soonest.map_or(retry, |s| s.min(retry)));
+            }
+        }
+    }
+    // A credential that rests is better than none at all when nothing else was tried.
+    if tried == 0 && any && soonest == Some(REST_NS) {
+        for place in 0..count {
+            if pinned.is_some_and(|pinned| pinned != place) {
+                continue;
+            }
+            let credential = &vendor.credentials[place];
+            if let Some(secret) = target.secrets.get(place).and_then(Option::as_deref)
+                && credential.state.admit(&credential.limits, tokens, now).is_ok()
+            {
+                return Ok(Pass { place, credential, secret, tokens, used: Cell::new(None) });
+            }
+        }
+    }
+    match soonest {
+        Some(retry_in_ns) => Err(NoPass::Busy { retry_in_ns }),
+        None => Err(NoPass::None),
+    }
+}
+
+/// How long a credential is passed over after the vendor refused it.
+pub const REST_NS: u64 = 10_000_000_000;
+/// A vendor's `Retry-After` is believed up to this.
+pub const REST_NS_MAX: u64 = 60_000_000_000;
+
+pub fn retry_in(exceeded: Exceeded) -> u64 {
+    match exceeded {
+        Exceeded::Requests { retry_in } | Exceeded::Tokens { retry_in } => retry_in,
+        Exceeded::TokensNever => 60_000_000_000,
+        Exceeded::Concurrency => 1_000_000_000,
+    }
+}
+
+impl Pass<'_> {
+    pub fn used(&self, tokens: u64) {
+        self.used.set(Some(tokens));
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        let used = self.used.get().unwrap_or(0);
+        self.credential.state.settle(&self.credential.limits, self.tokens, used, clock::now());
+    }
+}

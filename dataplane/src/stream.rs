@@ -1,0 +1,446 @@
+//! A vendor's stream on its way to the caller: whole events only, each checked, one write per read.
+
+use std::pin::pin;
+
+use weir_shared::fault::Code;
+use weir_shared::policy::time::Times;
+
+use crate::accept::{HEAD_ROOM, Sink};
+use crate::buffer;
+use crate::clock;
+use crate::deadline::{Deadline, Why};
+use crate::dialect::{Language, Reading, Sense};
+use crate::gauge::{Counter, Gauges};
+use crate::memory::Hold;
+use crate::race::{Either, either};
+use crate::upstream::{Failure, Incoming};
+use crate::wire::sse::{Event, Framer};
+use crate::wire::template::{EVENT_BYTES_MAX, Template};
+
+/// How a stream ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    Complete,
+    /// The caller went away.
+    Cancelled,
+    /// The vendor said so in its own words, which were forwarded.
+    VendorFailed,
+    /// It was broken off; the caller has been told, in its own language.
+    Broken(Code),
+}
+
+/// What a stream is forwarded by.
+pub struct Rules<'a> {
+    pub language: &'static dyn Language,
+    pub times: &'a Times,
+    /// The caller did not ask for the usage that was asked for in its name.
+    pub hide_usage: bool,
+    pub strict: bool,
+    pub event_bytes_max: u64,
+    pub total_at_ms: u64,
+    /// Ids of objects within events are sealed by this.
+    pub rewrite: Option<&'a dyn Fn(&[u8]) -> Option<Vec<u8>>>,
+}
+
+/// What arrived and was checked, up to where.
+struct Inspector<'a> {
+    rules: &'a Rules<'a>,
+    gauges: &'a Gauges,
+    framer: Framer,
+    templates: Vec<Template>,
+    /// The last event that a template could be learned from.
+    before: Vec<u8>,
+    lessons_left: u32,
+    /// Parts of the buffer that are not forwarded, or are replaced.
+    changes: Vec<(usize, usize, Vec<u8>)>,
+    saw_data: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
+    /// Everything up to here is good; more may come.
+    More,
+    /// The stream ends here.
+    End,
+    Failed,
+    Malformed,
+}
+
+/// A stream whose events never repeat their form is not studied for ever.
+const LESSONS: u32 = 16;
+const TEMPLATES_MAX: usize = 3;
+
+pub async fn forward(
+    mut incoming: Incoming,
+    sink: &mut Sink<'_>,
+    rules: &Rules<'_>,
+    reading: &mut Reading,
+    gauges: &Gauges,
+    first_byte: &mut dyn FnMut(),
+    close: &mut dyn FnMut(End, &Reading),
+) -> (End, Option<Incoming>) {
+    let mut inspector = Inspector::new(rules, gauges);
+    let mut hold = Hold::default();
+    let pulse = Deadline::bare();
+    let mut buffer = with_head_room(buffer::small());
+    let mut burst = false;
+    set_idle(&incoming, rules);
+    loop {
+        // ── wait for more, for the caller to go, or for it to be time for a sign of life
+        let read;
+        (read, buffer) = match wait(&mut incoming, buffer, sink, rules, &pulse, gauges).await {
+            Ok(arrived) => arrived,
+            Err(()) => {
+                incoming.cut();
+                close(End::Cancelled, reading);
+                return (End::Cancelled, None);
+            }
+        };
+        let ended = match &read {
+            Ok(0) => Some(None),
+            Ok(_) => None,
+            Err(failure) => Some(Some(failure.code())),
+        };
+        if matches!(ended, Some(None)) && buffer.len() > HEAD_ROOM {
+            // A last event whose empty line the vendor forgot.
+            buffer.extend_from_slice(b"\n\n");
+        }
+        // ── check what came
+        let found = inspector.inspect(&buffer, reading);
+        if std::mem::take(&mut inspector.saw_data) {
+            set_idle(&incoming, rules);
+        }
+        let end = match (found, ended) {
+            (Found::Malformed, _) => Some(End::Broken(Code::UpstreamInvalid)),
+            (Found::Failed, _) => Some(End::VendorFailed),
+            (Found::End, _) => Some(End::Complete),
+            (Found::More, None) => {
+                // The vendor's last chunk often comes with its last event.
+                let whole = incoming.is_done() || (reading.ended && rules.language.terminator().is_empty());
+                whole.then(|| conclude(reading))
+            }
+            (Found::More, Some(None)) => Some(conclude(reading)),
+            (Found::More, Some(Some(_))) if reading.ended => Some(End::Complete),
+            (Found::More, Some(Some(code))) => Some(End::Broken(code)),
+        };
+        // ── what is whole goes out, what is not stays
+        let good_to = inspector.good_to();
+        let kept = buffer.len() - good_to;
+        if kept as u64 > rules.event_bytes_max
+            || hold.grow_to(if kept > buffer::LARGE { kept as u64 } else { 0 }).is_err()
+        {
+            incoming.cut();
+            return break_off(sink, rules, reading, Code::UpstreamInvalid, buffer, close).await;
+        }
+        let mut next = None;
+        if kept > 0 && end.is_none() {
+            let mut tail = with_head_room(buffer::with_room(HEAD_ROOM + 2 * kept + 2));
+            tail.extend_from_slice(&buffer[good_to..]);
+            next = Some(tail);
+        }
+        burst =
+            next.is_none() && if burst { buffer.len() > buffer::SMALL / 2 } else { buffer.len() >= buffer::SMALL - 64 };
+        buffer.truncate(good_to);
+        inspector.apply_changes(&mut buffer);
+        inspector.moved(good_to - HEAD_ROOM);
+        let Some(end) = end else {
+            if buffer.len() > HEAD_ROOM {
+                first_byte();
+                let (written, spare) = sink.chunk(buffer, false).await;
+                if written.is_err() {
+                    incoming.cut();
+                    buffer::give_back(spare);
+                    close(End::Cancelled, reading);
+                    return (End::Cancelled, None);
+                }
+                buffer = spare;
+            }
+            if let Some(tail) = next {
+                buffer::give_back(std::mem::replace(&mut buffer, tail));
+            } else if burst != (buffer.capacity() > buffer::SMALL) {
+                let fitting = if burst { buffer::large() } else { buffer::small() };
+                buffer::give_back(std::mem::replace(&mut buffer, with_head_room(fitting)));
+            }
+            continue;
+        };
+        return finish(incoming, sink, rules, reading, end, buffer, first_byte, close).await;
+    }
+}
+
+type Arrived = (Result<usize, Failure>, Vec<u8>);
+
+/// Reads once. Meanwhile the caller may go (`Err`), and gets signs of life while the vendor is silent.
+async fn wait(
+    incoming: &mut Incoming,
+    buffer: Vec<u8>,
+    sink: &mut Sink<'_>,
+    rules: &Rules<'_>,
+    pulse: &Deadline,
+    gauges: &Gauges,
+) -> Result<Arrived, ()> {
+    pulse.nudge_after(rules.times.heartbeat);
+    let socket = incoming.link().map(|link| link.link.socket.clone());
+    let mut reading = pin!(incoming.more(buffer));
+    loop {
+        let first = {
+            let mut gone = pin!(sink.caller.gone());
+            let mut beat = pin!(pulse.nudged());
+            let mut other = pin!(either(gone.as_mut(), beat.as_mut()));
+            either(reading.as_mut(), other.as_mut()).await
+        };
+        let gone = match first {
+            Either::First(arrived) => return Ok(arrived),
+            Either::Second(Either::First(())) => true,
+            Either::Second(Either::Second(())) => {
+                pulse.nudge_after(rules.times.heartbeat);
+                gauges.add(Counter::Heartbeats, 1);
+                let mut beat = with_head_room(buffer::small());
+                beat.extend_from_slice(rules.language.heartbeat());
+                let (written, spare) = sink.chunk(beat, false).await;
+                buffer::give_back(spare);
+                written.is_err()
+            }
+        };
+        if gone {
+            // Shut first: the vendor hears of it at once, and the pending read returns instead of being dropped.
+            if let Some(socket) = socket {
+                socket.shut();
+            }
+            let (_, buffer) = reading.await;
+            buffer::give_back(buffer);
+            return Err(());
+        }
+    }
+}
+
+/// A clean end of file without a reason to be over is a failure.
+fn conclude(reading: &Reading) -> End {
+    if reading.finished || reading.ended { End::Complete } else { End::Broken(Code::UpstreamCut) }
+}
+
+fn set_idle(incoming: &Incoming, rules: &Rules<'_>) {
+    if let Some(link) = incoming.link() {
+        let idle_at = clock::coarse_ms() + rules.times.idle;
+        if idle_at < rules.total_at_ms {
+            link.deadline.set_at(idle_at, Why::Idle);
+        } else {
+            link.deadline.set_at(rules.total_at_ms, Why::Total);
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the last step of one story")]
+async fn finish(
+    mut incoming: Incoming,
+    sink: &mut Sink<'_>,
+    rules: &Rules<'_>,
+    reading: &mut Reading,
+    end: End,
+    mut buffer: Vec<u8>,
+    first_byte: &mut dyn FnMut(),
+    close: &mut dyn FnMut(End, &Reading),
+) -> (End, Option<Incoming>) {
+    match end {
+        End::Broken(code) => {
+            incoming.cut();
+            return break_off(sink, rules, reading, code, buffer, close).await;
+        }
+        End::Complete => {
+            if !reading.ended {
+                buffer.extend_from_slice(rules.language.terminator());
+            }
+            // What follows the end belongs to nobody; the last chunk itself may still be on its way.
+            incoming.drain_now();
+        }
+        End::VendorFailed | End::Cancelled => incoming.poison(),
+    }
+    first_byte();
+    // The record is in the journal before the last chunk leaves.
+    close(end, reading);
+    let (written, spare) = sink.chunk(buffer, true).await;
+    buffer::give_back(spare);
+    if written.is_err() {
+        incoming.cut();
+    }
+    (end, Some(incoming))
+}
+
+/// What was good goes out, then the caller is told in its own language. Never a fake end.
+async fn break_off(
+    sink: &mut Sink<'_>,
+    rules: &Rules<'_>,
+    reading: &mut Reading,
+    code: Code,
+    mut buffer: Vec<u8>,
+    close: &mut dyn FnMut(End, &Reading),
+) -> (End, Option<Incoming>) {
+    reading.failed = true;
+    rules.language.error_event(&mut buffer, code, code.meaning(), reading);
+    close(End::Broken(code), reading);
+    let (_, spare) = sink.chunk(buffer, true).await;
+    buffer::give_back(spare);
+    (End::Broken(code), None)
+}
+
+fn with_head_room(mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    buffer.resize(HEAD_ROOM, 0);
+    buffer
+}
+
+impl<'a> Inspector<'a> {
+    fn new(rules: &'a Rules<'a>, gauges: &'a Gauges) -> Self {
+        let mut framer = Framer::default();
+        framer.skip_to(HEAD_ROOM);
+        Self {
+            rules,
+            gauges,
+            framer,
+            templates: Vec::new(),
+            before: Vec::new(),
+            lessons_left: LESSONS,
+            changes: Vec::new(),
+            saw_data: false,
+        }
+    }
+
+    fn good_to(&self) -> usize {
+        self.framer.unfinished()
+    }
+
+    fn moved(&mut self, by: usize) {
+        self.framer.moved(by);
+    }
+
+    fn inspect(&mut self, bytes: &[u8], reading: &mut Reading) -> Found {
+        let (mut fast, mut all) = (0, 0);
+        let found = loop {
+            if self.framer.at_event_start()
+                && let Some((length, output)) = self.recognise(&bytes[self.framer.unfinished()..])
+            {
+                self.framer.skip_to(self.framer.unfinished() + length);
+                reading.output_bytes += output;
+                fast += 1;
+                continue;
+            }
+            let Some(event) = self.framer.next(bytes) else { break Found::More };
+            all += 1;
+            match self.read(event, bytes, reading) {
+                Found::More => {}
+                Found::End => {
+                    // Nothing follows the end.
+                    break Found::End;
+                }
+                other => break other,
+            }
+        };
+        self.saw_data |= fast > 0;
+        reading.events += fast + all;
+        self.gauges.add(Counter::Events, fast + all);
+        self.gauges.add(Counter::EventsFast, fast);
+        found
+    }
+
+    /// The template that fitted last is tried first.
+    #[inline]
+    fn recognise(&mut self, bytes: &[u8]) -> Option<(usize, u64)> {
+        for place in 0..self.templates.len() {
+            if let Some(found) = self.templates[place].recognise(bytes) {
+                self.templates.swap(0, place);
+                return Some((found.bytes, found.output_bytes as u64));
+            }
+        }
+        None
+    }
+
+    fn read(&mut self, event: Event, bytes: &[u8], reading: &mut Reading) -> Found {
+        let whole = event.whole;
+        if event.is_silent() {
+            // Comments are forwarded as they are, when they are text at all.
+            if simdutf8::basic::from_utf8(whole.of(bytes)).is_err() {
+                return self.malformed(event);
+            }
+            return Found::More;
+        }
+        let joined;
+        let data = if event.data_lines > 1 {
+            joined = event.join(bytes);
+            &joined[..]
+        } else {
+            event.data.of(bytes)
+        };
+        let legal_name = simdutf8::basic::from_utf8(event.name.of(bytes)).is_ok();
+        let sense = match self.rules.language.read_event(event.name.of(bytes), data, reading) {
+            Ok(sense) if legal_name => sense,
+            _ => return self.malformed(event),
+        };
+        self.saw_data = true;
+        match sense {
+            Sense::Plain => self.learn(event, bytes),
+            Sense::Marked => self.rewrite(event, data),
+            Sense::UsageOnly if self.rules.hide_usage => self.changes.push((whole.at, whole.len, Vec::new())),
+            Sense::UsageOnly => {}
+            Sense::End => return Found::End,
+            Sense::Failed => return Found::Failed,
+        }
+        Found::More
+    }
+
+    fn malformed(&mut self, event: Event) -> Found {
+        if self.rules.strict {
+            // Not forwarded: what is good ends where this event starts.
+            self.framer.skip_to(event.whole.at);
+            return Found::Malformed;
+        }
+        self.gauges.add(Counter::EventsDropped, 1);
+        self.changes.push((event.whole.at, event.whole.len, Vec::new()));
+        Found::More
+    }
+
+    /// Sealed ids take the place of the vendor's; only events that are no plain output hold any.
+    fn rewrite(&mut self, event: Event, data: &[u8]) {
+        if event.data_lines == 1
+            && let Some(rewrite) = self.rules.rewrite
+            && let Some(changed) = rewrite(data)
+        {
+            self.changes.push((event.data.at, event.data.len, changed));
+        }
+    }
+
+    fn learn(&mut self, event: Event, bytes: &[u8]) {
+        let whole = event.whole.of(bytes);
+        if self.lessons_left == 0 || event.data_lines != 1 || whole.len() > EVENT_BYTES_MAX {
+            return;
+        }
+        self.lessons_left -= 1;
+        let data_at = event.data.at - event.whole.at;
+        match Template::learn(&self.before, whole, data_at, event.data.len) {
+            Some(template) => {
+                self.templates.insert(0, template);
+                self.templates.truncate(TEMPLATES_MAX);
+                self.before = Vec::new();
+            }
+            None => self.before = whole.to_vec(),
+        }
+    }
+
+    /// Takes out what is hidden and puts in what is replaced; rare.
+    fn apply_changes(&mut self, buffer: &mut Vec<u8>) {
+        if self.changes.is_empty() {
+            return;
+        }
+        let mut out = Vec::with_capacity(buffer.len());
+        let mut at = 0;
+        for (from, length, with) in self.changes.drain(..) {
+            if from + length > buffer.len() {
+                continue;
+            }
+            out.extend_from_slice(&buffer[at..from]);
+            out.extend_from_slice(&with);
+            at = from + length;
+        }
+        out.extend_from_slice(&buffer[at..]);
+        buffer.clear();
+        buffer.extend_from_slice(&out);
+    }
+}

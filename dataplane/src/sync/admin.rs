@@ -1,0 +1,206 @@
+//! The admin listener: `/metrics`, `/live`, `/ready`, `/status`. Never on the data port.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use weir_shared::fault::Code;
+
+use super::follow::State;
+use crate::clock;
+use crate::core::Phase;
+use crate::gauge::{self, BUCKETS, Counter, Timing};
+use crate::live::Newest;
+use crate::memory;
+use crate::wire::http1::{self, Method};
+
+pub fn install_recorder() -> PrometheusHandle {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    // Only one process-wide recorder can be set, and nobody else sets one.
+    let _ = metrics::set_global_recorder(recorder);
+    handle
+}
+
+struct Desk {
+    phase: Arc<Phase>,
+    newest: Arc<Newest>,
+    state: Arc<State>,
+    recorder: PrometheusHandle,
+    driver: &'static str,
+}
+
+pub async fn serve(
+    listener: std::net::TcpListener,
+    phase: Arc<Phase>,
+    newest: Arc<Newest>,
+    state: Arc<State>,
+    recorder: PrometheusHandle,
+    driver: &'static str,
+) {
+    let desk = Arc::new(Desk { phase, newest, state, recorder, driver });
+    let Ok(listener) = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener)) else {
+        return;
+    };
+    // Operators and scrapers are few; strangers who found the port get no more of us than this.
+    let places = Arc::new(tokio::sync::Semaphore::new(64));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let desk = Arc::clone(&desk);
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(Duration::from_secs(10), answer(stream, &desk)).await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer(mut stream: TcpStream, desk: &Desk) -> std::io::Result<()> {
+    let mut bytes = Vec::with_capacity(4 << 10);
+    let mut progress = http1::Progress::default();
+    let (status, kind, body) = loop {
+        match http1::request(&bytes, &mut progress) {
+            Ok(Some(head)) => {
+                let path = String::from_utf8_lossy(head.target(&bytes)).into_owned();
+                break respond(desk, head.method, path.split('?').next().unwrap_or_default());
+            }
+            Ok(None) => {}
+            Err(_) => break (400, "text/plain", "bad request\n".to_owned()),
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Ok(());
+        }
+    };
+    let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Status");
+    let head = format!(
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+fn respond(desk: &Desk, method: Method, path: &str) -> (u16, &'static str, String) {
+    if !matches!(method, Method::Get | Method::Head) {
+        return (405, "text/plain", "only GET\n".into());
+    }
+    const JSON: &str = "application/json";
+    match path {
+        "/live" => (200, JSON, "{\"live\":true}\n".into()),
+        "/ready" => {
+            let (ready, body) = readiness(desk);
+            (if ready { 200 } else { 503 }, JSON, body)
+        }
+        "/status" => (200, JSON, status(desk)),
+        "/metrics" => (200, "text/plain; version=0.0.4", metrics_text(desk)),
+        _ => (404, "text/plain", "try /live, /ready, /status or /metrics\n".into()),
+    }
+}
+
+/// Ready does not depend on the store: the last good configuration serves for as long as it must.
+fn readiness(desk: &Desk) -> (bool, String) {
+    let configured = desk.newest.get().is_some();
+    let draining = desk.phase.is_draining();
+    let journal_full = gauge::totals().journals_full > 0;
+    let ready = configured && !draining && !journal_full;
+    let stale = desk.state.stale.load(Ordering::Relaxed);
+    let value = serde_json::json!({
+        "ready": ready, "configured": configured, "stale": stale, "draining": draining, "journal_full": journal_full,
+    });
+    (ready, format!("{value}\n"))
+}
+
+fn status(desk: &Desk) -> String {
+    let page = desk.state.page.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let totals = gauge::totals();
+    let looked_at = desk.state.looked_at.load(Ordering::Relaxed);
+    let mut value = serde_json::json!({
+        "node": page,
+        "driver": desk.driver,
+        "cores": totals.heartbeats_ms.len(),
+        "memory": { "held_bytes": memory::held(), "limit_bytes": memory::limit() },
+        "store": { "stale": desk.state.stale.load(Ordering::Relaxed), "age_seconds": clock::wall_seconds().saturating_sub(looked_at) },
+        "connections_open": totals.of(Counter::ConnectionsOpen),
+        "requests_in_flight": totals.of(Counter::InFlight),
+        "requests": totals.of(Counter::Requests),
+    });
+    if let Some(live) = desk.newest.get() {
+        let catalog = &live.snapshot.catalog;
+        value["models"] = catalog.models.len().into();
+        value["keys"] = live.snapshot.keys().count().into();
+        value["vendors"] = catalog
+            .vendors
+            .iter()
+            .zip(&live.targets)
+            .map(|(vendor, target)| {
+                let usable = target.secrets.iter().flatten().count();
+                let resting = target.secrets.iter().flatten().filter(|secret| secret.rests(clock::now())).count();
+                serde_json::json!({
+                    "name": &*vendor.name, "dialect": vendor.dialect.name(), "credentials": usable, "resting": resting,
+                    "addresses": target.addresses.get().len(),
+                })
+            })
+            .collect();
+    }
+    format!("{value:#}\n")
+}
+
+fn metrics_text(desk: &Desk) -> String {
+    let totals = gauge::totals();
+    let mut out = desk.recorder.render();
+    for &counter in Counter::ALL {
+        let (name, kind, help) = counter.describe();
+        let value = totals.of(counter);
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    }
+    let _ =
+        writeln!(out, "# HELP weir_refusals_total Calls not answered, by reason.\n# TYPE weir_refusals_total counter");
+    for (&code, count) in Code::ALL.iter().zip(totals.refusals) {
+        let _ = writeln!(out, "weir_refusals_total{{code=\"{}\"}} {count}", code.name());
+    }
+    for &timing in Timing::ALL {
+        histogram(&mut out, timing, &totals.timings[timing as usize], totals.timing_sums[timing as usize]);
+    }
+    let stale = u64::from(desk.state.stale.load(Ordering::Relaxed));
+    for (name, help, value) in [
+        ("weir_memory_held_bytes", "Bytes of the memory budget in use.", memory::held()),
+        ("weir_memory_limit_bytes", "The memory budget.", memory::limit()),
+        ("weir_config_stale", "1 while the store cannot be read.", stale),
+        ("weir_journal_full", "Cores whose journal has no room for another record.", totals.journals_full),
+        ("weir_cores", "Worker threads.", totals.heartbeats_ms.len() as u64),
+    ] {
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+    }
+    let _ = writeln!(
+        out,
+        "# HELP weir_driver The driver under the runtime.\n# TYPE weir_driver gauge\nweir_driver{{name=\"{}\"}} 1",
+        desk.driver
+    );
+    out
+}
+
+fn histogram(out: &mut String, timing: Timing, buckets: &[u64; BUCKETS], sum_us: u64) {
+    let (name, help) = timing.describe();
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} histogram");
+    let mut total = 0;
+    for (place, count) in buckets.iter().enumerate() {
+        total += count;
+        // The bucket holds what is below this power of two.
+        let micros = 1u64 << place;
+        let _ = writeln!(out, "{name}_bucket{{le=\"{}.{:06}\"}} {total}", micros / 1_000_000, micros % 1_000_000);
+    }
+    let _ = writeln!(
+        out,
+        "{name}_bucket{{le=\"+Inf\"}} {total}\n{name}_sum {}.{:06}\n{name}_count {total}",
+        sum_us / 1_000_000,
+        sum_us % 1_000_000
+    );
+}

@@ -1,0 +1,141 @@
+//! What is written to a vendor: a head that is built from typed parts, and the caller's body with its splices.
+
+use weir_shared::catalog::Vendor;
+
+use crate::accept::Request;
+use crate::buffer;
+use crate::live::Secret;
+use crate::parse::Splices;
+use crate::wire::http1::{Method, Name};
+
+/// A request on its way: its head, and the body that it forwards.
+pub struct Outgoing<'a> {
+    pub head: &'a [u8],
+    pub body: &'a [u8],
+    pub splices: &'a Splices,
+}
+
+/// Up to this size a request leaves in one write; larger ones in pieces of it.
+const PIECE: usize = 256 << 10;
+
+impl Outgoing<'_> {
+    /// The next piece, starting at `from` of head and body together; `None` when all is out.
+    pub fn piece(&self, from: &mut usize) -> Option<Vec<u8>> {
+        let total = self.head.len() + self.splices.length(self.body.len());
+        if *from >= total {
+            return None;
+        }
+        if *from == 0 && (total <= PIECE || !self.splices.is_empty()) {
+            // A spliced body is put together at once: the pieces of a large one are large themselves.
+            let mut out = buffer::with_room(total);
+            out.extend_from_slice(self.head);
+            self.splices.apply(self.body, &mut out);
+            *from = total;
+            return Some(out);
+        }
+        let end = (*from + PIECE).min(total);
+        let mut out = Vec::with_capacity(end - *from);
+        let head = self.head.len();
+        if *from < head {
+            out.extend_from_slice(&self.head[*from..]);
+        }
+        out.extend_from_slice(&self.body[from.saturating_sub(head)..end - head]);
+        *from = end;
+        Some(out)
+    }
+}
+
+/// How the length of the body is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Length {
+    None,
+    Sized(u64),
+    Chunked,
+}
+
+/// Writes a vendor's request head: its own path, host and credential; of the caller's fields everything but what
+/// belongs to the caller's connection or names it.
+pub fn write_head(
+    out: &mut Vec<u8>,
+    request: &Request,
+    method: Method,
+    vendor: &Vendor,
+    secret: &Secret,
+    path: &[u8],
+    length: Length,
+    request_id: &[u8],
+) {
+    out.extend_from_slice(method.name().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(path);
+    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    out.extend_from_slice(vendor.base.authority.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&secret.field);
+    let head = request.head_bytes();
+    let named_by_connection = request.get(Name::Connection);
+    for field in &request.head.fields {
+        let name = field.name_in(head);
+        if !passes_up(field.name, name) || is_listed(named_by_connection, name) {
+            continue;
+        }
+        if vendor.headers.iter().any(|(own, _)| own.as_bytes().eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(field.value_in(head));
+        out.extend_from_slice(b"\r\n");
+    }
+    for (name, value) in &vendor.headers {
+        for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    // Compressed answers could neither be checked nor counted.
+    out.extend_from_slice(b"accept-encoding: identity\r\nx-client-request-id: ");
+    out.extend_from_slice(request_id);
+    match length {
+        Length::None => {}
+        Length::Sized(length) => {
+            out.extend_from_slice(b"\r\ncontent-length: ");
+            let mut digits = Vec::with_capacity(20);
+            crate::accept::push_number(&mut digits, length);
+            out.extend_from_slice(&digits);
+        }
+        Length::Chunked => out.extend_from_slice(b"\r\ntransfer-encoding: chunked"),
+    }
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// Everything but credentials, what concerns one connection, cookies, and what tells of the way here.
+fn passes_up(name: Name, text: &[u8]) -> bool {
+    match name {
+        Name::ContentType | Name::Accept | Name::AnthropicVersion | Name::TraceParent | Name::IdempotencyKey => true,
+        Name::Other => {
+            let weir = text.len() >= 7 && text[..7].eq_ignore_ascii_case(b"x-weir-");
+            let client = text.eq_ignore_ascii_case(b"x-client-request-id");
+            !weir && !client && !is_account(text)
+        }
+        _ => false,
+    }
+}
+
+/// Fields that would choose an account of the operator's at the vendor.
+fn is_account(text: &[u8]) -> bool {
+    [
+        &b"openai-organization"[..],
+        b"openai-project",
+        b"x-goog-user-project",
+        b"true-client-ip",
+        b"cf-connecting-ip",
+        b"x-client-ip",
+    ]
+    .iter()
+    .any(|name| text.eq_ignore_ascii_case(name))
+}
+
+fn is_listed(connection: Option<&[u8]>, name: &[u8]) -> bool {
+    connection
+        .is_some_and(|list| list.split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(name)))
+}

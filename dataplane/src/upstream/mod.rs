@@ -1,0 +1,175 @@
+//! Calls to vendors: connections, what is written to them, and what comes back.
+//!
+//! A vendor is reached by its `base_url` only. Redirects are not followed, encodings are not asked for, and nothing that
+//! a caller sends chooses where a connection goes.
+
+mod connect;
+mod head;
+mod incoming;
+mod pool;
+
+pub use connect::VendorLink;
+pub use head::{Length, Outgoing, write_head};
+pub use incoming::Incoming;
+pub use pool::Pools;
+
+use weir_shared::catalog::Vendor;
+use weir_shared::fault::Code;
+use weir_shared::policy::time::Times;
+
+use crate::deadline::Why;
+use crate::gauge::{Counter, Gauges};
+use crate::link::LinkFault;
+use crate::live::Target;
+use crate::tls::TlsFault;
+use crate::wire::http1::{self, AnswerHead, BadHead, Framing};
+
+/// Why an attempt gave no answer. Nothing of it names a host, a port or a key.
+#[derive(Debug)]
+pub enum Failure {
+    Unresolved,
+    Unreachable,
+    ConnectTimeout,
+    Tls(TlsFault),
+    /// The connection ended before an answer's head.
+    Cut,
+    TimedOut(Why),
+    Invalid(BadHead),
+    /// The answer itself breaks its framing.
+    Broken,
+}
+
+impl Failure {
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unresolved => Code::UpstreamDns,
+            Self::Unreachable => Code::UpstreamUnreachable,
+            Self::ConnectTimeout | Self::TimedOut(Why::FirstByte | Why::Total) => Code::UpstreamTimeout,
+            Self::TimedOut(Why::Drain) => Code::ShuttingDown,
+            Self::TimedOut(_) => Code::UpstreamIdle,
+            Self::Tls(_) => Code::UpstreamTls,
+            Self::Cut | Self::Broken => Code::UpstreamCut,
+            Self::Invalid(_) => Code::UpstreamInvalid,
+        }
+    }
+}
+
+/// The answer's head, and the connection that the rest comes from.
+pub struct Answer {
+    pub head: AnswerHead,
+    pub head_bytes: Vec<u8>,
+    pub body: Incoming,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        crate::buffer::give_back(std::mem::take(&mut self.head_bytes));
+    }
+}
+
+/// One attempt: sends the whole request and waits for the answer's head. A pooled connection that turns out to be gone
+/// is replaced by a fresh one, once; that is no failure of the vendor's.
+pub async fn call(
+    pools: &Pools,
+    gauges: &Gauges,
+    vendor: &Vendor,
+    target: &Target,
+    request: &Outgoing<'_>,
+    times: &Times,
+    answers_head: bool,
+) -> Result<Answer, Failure> {
+    gauges.add(Counter::UpstreamCalls, 1);
+    if let Some(link) = pools.take(target.pool, times.upstream_keepalive) {
+        gauges.add(Counter::UpstreamReused, 1);
+        match exchange(link, request, times, answers_head).await {
+            Err((Failure::Cut, nothing_came)) if nothing_came => gauges.add(Counter::UpstreamStale, 1),
+            Err((failure, _)) => return Err(failure),
+            Ok(answer) => return Ok(answer),
+        }
+    }
+    let link = open(gauges, vendor, target, times).await?;
+    exchange(link, request, times, answers_head).await.map_err(|(failure, _)| failure)
+}
+
+/// A fresh connection.
+pub async fn open(gauges: &Gauges, vendor: &Vendor, target: &Target, times: &Times) -> Result<VendorLink, Failure> {
+    gauges.add(Counter::UpstreamConnects, 1);
+    let opened = connect::connect(vendor, target, times).await;
+    if matches!(opened, Err(Failure::Tls(_))) {
+        gauges.add(Counter::UpstreamTlsFailed, 1);
+    }
+    opened
+}
+
+async fn exchange(
+    mut link: VendorLink,
+    request: &Outgoing<'_>,
+    times: &Times,
+    answers_head: bool,
+) -> Result<Answer, (Failure, bool)> {
+    link.deadline.set(times.write, Why::FirstByte);
+    if let Err(failure) = link.send(request).await {
+        return Err((failure, true));
+    }
+    link.deadline.set(times.first_byte, Why::FirstByte);
+    await_head(link, answers_head).await
+}
+
+/// Interim answers (100, 103) that are passed over before the real one.
+const INTERIM_MAX: usize = 8;
+
+/// Waits for the answer's head. With the failure comes whether nothing at all had arrived.
+pub async fn await_head(mut link: VendorLink, answers_head: bool) -> Result<Answer, (Failure, bool)> {
+    let mut bytes = std::mem::take(&mut link.early);
+    if bytes.capacity() == 0 {
+        bytes = crate::buffer::large();
+    }
+    let mut progress = http1::Progress::default();
+    let mut interim = 0;
+    loop {
+        if !bytes.is_empty() {
+            match http1::answer(&bytes, &mut progress, answers_head) {
+                Ok(Some(head)) if head.status == 101 => {
+                    return Err((Failure::Invalid(BadHead::Malformed("101")), false));
+                }
+                Ok(Some(head)) if head.status < 200 => {
+                    interim += 1;
+                    if interim > INTERIM_MAX {
+                        return Err((Failure::Invalid(BadHead::TooManyFields), false));
+                    }
+                    bytes.drain(..head.bytes);
+                    progress = http1::Progress::default();
+                    continue;
+                }
+                Ok(Some(head)) => return Ok(answer(link, head, bytes)),
+                Ok(None) => {}
+                Err(bad) => return Err((Failure::Invalid(bad), false)),
+            }
+            if bytes.len() == bytes.capacity() {
+                bytes.reserve(crate::buffer::LARGE);
+            }
+        }
+        let nothing_came = bytes.is_empty();
+        let (read, buffer) = link.link.read(bytes).await;
+        bytes = buffer;
+        if let Some(why) = link.deadline.fired() {
+            return Err((Failure::TimedOut(why), false));
+        }
+        match read {
+            Ok(0) | Err(LinkFault::Io(_)) => return Err((Failure::Cut, nothing_came)),
+            Err(LinkFault::Tls(TlsFault::Truncated)) => return Err((Failure::Cut, nothing_came)),
+            Err(LinkFault::Tls(fault)) => return Err((Failure::Tls(fault), false)),
+            Ok(_) => {}
+        }
+    }
+}
+
+fn answer(link: VendorLink, head: AnswerHead, mut bytes: Vec<u8>) -> Answer {
+    let behind = if bytes.len() > head.bytes { bytes.split_off(head.bytes) } else { Vec::new() };
+    let reusable = head.keep_alive;
+    let framing = match head.framing {
+        Framing::Sized(0) => Framing::None,
+        framing => framing,
+    };
+    Answer { body: Incoming::new(link, framing, behind, reusable), head, head_bytes: bytes }
+}

@@ -1,0 +1,331 @@
+//! One thread per core: a runtime, a listener, and the connections that it accepted.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use monoio::net::TcpStream;
+use rustls::ServerConfig;
+use socket2::SockRef;
+use weir_shared::fault::Code;
+use weir_shared::policy::time::Times;
+
+use crate::accept::{Caller, Head, Sink, Unreadable};
+use crate::clock;
+use crate::core::Core;
+use crate::deadline::{self, Deadline, TICK_MS, Why};
+use crate::exchange;
+use crate::gauge::Counter;
+use crate::link::Link;
+use crate::refusal::Refusal;
+use crate::socket::Socket;
+use weir_shared::catalog::Dialect;
+
+/// The driver under the runtime.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Driver {
+    /// io_uring; completions run when we ask, not as interrupts of what runs. It is what makes io_uring worth it.
+    UringCoop,
+    Uring,
+    /// A small ring, for where little memory may be locked.
+    UringSmall,
+    Epoll,
+}
+
+impl Driver {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UringCoop => "io_uring+coop_taskrun",
+            Self::Uring => "io_uring",
+            Self::UringSmall => "io_uring (small)",
+            Self::Epoll => "epoll",
+        }
+    }
+
+    /// The best that this machine allows, from the top of the ladder down.
+    pub fn probe(wanted: &str) -> Result<Self, String> {
+        let ladder: &[Self] = match wanted {
+            "auto" => &[Self::UringCoop, Self::Uring, Self::UringSmall, Self::Epoll],
+            "uring" => &[Self::UringCoop, Self::Uring, Self::UringSmall],
+            "epoll" => &[Self::Epoll],
+            other => return Err(format!("driver {other:?} is not known: auto, uring or epoll")),
+        };
+        let works = |driver: &&Self| match driver {
+            Self::Epoll => true,
+            driver => monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
+                .with_entries(driver.entries())
+                .uring_builder(driver.builder())
+                .build()
+                .is_ok(),
+        };
+        ladder.iter().find(works).copied().ok_or_else(|| {
+            "io_uring is not available: the kernel or a seccomp profile denies it, or too little memory may be locked \
+             (ulimit -l); use --driver epoll"
+                .to_owned()
+        })
+    }
+
+    fn entries(self) -> u32 {
+        if self == Self::UringSmall { 128 } else { 1_024 }
+    }
+
+    fn builder(self) -> io_uring::Builder {
+        let mut builder = io_uring::IoUring::builder();
+        if self == Self::UringCoop {
+            builder.setup_coop_taskrun();
+        }
+        builder
+    }
+
+    fn run(self, future: impl Future<Output = ()>) -> io::Result<()> {
+        if self == Self::Epoll {
+            let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build()?;
+            runtime.block_on(future);
+        } else {
+            let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
+                .with_entries(self.entries())
+                .uring_builder(self.builder())
+                .enable_timer()
+                .build()?;
+            runtime.block_on(future);
+        }
+        Ok(())
+    }
+}
+
+/// What one core listens on.
+pub struct Doors {
+    pub plain: TcpListener,
+    pub tls: Option<(TcpListener, Arc<ServerConfig>)>,
+}
+
+/// Runs one core until the process drains.
+pub fn run(driver: Driver, core: Core, doors: Doors) -> io::Result<()> {
+    let core = Rc::new(core);
+    driver.run(async move {
+        let open = Rc::new(Cell::new(0));
+        let mut listening = Vec::new();
+        for (listener, tls) in
+            std::iter::once((doors.plain, None)).chain(doors.tls.map(|(listener, config)| (listener, Some(config))))
+        {
+            let Ok(handle) = listener.try_clone() else { continue };
+            listening.push(handle);
+            monoio::spawn(accept(Rc::clone(&core), listener, tls, Rc::clone(&open)));
+        }
+        tick(core, listening, open).await;
+    })
+}
+
+/// The core's own pulse: deadlines, log lines, pools, and the end.
+async fn tick(core: Rc<Core>, listening: Vec<TcpListener>, open: Rc<Cell<usize>>) {
+    let mut count: u64 = 0;
+    let mut drained = false;
+    let mut cut_ticks = 0;
+    loop {
+        sleep_a_tick().await;
+        deadline::sweep();
+        core.logger.flush(&core.gauges);
+        core.gauges.heartbeat_ms.store(clock::coarse_ms(), Ordering::Relaxed);
+        core.gauges.journal_full.store(u64::from(!core.journal.has_room()), Ordering::Relaxed);
+        count += 1;
+        if count.is_multiple_of(10) {
+            let keepalive =
+                core.live().map_or(Times::default(), |live| live.snapshot.catalog.gateway.times).upstream_keepalive;
+            core.pools.prune(keepalive);
+        }
+        if core.phase().is_draining() {
+            if !std::mem::replace(&mut drained, true) {
+                // A closed listener still accepts on io_uring: it is shut, and its accept returns.
+                listening.iter().for_each(|listener| drop(SockRef::from(listener).shutdown(std::net::Shutdown::Both)));
+            }
+            deadline::cut_idle();
+            if core.phase().is_cut() {
+                deadline::cut_vendors();
+                cut_ticks += 1;
+            }
+            if open.get() == 0 || cut_ticks > LAST_WORDS_TICKS {
+                break;
+            }
+        }
+    }
+    core.pools.clear();
+    core.journal.close();
+    core.logger.flush(&core.gauges);
+}
+
+/// After the last call was cut, callers get so long to take the last event.
+const LAST_WORDS_TICKS: u32 = 20;
+
+#[expect(clippy::disallowed_methods, reason = "the one timer of a core")]
+async fn sleep_a_tick() {
+    monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
+}
+
+async fn accept(core: Rc<Core>, listener: TcpListener, tls: Option<Arc<ServerConfig>>, open: Rc<Cell<usize>>) {
+    let Ok(()) = listener.set_nonblocking(true) else { return };
+    let Ok(listener) = monoio::net::TcpListener::from_std(listener) else { return };
+    let handshakes = Rc::new(Cell::new(0));
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                core.gauges.add(Counter::Connections, 1);
+                let connection = connection(
+                    Rc::clone(&core),
+                    stream,
+                    address.ip(),
+                    tls.clone(),
+                    Rc::clone(&handshakes),
+                    Rc::clone(&open),
+                );
+                monoio::spawn(connection);
+            }
+            Err(_) if core.phase().is_draining() => return,
+            // Out of descriptors or memory: what is open goes on, and new ones wait in the kernel.
+            Err(_) => sleep_a_tick().await,
+        }
+    }
+}
+
+/// Handshakes of one core at a time: they cost a hundred times what a request does.
+const HANDSHAKES_MAX: usize = 256;
+
+async fn connection(
+    core: Rc<Core>,
+    stream: TcpStream,
+    address: IpAddr,
+    tls: Option<Arc<ServerConfig>>,
+    handshakes: Rc<Cell<usize>>,
+    open: Rc<Cell<usize>>,
+) {
+    open.set(open.get() + 1);
+    core.gauges.add(Counter::ConnectionsOpen, 1);
+    // A panic stays in its request.
+    let served = Box::pin(serve(Rc::clone(&core), stream, canonical(address), tls, handshakes));
+    if unwinding(served).await.is_err() {
+        core.gauges.add(Counter::Panics, 1);
+    }
+    core.gauges.sub(Counter::ConnectionsOpen, 1);
+    open.set(open.get() - 1);
+}
+
+async fn serve(
+    core: Rc<Core>,
+    stream: TcpStream,
+    address: IpAddr,
+    tls: Option<Arc<ServerConfig>>,
+    handshakes: Rc<Cell<usize>>,
+) {
+    let Ok(socket) = Socket::new(stream) else { return };
+    let (link, early) = match tls {
+        None => (Link::plain(socket), Vec::new()),
+        Some(config) => {
+            let shaken = Box::pin(handshake(&core, socket, config, &handshakes)).await;
+            let Some(shaken) = shaken else { return };
+            shaken
+        }
+    };
+    let mut caller = Caller::new(link, early, address);
+    loop {
+        let times = times(&core);
+        match caller.head(&times).await {
+            Ok(Some(request)) => {
+                // Boxed, so that an idle connection does not carry the size of a busy one.
+                let keep = Box::pin(exchange::serve(&core, &mut caller, request)).await;
+                if !keep {
+                    break;
+                }
+            }
+            Ok(None) => return,
+            Err(unreadable) => {
+                Box::pin(refuse(&core, &mut caller, unreadable, &times)).await;
+                break;
+            }
+        }
+    }
+    Box::pin(linger(&mut caller)).await;
+}
+
+fn times(core: &Core) -> Times {
+    core.live().map_or_else(Times::default, |live| live.snapshot.catalog.gateway.times)
+}
+
+async fn handshake(
+    core: &Core,
+    socket: Socket,
+    config: Arc<ServerConfig>,
+    running: &Cell<usize>,
+) -> Option<(Link, Vec<u8>)> {
+    if running.get() >= HANDSHAKES_MAX {
+        core.gauges.add(Counter::ConnectionsRefused, 1);
+        return None;
+    }
+    running.set(running.get() + 1);
+    let deadline = Deadline::of_caller(&socket);
+    deadline.set(times(core).handshake, Why::Handshake);
+    let shaken = Link::accept(socket, config).await;
+    running.set(running.get() - 1);
+    if shaken.is_err() {
+        core.gauges.add(Counter::HandshakesFailed, 1);
+    }
+    shaken.ok()
+}
+
+/// What could not be read as a request is refused in the commonest dialect.
+async fn refuse(core: &Core, caller: &mut Caller, unreadable: Unreadable, times: &Times) {
+    let Some(refusal) = Refusal::of_unreadable(unreadable) else { return };
+    core.gauges.refused(refusal.code);
+    if refusal.code == Code::HeadTimeout && caller.deadline.fired().is_some() {
+        // The deadline has shut the connection already: there is nobody to tell.
+        return;
+    }
+    let id = core.next_id();
+    let text = id.text();
+    let body = crate::dialect::error::body(
+        Dialect::OpenAi,
+        refusal.status,
+        refusal.code,
+        &refusal.message,
+        std::str::from_utf8(&text).unwrap_or_default(),
+    );
+    let mut sink = Sink::new(caller, *times, true, true, false);
+    let mut head = Head::new(refusal.status);
+    head.field(b"content-type", b"application/json").field(b"x-request-id", &text);
+    let _ = sink.answer(head, &body).await;
+}
+
+/// What the caller still sends is read and dropped for a moment: closing on unread bytes would reset the connection and
+/// take our answer with it.
+async fn linger(caller: &mut Caller) {
+    caller.link.close().await;
+    caller.deadline.set(LINGER_MS, Why::Drain);
+    caller.drain(LINGER_BYTES_MAX).await;
+}
+
+const LINGER_MS: u64 = 1_000;
+const LINGER_BYTES_MAX: usize = 64 << 10;
+
+/// IPv4 callers on an IPv6 listener are IPv4 callers.
+fn canonical(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) if v4 == Ipv4Addr::UNSPECIFIED => address,
+        canonical => canonical,
+    }
+}
+
+/// Polls a future and turns its panic into an error.
+async fn unwinding<F: Future>(mut future: Pin<Box<F>>) -> Result<F::Output, ()> {
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(_) => Poll::Ready(Err(())),
+    })
+    .await
+}
