@@ -78,7 +78,8 @@ fn cost(rig: &Rig, workload: &Workload, proxy: &Proxy, target: Target) -> io::Re
 fn latency(rig: &Rig, workload: &Workload, target: Target) -> io::Result<Sample> {
     let mode = if workload.rate > 0 { Mode::Open(workload.rate) } else { Mode::Closed(workload.callers) };
     let mut options = options(workload, target, mode);
-    options.duration = Some(rig.options.window);
+    // At 200 requests a second a short window holds too few of the slowest for a p99.
+    options.duration = Some(rig.options.window * LATENCY_WINDOWS);
     let report = load::start(options)?.join()?;
     if report.failed > 0 || report.ok == 0 {
         return Err(io::Error::other(format!("{} requests failed: {:?}", report.failed, report.failures)));
@@ -215,5 +216,6 @@ fn options(workload: &Workload, target: Target, mode: Mode) -> load::Options {
 /// Ten thousand connections, each with one request.
 const IDLE_PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(20);
+const LATENCY_WINDOWS: u32 = 3;
 const SETTLE: Duration = Duration::from_millis(1500);
 const HANGUP_PATIENCE: Duration = Duration::from_secs(5);

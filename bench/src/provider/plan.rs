@@ -529,6 +529,7 @@ fn happens_in_a_stream(kind: FaultKind) -> bool {
             | FaultKind::BadJson
             | FaultKind::BadUtf8
             | FaultKind::ErrorEvent
+            | FaultKind::ErrorNamed
             | FaultKind::BadChunk
             | FaultKind::Giant
             | FaultKind::NoLine
@@ -648,8 +649,11 @@ impl Sender<'_> {
                 self.pending.extend(b"ZZ\r\ndata: {}\r\n");
                 self.end(Ending::Cut);
             }
-            FaultKind::ErrorEvent => {
-                let frame = error::in_band(dialect, endpoint, number);
+            FaultKind::ErrorEvent | FaultKind::ErrorNamed => {
+                let mut frame = error::in_band(dialect, endpoint, number);
+                if fault.kind == FaultKind::ErrorNamed {
+                    frame.name = Some("error");
+                }
                 self.event(&encoder.event(number, &frame));
                 self.finish(ending(self.scenario), self.chunked || self.scenario.frame == Framing::Length);
             }

@@ -147,6 +147,8 @@ fn faults_in_a_stream_look_like_what_they_are() {
         }
         let failed = grammar::check(dialect, &ask(&vendor, "fault=errorevent@2", path, STREAM).body).unwrap();
         assert!(matches!(failed.end, End::Error { .. }) && failed.text == "The water", "{dialect:?} {failed:?}");
+        let named = ask(&vendor, "fault=errornamed@2", path, STREAM);
+        assert!(named.text().contains("event: error"), "{dialect:?}");
         if dialect != Dialect::Gemini {
             assert_eq!(rule("done=twice").rule, Rule::AfterEnd, "{dialect:?}");
             assert_eq!(rule("done=trailing").rule, Rule::AfterEnd, "{dialect:?}");
@@ -326,4 +328,44 @@ fn tls_good_and_bad() {
             (_, Err(_)) => {}
         }
     }
+}
+
+/// What has no end is sent as long as it is read, costs the vendor no memory, and stops when the reader leaves.
+#[test]
+fn floods_flow_until_the_reader_leaves() {
+    let vendor = start(Options { cores: 2, ..Options::default() }).unwrap();
+    for words in ["fault=endless@1", "fault=noline@1", "fault=headflood", "fault=gzipbomb", "fault=endless@1,pace=1ms"]
+    {
+        let request =
+            http::request("POST", &format!("/~{words}/v1/messages"), &[("x-api-key", "k")], STREAM.as_bytes());
+        let mut link = Link::open(vendor.addr, None, PATIENCE).unwrap();
+        std::io::Write::write_all(&mut link, &request).unwrap();
+        let mut taken = 0;
+        let mut buffer = vec![0; 64 << 10];
+        let wanted = if words.contains("pace") { 3_000 } else { 3_000_000 };
+        while taken < wanted {
+            let count = std::io::Read::read(&mut link, &mut buffer).unwrap();
+            assert!(count > 0, "{words} ended after {taken}");
+            taken += count;
+        }
+        drop(link);
+        let gone = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            vendor.counter(words).aborted == 1
+        });
+        assert!(gone, "{words}");
+    }
+}
+
+#[test]
+fn an_early_answer_leaves_the_body_unread() {
+    let vendor = vendor();
+    let mut link = Link::open(vendor.addr, None, PATIENCE).unwrap();
+    let head = "POST /~early,error=413/v1/chat/completions HTTP/1.1\r\nx-api-key: k\r\ncontent-length: 10\r\n\r\nabc";
+    std::io::Write::write_all(&mut link, head.as_bytes()).unwrap();
+    assert_eq!(http::receive(&mut link).status, 413);
+    // The rest of the body is thrown away; the next request is understood.
+    let next = http::request("GET", "/v1/models", &[("x-api-key", "k")], b"");
+    std::io::Write::write_all(&mut link, &[b"defghij".as_slice(), &next].concat()).unwrap();
+    assert_eq!(http::receive(&mut link).status, 200);
 }
