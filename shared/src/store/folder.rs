@@ -124,7 +124,9 @@ impl Folder {
         let (sender, moved) = std::sync::mpsc::sync_channel(1);
         let notice = move |event: notify::Result<notify::Event>| {
             let about_pointer = |path: &PathBuf| path.file_name().is_some_and(|name| name == "pointer");
-            if event.is_ok_and(|event| event.paths.iter().any(about_pointer)) {
+            // Reading the pointer is an event, too; believing it would have a waiter wake itself for ever.
+            let moved = |event: &notify::Event| !event.kind.is_access() && event.paths.iter().any(about_pointer);
+            if event.is_ok_and(|event| moved(&event)) {
                 // A full channel means that a notice is waiting already.
                 let _ = sender.try_send(());
             }
