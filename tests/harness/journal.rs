@@ -1,0 +1,37 @@
+//! The journal, read by the crate that says what it is.
+
+use std::path::Path;
+
+use weir_shared::ledger::{HEADER_BYTES, Record, Records};
+
+/// All records of all segments below this folder, in the order of their cores and sequences. A segment that is not whole
+/// fails the test.
+pub fn records(folder: &Path) -> Vec<Record<'static>> {
+    let mut paths = Vec::new();
+    find(folder, &mut paths);
+    paths.sort();
+    let mut all = Vec::new();
+    for path in paths {
+        // Records borrow from their segment; a test process is short enough to keep them.
+        let bytes: &'static [u8] = Box::leak(std::fs::read(&path).unwrap_or_default().into_boxed_slice());
+        if bytes.iter().take(HEADER_BYTES).all(|byte| *byte == 0) {
+            continue;
+        }
+        let (_, records) = Records::open(bytes).unwrap_or_else(|damage| panic!("{}: {damage}", path.display()));
+        for record in records {
+            all.push(record.unwrap_or_else(|damage| panic!("{}: {damage}", path.display())));
+        }
+    }
+    all
+}
+
+fn find(folder: &Path, paths: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            find(&path, paths);
+        } else if path.extension().is_some_and(|ending| ending == "wj") {
+            paths.push(path);
+        }
+    }
+}
