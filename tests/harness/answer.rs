@@ -41,15 +41,20 @@ impl Answer {
         }
     }
 
+    /// The end of the body: where a stream goes wrong.
+    pub fn tail(&self) -> String {
+        String::from_utf8_lossy(&self.body[self.body.len().saturating_sub(800)..]).into_owned()
+    }
+
     /// The stream is legal in its dialect, whether it ended well or with an error.
     pub fn read(&self, dialect: grammar::Dialect) -> Result<Reading, String> {
         if let Some(broken) = &self.broken {
-            return Err(format!("the answer is not whole: {broken}\n{}", self.text()));
+            return Err(format!("the answer is not whole: {broken}\n{}", self.tail()));
         }
         if self.status != 200 {
             return Err(format!("status {}: {}", self.status, self.text()));
         }
-        grammar::check(dialect, &self.body).map_err(|illegal| format!("{illegal}\n{}", self.text()))
+        grammar::check(dialect, &self.body).map_err(|illegal| format!("{illegal}\n{}", self.tail()))
     }
 
     /// The stream ended well.
@@ -57,7 +62,7 @@ impl Answer {
         let reading = self.read(dialect)?;
         match &reading.end {
             End::Finished => Ok(reading),
-            error => Err(format!("it ended with {error:?}\n{}", self.text())),
+            error => Err(format!("it ended with {error:?}\n{}", self.tail())),
         }
     }
 }

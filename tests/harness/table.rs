@@ -20,7 +20,8 @@ impl Table {
     pub fn case(&mut self, name: impl std::fmt::Display, outcome: Result<(), String>) {
         self.cases += 1;
         if let Err(why) = outcome {
-            self.failures.push(format!("── {name}: {why}"));
+            let shown: String = why.chars().take(SHOWN_CHARS_MAX).collect();
+            self.failures.push(format!("── {name}: {shown}"));
         }
     }
 
@@ -32,6 +33,9 @@ impl Table {
         assert!(failed == 0, "{failed} of {cases} cases:\n{}", self.failures.join("\n"));
     }
 }
+
+/// A stream of megabytes says no more than its beginning; where a part of it matters, the message starts with that.
+const SHOWN_CHARS_MAX: usize = 1_200;
 
 /// `Err` with both sides when they differ.
 pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {

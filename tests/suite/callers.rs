@@ -1,0 +1,360 @@
+//! Callers that are slow, that leave, that ask for several things at once.
+
+use std::time::{Duration, Instant};
+
+use weir_shared::ledger::Outcome;
+use weir_tests::gateway::{eventually, within};
+use weir_tests::table::{ensure, same};
+use weir_tests::wire::PATIENCE;
+use weir_tests::{Call, Dialect, Gateway, Model, Setup, Table, Wire};
+
+/// A hang-up is heard within a second; in a test on a shared machine, within ten.
+const HEARD: Duration = Duration::from_secs(10);
+
+fn chat(weir: &Gateway, model: &str, stream: bool) -> Vec<u8> {
+    Call::Chat.request(model, stream).bytes(&weir.key)
+}
+
+#[test]
+fn a_slow_head_is_not_waited_for() {
+    let mut setup = Setup::new("callers-slow-head");
+    setup.folder("[gateway.times]\nheader = \"1s\"\nkeepalive = \"2s\"\nbody = \"1s\"");
+    let weir = setup.start();
+    // Half-open heads by the hundred do not disturb anybody.
+    let mut slow: Vec<Wire> = (0..300).map(|_| weir.wire()).collect();
+    for wire in &mut slow {
+        wire.send("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nX-Slow: ");
+    }
+    let started = Instant::now();
+    assert_eq!(weir.chat("good-openai").status, 200);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    // A byte now and then does not help.
+    for _ in 0..4 {
+        for wire in slow.iter_mut().take(20) {
+            wire.send("y");
+        }
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    for mut wire in slow {
+        let said = wire.rest(PATIENCE).expect("it is closed");
+        let text = String::from_utf8_lossy(&said);
+        assert!(said.is_empty() || text.starts_with("HTTP/1.1 408 "), "{text}");
+    }
+    weir.lives();
+}
+
+#[test]
+fn a_slow_body_is_not_waited_for() {
+    let mut setup = Setup::new("callers-slow-body");
+    setup.folder("[gateway.times]\nbody = \"1s\"");
+    let weir = setup.start();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
+        weir.key
+    );
+    let mut table = Table::new();
+    for (name, lines, drip) in [
+        ("silent", "Content-Length: 100\r\n\r\n{", ""),
+        ("silent, chunked", "Transfer-Encoding: chunked\r\n\r\n64\r\n{", ""),
+        ("a byte at a time", "Content-Length: 30000000\r\n\r\n{", " "),
+        ("nothing at all", "Content-Length: 100\r\n\r\n", ""),
+        ("a large one, silent", "Content-Length: 3000000\r\n\r\n{", ""),
+    ] {
+        let mut wire = weir.wire();
+        wire.send(format!("{head}{lines}"));
+        let started = Instant::now();
+        while !drip.is_empty() && started.elapsed() < Duration::from_secs(4) && wire.send(drip) {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let said = wire.rest(PATIENCE);
+        let text = said.map(|said| String::from_utf8_lossy(&said).into_owned());
+        table.case(
+            name,
+            match text {
+                Ok(text) => ensure(text.is_empty() || text.starts_with("HTTP/1.1 408 "), text),
+                Err(why) => Err(why),
+            },
+        );
+    }
+    same("calls", weir.vendor().counter("name=good,events=3").requests, 0).expect("no call to the vendor");
+    weir.lives();
+    table.end();
+}
+
+#[test]
+fn an_idle_connection_ends() {
+    let mut setup = Setup::new("callers-idle");
+    setup.folder("[gateway.times]\nkeepalive = \"1s\"");
+    let weir = setup.start();
+    let mut fresh = weir.wire();
+    let mut used = weir.wire();
+    used.send(chat(&weir, "good-openai", false));
+    assert_eq!(used.answer().status, 200);
+    assert!(used.is_silent_for(Duration::from_millis(300)));
+    assert!(used.closes_within(HEARD) && fresh.closes_within(HEARD));
+    weir.lives();
+}
+
+/// How a caller leaves.
+#[derive(Clone, Copy, Debug)]
+enum Leaves {
+    Fin,
+    HalfClose,
+    Rst,
+}
+
+#[test]
+fn who_leaves_stops_the_vendor() {
+    let mut setup = Setup::new("callers-leave");
+    let mut cases = Vec::new();
+    for (phase, words, stream, until) in [
+        ("waiting for a head", "fault=stall", false, &b""[..]),
+        ("waiting for a stream", "fault=stall", true, b""),
+        ("in a whole answer", "events=20,fault=stall@3", false, b""),
+        ("streaming", "events=10000,pace=20ms", true, b"data: "),
+        ("streaming fast", "fault=endless@1", true, b"data: "),
+        ("the vendor is silent", "events=10,fault=stall@2", true, b"data: "),
+    ] {
+        for leaves in [Leaves::Fin, Leaves::HalfClose, Leaves::Rst] {
+            let words = format!("name={},{words}", cases.len());
+            cases.push((phase, leaves, stream, until, setup.model(Dialect::OpenAi, &words), words));
+        }
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (phase, leaves, stream, until, model, words) in &cases {
+        let mut wire = weir.wire();
+        wire.send(chat(&weir, model, *stream));
+        let live = || weir.vendor().counter(words).live == 1;
+        let begun = within(PATIENCE, live);
+        if !until.is_empty() {
+            wire.until(until);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        let left = Instant::now();
+        let kept = match leaves {
+            Leaves::Fin => {
+                drop(wire);
+                None
+            }
+            Leaves::HalfClose => {
+                wire.half_close();
+                Some(wire)
+            }
+            Leaves::Rst => {
+                wire.reset();
+                None
+            }
+        };
+        let heard = within(HEARD, || weir.vendor().counter(words).aborted == 1);
+        let took = left.elapsed();
+        drop(kept);
+        table.case(
+            format!("{phase}, {leaves:?}"),
+            ensure(begun, "the vendor was not asked")
+                .and_then(|()| ensure(heard, "the vendor is not told"))
+                .and_then(|()| ensure(took < HEARD, format!("after {took:?}")))
+                .and_then(|()| same("calls", weir.vendor().counter(words).requests, 1)),
+        );
+    }
+    let records = weir.records();
+    for (phase, leaves, _, _, model, _) in &cases {
+        let outcomes: Vec<_> =
+            records.iter().filter(|record| record.model == *model).map(|record| record.outcome).collect();
+        table.case(format!("{phase}, {leaves:?}: its record"), same("outcomes", outcomes, vec![Outcome::Cancelled]));
+    }
+    weir.lives();
+    table.end();
+}
+
+/// A reader that stands still makes the vendor stand still, and goes in the end.
+#[test]
+fn a_stuck_reader_holds_one_buffer() {
+    let mut setup = Setup::new("callers-stuck");
+    let words = "fault=endless@1,text=1000";
+    let model = setup.add(Model::new(Dialect::OpenAi, words).times("idle = \"20s\""));
+    setup.folder("[gateway.times]\nwrite = \"3s\"");
+    let weir = setup.start();
+    weir.chat("good-openai");
+    let before = weir.memory();
+    let mut stuck = weir.wire();
+    stuck.send(chat(&weir, &model, true));
+    std::thread::sleep(Duration::from_secs(2));
+    let taken = weir.vendor().counter(words).bytes_out;
+    assert!(taken < 24 << 20, "{taken} bytes for a reader that does not read");
+    assert!(weir.memory().saturating_sub(before) < 16 << 20, "memory grows");
+    assert_eq!(weir.chat("good-openai").status, 200);
+    assert!(eventually(|| weir.vendor().counter(words).aborted == 1), "it is never dropped");
+    weir.settle();
+    drop(stuck);
+    weir.lives();
+}
+
+/// Slow, but reading: it gets everything.
+#[test]
+fn a_slow_reader_gets_everything() {
+    let mut setup = Setup::new("callers-slow-reader");
+    let model = setup.model(Dialect::OpenAi, "events=2000,text=1000,batch=50");
+    let weir = setup.start();
+    let mut wire = weir.wire();
+    let _ = socket2::SockRef::from(&wire.socket).set_recv_buffer_size(64 << 10);
+    wire.send(chat(&weir, &model, true));
+    std::thread::sleep(Duration::from_secs(2));
+    let answer = wire.answer();
+    let reading = answer.finished(Call::Chat.grammar()).map_err(|why| why.chars().take(300).collect::<String>());
+    assert_eq!(reading.expect("a legal stream").text.len(), 2_000_000);
+    weir.lives();
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let mut setup = Setup::new("callers-pipeline");
+    let slow = setup.model(Dialect::OpenAi, "ttfb=300ms,events=2");
+    let fast = setup.model(Dialect::OpenAi, "events=3");
+    let weir = setup.start();
+    let mut wire = weir.wire();
+    let mut all = chat(&weir, &slow, true);
+    for round in 0..7 {
+        all.extend(chat(&weir, &fast, round % 2 == 0));
+    }
+    wire.send(all);
+    for number in 0..8 {
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.broken.clone()), (200, None), "{number}");
+        let streamed = answer.text().starts_with("data: ");
+        assert_eq!(streamed, number == 0 || (number - 1) % 2 == 0, "{number}: {}", answer.text());
+    }
+    // Junk behind a good request: the good one is answered, the junk refused, then it is over.
+    let mut wire = weir.wire();
+    wire.send([chat(&weir, &fast, false), b"junk\0junk\r\n\r\n".to_vec()].concat());
+    assert_eq!(wire.answer().status, 200);
+    assert_eq!(wire.answer().status, 400);
+    assert!(wire.closes_within(HEARD));
+    weir.lives();
+}
+
+#[test]
+fn a_connection_serves_many_requests_cut_anywhere() {
+    let mut setup = Setup::new("callers-keepalive");
+    let model = setup.model(Dialect::OpenAi, "events=4");
+    let weir = setup.start();
+    let mut wire = weir.wire();
+    for round in 0..60 {
+        let request = chat(&weir, &model, round % 3 == 0);
+        // Two pieces, cut at another place each time.
+        let cut = request.len() * round / 60;
+        wire.send(&request[..cut]);
+        if round % 4 == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        wire.send(&request[cut..]);
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.broken.clone()), (200, None), "{round}: {}", answer.text());
+    }
+    // Byte by byte.
+    for byte in chat(&weir, &model, true) {
+        wire.send([byte]);
+    }
+    wire.answer().finished(Call::Chat.grammar()).expect("a legal stream");
+    assert_eq!(weir.metric("weir_connections_total"), 1);
+    // Asked to, it closes.
+    wire.send(Call::Chat.request(&model, false).header("Connection", "close").bytes(&weir.key));
+    let answer = wire.answer();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(wire.closes_within(HEARD));
+    weir.lives();
+}
+
+#[test]
+fn one_hundred_is_said_when_it_is_true() {
+    let weir = Setup::new("callers-expect").start();
+    let body = Call::Chat.body("good-openai", false, "");
+    let head = |key: &str, version: &str| {
+        format!(
+            "POST /v1/chat/completions {version}\r\nHost: a\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+            body.len()
+        )
+    };
+    let mut wire = weir.wire();
+    wire.send(head(&weir.key, "HTTP/1.1"));
+    let said = wire.until(b"\r\n\r\n");
+    assert!(said.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&said));
+    assert!(wire.is_silent_for(Duration::from_millis(100)));
+    wire.send(&body);
+    assert_eq!(wire.answer().status, 200);
+    // The connection goes on.
+    wire.send(chat(&weir, "good-openai", false));
+    assert_eq!(wire.answer().status, 200);
+    // A stranger is refused without an invitation.
+    let mut wire = weir.wire();
+    wire.send(head("nobody", "HTTP/1.1"));
+    let said = wire.until(b"\r\n\r\n");
+    assert!(said.starts_with(b"HTTP/1.1 401 "), "{}", String::from_utf8_lossy(&said));
+    // Who sends it all at once needs none, either.
+    let mut wire = weir.wire();
+    wire.send([head(&weir.key, "HTTP/1.1").as_bytes(), body.as_bytes()].concat());
+    assert_eq!(wire.answer().status, 200);
+    // HTTP/1.0 knows no 100.
+    let mut wire = weir.wire();
+    wire.send(head(&weir.key, "HTTP/1.0"));
+    wire.send(&body);
+    let said = wire.rest(PATIENCE).expect("it closes");
+    assert!(said.starts_with(b"HTTP/1.1 200 ") || said.starts_with(b"HTTP/1.0 200 "));
+    weir.lives();
+}
+
+/// A storm of connections that are reset leaves nothing behind.
+#[test]
+fn a_storm_of_connections() {
+    let weir = Setup::new("callers-storm").start();
+    weir.chat("good-openai");
+    let before = weir.descriptors();
+    for _ in 0..4 {
+        let wires: Vec<Wire> = (0..400).map(|_| weir.wire()).collect();
+        wires.into_iter().enumerate().for_each(|(number, mut wire)| {
+            if number % 2 == 0 {
+                wire.send("POST /v1/chat/completions HTTP/1.1\r\n");
+            }
+            wire.reset();
+        });
+    }
+    let started = Instant::now();
+    assert_eq!(weir.chat("good-openai").status, 200);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(eventually(|| weir.descriptors() <= before + 8), "{} descriptors, {before} before", weir.descriptors());
+    weir.lives();
+}
+
+/// After everything, as much is held as before.
+#[test]
+fn nothing_is_left_behind() {
+    let mut setup = Setup::new("callers-leak");
+    let endless = setup.model(Dialect::OpenAi, "fault=endless@1,pace=5ms");
+    let faulty = setup.model(Dialect::OpenAi, "events=5,fault=reset@2");
+    let weir = setup.start();
+    let round = || {
+        for _ in 0..40 {
+            weir.chat("good-openai");
+            weir.stream("good-openai");
+            weir.stream(&faulty);
+            let mut wire = weir.wire();
+            wire.send(chat(&weir, &endless, true));
+            wire.until(b"data: ");
+        }
+    };
+    round();
+    weir.settle();
+    let (memory, descriptors) = (weir.memory(), weir.descriptors());
+    for _ in 0..5 {
+        round();
+    }
+    weir.settle();
+    assert!(
+        eventually(|| weir.descriptors() <= descriptors + 16),
+        "{} descriptors, {descriptors} before",
+        weir.descriptors()
+    );
+    let grown = weir.memory().saturating_sub(memory);
+    assert!(grown < 32 << 20, "{grown} bytes more");
+    weir.lives();
+}
