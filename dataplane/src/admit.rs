@@ -45,28 +45,29 @@ pub fn admit<'l>(
     journal: &Rc<Journal>,
     record_bytes: usize,
     stream: bool,
+    now: clock::Nanos,
 ) -> Result<Ticket<'l>, Exhausted> {
     let shed = if stream { Pressure::RefuseStreams } else { Pressure::RefuseAll };
     if memory::pressure() >= shed {
         return Err(Exhausted::Memory);
     }
     let slot = journal.reserve(record_bytes).map_err(|_| Exhausted::JournalFull)?;
-    key.state.admit(&key.limits, tokens, clock::now()).map_err(Exhausted::Limit)?;
+    key.state.admit(&key.limits, tokens, now).map_err(Exhausted::Limit)?;
     Ok(Ticket { key, tokens, slot: Some(slot) })
 }
 
 impl Ticket<'_> {
     /// The request is over and used so many tokens. What is left is the room for its record.
-    pub fn settle(mut self, used: u64) -> Option<Slot> {
+    pub fn settle(mut self, used: u64, now: clock::Nanos) -> Option<Slot> {
         let slot = self.slot.take();
-        self.key.state.settle(&self.key.limits, self.tokens, used, clock::now());
+        self.key.state.settle(&self.key.limits, self.tokens, used, now);
         slot
     }
 
     /// The request never reached a vendor.
-    pub fn void(mut self) -> Option<Slot> {
+    pub fn void(mut self, now: clock::Nanos) -> Option<Slot> {
         let slot = self.slot.take();
-        self.key.state.void(&self.key.limits, self.tokens, clock::now());
+        self.key.state.void(&self.key.limits, self.tokens, now);
         slot
     }
 }

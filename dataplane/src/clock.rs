@@ -29,6 +29,21 @@ pub fn wall_seconds() -> u64 {
 
 thread_local! {
     static COARSE_MS: Cell<u64> = const { Cell::new(0) };
+    /// Wall clock minus this clock, as of the last tick.
+    static WALL_OFFSET: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The wall clock at a moment of this clock, right to a tick: what a request writes down costs no further look.
+pub fn wall_at(moment: Nanos) -> u64 {
+    let offset = WALL_OFFSET.get();
+    if offset == 0 { wall_ns() } else { moment.wrapping_add(offset) }
+}
+
+/// Looks at both clocks; the sweeper does ten times a second.
+pub fn tick() -> u64 {
+    let now = now();
+    WALL_OFFSET.set(wall_ns().wrapping_sub(now));
+    now / 1_000_000
 }
 
 /// Milliseconds as of this thread's last look at the clock, which the sweeper takes ten times a second: good enough for

@@ -88,10 +88,11 @@ impl Core {
         seen.1.clone()
     }
 
-    pub fn next_id(&self) -> RequestId {
+    /// An id for a request that arrived at this moment.
+    pub fn next_id(&self, at: clock::Nanos) -> RequestId {
         let sequence = self.sequence.get();
         self.sequence.set(sequence + 1);
-        RequestId::new(clock::wall_ns() / 1_000_000, self.node, self.number, sequence)
+        RequestId::new(clock::wall_at(at) / 1_000_000, self.node, self.number, sequence)
     }
 
     pub fn phase(&self) -> &Phase {

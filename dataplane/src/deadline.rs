@@ -135,7 +135,7 @@ impl Entry {
 
 /// Looks at all deadlines of this core. Called by its ticker.
 pub fn sweep() {
-    let now_ms = clock::now() / 1_000_000;
+    let now_ms = clock::tick();
     // Woken tasks run later, not within `wake`; so nothing enters the table while it is walked.
     TABLE.with_borrow_mut(|table| {
         table.retain(|entry| match entry.upgrade() {

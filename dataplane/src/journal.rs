@@ -17,8 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use memmap2::MmapMut;
 use weir_shared::ledger::{FRAME_BYTES_MAX, HEADER_BYTES, Link, Record, Records, SegmentHeader};
 
-use crate::clock;
-
 /// The usual size first; smaller ones for a disk that is nearly full.
 const SEGMENT_BYTES: &[u64] = &[16 << 20, 1 << 20, 128 << 10];
 
@@ -115,10 +113,11 @@ impl Journal {
         self.reserve(FRAME_BYTES_MAX).is_ok()
     }
 
+    /// `record.time_ns` is the wall clock as its writer saw it.
     fn append(&self, record: &mut Record<'_>) -> bool {
         record.sequence = self.sequence.get();
         // Never back, not even when the wall clock goes.
-        record.time_ns = clock::wall_ns().max(self.time_ns.get() + 1);
+        record.time_ns = record.time_ns.max(self.time_ns.get() + 1);
         let mut current = self.current.borrow_mut();
         if current.as_ref().is_none_or(|segment| segment.room() < FRAME_BYTES_MAX as u64)
             && let Some(next) = self.turn_over(record.time_ns)

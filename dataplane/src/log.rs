@@ -108,7 +108,7 @@ impl Logger {
 
 fn render(line: &Line<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time_ns\":");
-    number(out, clock::wall_ns());
+    number(out, line.bill.map_or_else(clock::wall_ns, |bill| bill.time_ns));
     out.extend_from_slice(b",\"request\":\"");
     out.extend_from_slice(&line.id.text());
     out.push(b'"');

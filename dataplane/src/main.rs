@@ -103,6 +103,7 @@ fn start(options: Options) -> Result<(), String> {
         admin: admin_address.to_string(),
         data: data.to_string(),
     };
+    let recorder = sync::install_recorder();
     let mut follower = Follower::new(settings, Arc::clone(&newest))?;
     follower.first();
     let state = follower.state();
@@ -131,6 +132,7 @@ fn start(options: Options) -> Result<(), String> {
         state,
         certificates: certificates.map(|(store, _)| store),
         driver: driver.name(),
+        recorder,
     };
     spawn("weir-sync", move || {
         if let Err(error) = sync::run(duties) {
@@ -141,11 +143,8 @@ fn start(options: Options) -> Result<(), String> {
     })?;
     announce(&data, data_tls, &admin_address, driver, cores, &node);
     for worker in workers {
-        match worker.join() {
-            Ok(Ok(())) => {}
-            // Never a silent dead core: whoever supervises us starts us anew.
-            Ok(Err(error)) => return Err(format!("a core ended: {error}")),
-            Err(_) => std::process::abort(),
+        if !matches!(worker.join(), Ok(Ok(()))) {
+            return Err("a core did not end well".into());
         }
     }
     say("info", "stopped", "all streams have ended and their records are written");
@@ -179,6 +178,15 @@ fn start_core(
         }
         let core = Core::new(number as u8, &node, journal, newest, logger, gauge::for_core(), phase);
         worker::run(driver, core, doors)
+    };
+    // Never a silent dead core: a panic outside of a connection ends the process, and its supervisor starts it anew.
+    let run = move || match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            say("error", "core_failed", &error.to_string());
+            std::process::exit(1)
+        }
+        Err(_) => std::process::abort(),
     };
     std::thread::Builder::new().name(format!("weir-core-{number}")).spawn(run).map_err(|error| error.to_string())
 }

@@ -39,6 +39,8 @@ pub struct Bill {
     pub flags: u16,
     pub total_us: u64,
     pub first_byte_us: u64,
+    /// Wall clock, nanoseconds.
+    pub time_ns: u64,
 }
 
 /// Facts about a request that do not change once it is admitted.
@@ -111,7 +113,11 @@ impl<'l> Meter<'l> {
     }
 
     pub fn attempt(&mut self, credential: &'l str, status: u16, outcome: Outcome, since: Nanos) {
-        let micros = u32::try_from((clock::now() - since) / 1_000).unwrap_or(u32::MAX);
+        let now = clock::now();
+        if outcome == Outcome::Complete {
+            self.first_byte = Some(now);
+        }
+        let micros = u32::try_from((now - since) / 1_000).unwrap_or(u32::MAX);
         let vendor = self.record.vendor;
         self.record.credential = credential;
         self.record.attempts.push(Attempt { vendor, credential, status, outcome, micros, cost: Nano(0) });
@@ -147,6 +153,7 @@ impl<'l> Meter<'l> {
         let total_us = micros(self.started, now);
         let first_byte_us = self.first_byte.map_or(0, |at| micros(self.started, at));
         let record = &mut self.record;
+        record.time_ns = clock::wall_at(now);
         record.status = status;
         record.code = code.map_or("", Code::name);
         record.outcome = outcome;
@@ -162,12 +169,21 @@ impl<'l> Meter<'l> {
         }
         let ticket = self.ticket.take();
         // A request that no vendor answered gives its place back; limits and money use the same settlement.
-        let slot = ticket.and_then(|ticket| if self.delivered { ticket.settle(usage.tokens()) } else { ticket.void() });
+        let slot = ticket
+            .and_then(|ticket| if self.delivered { ticket.settle(usage.tokens(), now) } else { ticket.void(now) });
         if !slot.is_some_and(|slot| slot.write(record)) {
             eprintln!("{{\"level\":\"error\",\"event\":\"record_lost\",\"request\":\"{}\"}}", record.id);
         }
         self.count(&usage, cost, sale, outcome, total_us, first_byte_us);
-        Some(Bill { cost, sale, usage, flags: self.record.flags, total_us, first_byte_us })
+        Some(Bill {
+            cost,
+            sale,
+            usage,
+            flags: self.record.flags,
+            total_us,
+            first_byte_us,
+            time_ns: self.record.time_ns,
+        })
     }
 
     /// The vendor's word when it can be believed; else what was delivered, counted by us.

@@ -2,7 +2,9 @@
 //! as it came; what must be changed in it is a list of splices.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use weir_shared::catalog::Dialect;
 
@@ -44,9 +46,27 @@ pub fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
 /// Versions that callers put in front, or leave out.
 const VERSIONS: &[&str] = &["v1", "v1beta", "v1alpha"];
 
+/// The paths that name nothing but themselves, as most callers write them.
+fn plain_routes() -> &'static HashMap<String, Route> {
+    static ROUTES: OnceLock<HashMap<String, Route>> = OnceLock::new();
+    ROUTES.get_or_init(|| {
+        let mut routes = HashMap::new();
+        for language in dialect::ALL {
+            for endpoint in language.endpoints().iter().filter(|endpoint| !endpoint.path.contains('{')) {
+                let route = Route { language: *language, endpoint, model: None, id: None };
+                routes.insert(format!("/v1/{}", endpoint.path), route);
+            }
+        }
+        routes
+    })
+}
+
 /// Finds the endpoint. With or without a version, with slashes too many, `%2F` and `%3A` decoded once.
 pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
     let path = std::str::from_utf8(path).map_err(|_| NoRoute::Unknown)?;
+    if let Some(route) = plain_routes().get(path).filter(|route| route.endpoint.methods.contains(&method)) {
+        return Ok(route.clone());
+    }
     let mut segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     if segments.first().is_some_and(|first| VERSIONS.contains(first)) {
         segments.remove(0);
@@ -186,7 +206,9 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
         if member.depth != 1 {
             return;
         }
-        let Some(place) = DECIDING.iter().position(|name| json::key_is(member.key, name)) else { return };
+        let escaped = member.key.contains(&b'\\');
+        let is = |name: &&str| if escaped { json::key_is(member.key, name) } else { name.as_bytes() == member.key };
+        let Some(place) = DECIDING.iter().position(is) else { return };
         if seen & 1 << place != 0 {
             twice = Some(DECIDING[place]);
         }

@@ -37,8 +37,8 @@ pub fn next_pass<'l>(
     tokens: u64,
     tried: u64,
     pinned: Option<usize>,
+    now: clock::Nanos,
 ) -> Result<Pass<'l>, NoPass> {
-    let now = clock::now();
     let count = vendor.credentials.len();
     let turn = TURN.get();
     TURN.set(turn.wrapping_add(1));
@@ -105,7 +105,10 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
+        // Only limits in time need the time.
+        let timed = self.credential.limits.tokens.is_some();
+        let now = if timed { clock::now() } else { 0 };
         let used = self.used.get().unwrap_or(0);
-        self.credential.state.settle(&self.credential.limits, self.tokens, used, clock::now());
+        self.credential.state.settle(&self.credential.limits, self.tokens, used, now);
     }
 }

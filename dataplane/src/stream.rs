@@ -1,5 +1,6 @@
 //! A vendor's stream on its way to the caller: whole events only, each checked, one write per read.
 
+use std::borrow::Cow;
 use std::pin::pin;
 
 use weir_shared::fault::Code;
@@ -14,6 +15,7 @@ use crate::gauge::{Counter, Gauges};
 use crate::memory::Hold;
 use crate::race::{Either, either};
 use crate::upstream::{Failure, Incoming};
+use crate::wire::json;
 use crate::wire::sse::{Event, Framer};
 use crate::wire::template::{EVENT_BYTES_MAX, Template};
 
@@ -38,6 +40,10 @@ pub struct Rules<'a> {
     pub strict: bool,
     pub event_bytes_max: u64,
     pub total_at_ms: u64,
+    /// Takes out of a vendor's error what no caller may see.
+    pub scrub: &'a dyn Fn(&[u8]) -> Vec<u8>,
+    /// The vendor bills to the end anyhow: a caller's hang-up does not stop it, so that its usage is known.
+    pub drain: bool,
     /// Ids of objects within events are sealed by this.
     pub rewrite: Option<&'a dyn Fn(&[u8]) -> Option<Vec<u8>>>,
 }
@@ -84,13 +90,20 @@ pub async fn forward(
     let pulse = Deadline::bare();
     let mut buffer = with_head_room(buffer::small());
     let mut burst = false;
+    // The caller has, and the rest is only read for its usage.
+    let mut gone = false;
     set_idle(&incoming, rules);
     loop {
         // ── wait for more, for the caller to go, or for it to be time for a sign of life
         let read;
-        (read, buffer) = match wait(&mut incoming, buffer, sink, rules, &pulse, gauges).await {
-            Ok(arrived) => arrived,
-            Err(()) => {
+        let arrived = if gone {
+            Some(incoming.more(buffer).await)
+        } else {
+            wait(&mut incoming, buffer, sink, rules, &pulse, gauges, &mut gone).await
+        };
+        (read, buffer) = match arrived {
+            Some(arrived) => arrived,
+            None => {
                 incoming.cut();
                 close(End::Cancelled, reading);
                 return (End::Cancelled, None);
@@ -116,7 +129,7 @@ pub async fn forward(
             (Found::End, _) => Some(End::Complete),
             (Found::More, None) => {
                 // The vendor's last chunk often comes with its last event.
-                let whole = incoming.is_done() || (reading.ended && rules.language.terminator().is_empty());
+                let whole = incoming.is_done() || reading.ended;
                 whole.then(|| conclude(reading))
             }
             (Found::More, Some(None)) => Some(conclude(reading)),
@@ -130,6 +143,8 @@ pub async fn forward(
             || hold.grow_to(if kept > buffer::LARGE { kept as u64 } else { 0 }).is_err()
         {
             incoming.cut();
+            buffer.truncate(good_to);
+            inspector.apply_changes(&mut buffer);
             return break_off(sink, rules, reading, Code::UpstreamInvalid, buffer, close).await;
         }
         let mut next = None;
@@ -143,17 +158,27 @@ pub async fn forward(
         buffer.truncate(good_to);
         inspector.apply_changes(&mut buffer);
         inspector.moved(good_to - HEAD_ROOM);
+        if gone {
+            if end.is_some() {
+                close(End::Cancelled, reading);
+                return (End::Cancelled, None);
+            }
+            buffer::give_back(std::mem::replace(&mut buffer, next.unwrap_or_else(|| with_head_room(buffer::small()))));
+            continue;
+        }
         let Some(end) = end else {
             if buffer.len() > HEAD_ROOM {
                 first_byte();
                 let (written, spare) = sink.chunk(buffer, false).await;
-                if written.is_err() {
-                    incoming.cut();
-                    buffer::give_back(spare);
-                    close(End::Cancelled, reading);
-                    return (End::Cancelled, None);
-                }
                 buffer = spare;
+                if written.is_err() {
+                    if !rules.drain {
+                        incoming.cut();
+                        close(End::Cancelled, reading);
+                        return (End::Cancelled, None);
+                    }
+                    gone = true;
+                }
             }
             if let Some(tail) = next {
                 buffer::give_back(std::mem::replace(&mut buffer, tail));
@@ -169,7 +194,8 @@ pub async fn forward(
 
 type Arrived = (Result<usize, Failure>, Vec<u8>);
 
-/// Reads once. Meanwhile the caller may go (`Err`), and gets signs of life while the vendor is silent.
+/// Reads once. Meanwhile the caller may go, and gets signs of life while the vendor is silent. `None`: it has gone, and the
+/// vendor need not go on.
 async fn wait(
     incoming: &mut Incoming,
     buffer: Vec<u8>,
@@ -177,19 +203,20 @@ async fn wait(
     rules: &Rules<'_>,
     pulse: &Deadline,
     gauges: &Gauges,
-) -> Result<Arrived, ()> {
+    gone: &mut bool,
+) -> Option<Arrived> {
     pulse.nudge_after(rules.times.heartbeat);
     let socket = incoming.link().map(|link| link.link.socket.clone());
     let mut reading = pin!(incoming.more(buffer));
     loop {
         let first = {
-            let mut gone = pin!(sink.caller.gone());
+            let mut hung_up = pin!(sink.caller.gone());
             let mut beat = pin!(pulse.nudged());
-            let mut other = pin!(either(gone.as_mut(), beat.as_mut()));
+            let mut other = pin!(either(hung_up.as_mut(), beat.as_mut()));
             either(reading.as_mut(), other.as_mut()).await
         };
-        let gone = match first {
-            Either::First(arrived) => return Ok(arrived),
+        *gone = match first {
+            Either::First(arrived) => return Some(arrived),
             Either::Second(Either::First(())) => true,
             Either::Second(Either::Second(())) => {
                 pulse.nudge_after(rules.times.heartbeat);
@@ -201,14 +228,17 @@ async fn wait(
                 written.is_err()
             }
         };
-        if gone {
+        if *gone && rules.drain {
+            return Some(reading.await);
+        }
+        if *gone {
             // Shut first: the vendor hears of it at once, and the pending read returns instead of being dropped.
             if let Some(socket) = socket {
                 socket.shut();
             }
             let (_, buffer) = reading.await;
             buffer::give_back(buffer);
-            return Err(());
+            return None;
         }
     }
 }
@@ -335,7 +365,7 @@ impl<'a> Inspector<'a> {
             }
         };
         self.saw_data |= fast > 0;
-        reading.events += fast + all;
+        reading.events += fast;
         self.gauges.add(Counter::Events, fast + all);
         self.gauges.add(Counter::EventsFast, fast);
         found
@@ -375,13 +405,17 @@ impl<'a> Inspector<'a> {
             _ => return self.malformed(event),
         };
         self.saw_data = true;
+        reading.events += 1;
         match sense {
             Sense::Plain => self.learn(event, bytes),
-            Sense::Marked => self.rewrite(event, data),
+            Sense::Marked => self.rewrite(event, data, reading),
             Sense::UsageOnly if self.rules.hide_usage => self.changes.push((whole.at, whole.len, Vec::new())),
             Sense::UsageOnly => {}
             Sense::End => return Found::End,
-            Sense::Failed => return Found::Failed,
+            Sense::Failed => {
+                self.changes.push((whole.at, whole.len, (self.rules.scrub)(whole.of(bytes))));
+                return Found::Failed;
+            }
         }
         Found::More
     }
@@ -398,11 +432,14 @@ impl<'a> Inspector<'a> {
     }
 
     /// Sealed ids take the place of the vendor's; only events that are no plain output hold any.
-    fn rewrite(&mut self, event: Event, data: &[u8]) {
-        if event.data_lines == 1
-            && let Some(rewrite) = self.rules.rewrite
-            && let Some(changed) = rewrite(data)
-        {
+    fn rewrite(&mut self, event: Event, data: &[u8], reading: &mut Reading) {
+        let Some(rewrite) = self.rules.rewrite.filter(|_| event.data_lines == 1) else { return };
+        let changed = rewrite(data);
+        if reading.response.is_none() {
+            let id = json::dig(changed.as_deref().unwrap_or(data), &["response", "id"]).and_then(json::text);
+            reading.response = id.map(Cow::into_owned);
+        }
+        if let Some(changed) = changed {
             self.changes.push((event.data.at, event.data.len, changed));
         }
     }

@@ -6,6 +6,7 @@ mod admin;
 mod build;
 mod follow;
 
+pub use admin::{Recorder, install_recorder};
 pub use follow::{Follower, Settings};
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub struct Duties {
     pub state: Arc<follow::State>,
     pub certificates: Option<Arc<CertStore>>,
     pub driver: &'static str,
+    pub recorder: Recorder,
 }
 
 /// Certificates are looked at again this often; a changed file is served within it.
@@ -32,8 +34,7 @@ const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 pub fn run(duties: Duties) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
-        let Duties { admin, phase, newest, state, certificates, driver } = duties;
-        let recorder = admin::install_recorder();
+        let Duties { admin, phase, newest, state, certificates, driver, recorder } = duties;
         tokio::spawn(admin::serve(
             admin,
             Arc::clone(&phase),

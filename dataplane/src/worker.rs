@@ -1,6 +1,7 @@
 //! One thread per core: a runtime, a listener, and the connections that it accepted.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -171,6 +172,8 @@ async fn sleep_a_tick() {
 
 async fn accept(core: Rc<Core>, listener: TcpListener, tls: Option<Arc<ServerConfig>>, open: Rc<Cell<usize>>) {
     let Ok(()) = listener.set_nonblocking(true) else { return };
+    let Ok(spare_handle) = listener.try_clone() else { return };
+    let mut reserve = File::open("/dev/null").ok();
     let Ok(listener) = monoio::net::TcpListener::from_std(listener) else { return };
     let handshakes = Rc::new(Cell::new(0));
     loop {
@@ -188,8 +191,18 @@ async fn accept(core: Rc<Core>, listener: TcpListener, tls: Option<Arc<ServerCon
                 monoio::spawn(connection);
             }
             Err(_) if core.phase().is_draining() => return,
-            // Out of descriptors or memory: what is open goes on, and new ones wait in the kernel.
-            Err(_) => sleep_a_tick().await,
+            Err(error) => {
+                // Out of descriptors: the one in reserve lets a caller go with a clean close instead of waiting for
+                // nothing; then a pause, so that this is no busy loop. What is open goes on.
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                    drop(reserve.take());
+                    if spare_handle.accept().is_ok() {
+                        core.gauges.add(Counter::ConnectionsRefused, 1);
+                    }
+                    reserve = File::open("/dev/null").ok();
+                }
+                sleep_a_tick().await;
+            }
         }
     }
 }
@@ -286,7 +299,7 @@ async fn refuse(core: &Core, caller: &mut Caller, unreadable: Unreadable, times:
         // The deadline has shut the connection already: there is nobody to tell.
         return;
     }
-    let id = core.next_id();
+    let id = core.next_id(clock::now());
     let text = id.text();
     let body = crate::dialect::error::body(
         Dialect::OpenAi,

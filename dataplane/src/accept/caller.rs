@@ -45,6 +45,15 @@ impl Request {
     pub fn get(&self, name: http1::Name) -> Option<&[u8]> {
         self.head.get(name, &self.bytes)
     }
+
+    /// Keeps what is there in no more memory than it takes: a stream may last for minutes.
+    pub fn shrink(&mut self) {
+        if self.bytes.capacity() > 2 * self.bytes.len() + 256 {
+            let fitting = self.bytes.as_slice().to_vec();
+            buffer::give_back(std::mem::replace(&mut self.bytes, fitting));
+        }
+        self.head.fields.shrink_to_fit();
+    }
 }
 
 impl Drop for Request {

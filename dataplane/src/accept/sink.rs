@@ -1,5 +1,6 @@
 //! Where an answer goes: heads, whole bodies and chunks, in as few writes as there are reads.
 
+use weir_shared::money::Nano;
 use weir_shared::policy::time::Times;
 
 use crate::accept::caller::Caller;
@@ -40,6 +41,20 @@ impl Head {
         self.0.extend_from_slice(name);
         self.0.extend_from_slice(b": ");
         push_number(&mut self.0, value);
+        self.0.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Dollars with nine decimals.
+    pub fn dollars(&mut self, name: &[u8], amount: Nano) -> &mut Self {
+        self.0.extend_from_slice(name);
+        self.0.extend_from_slice(if amount.0 < 0 { b": -" } else { b": " });
+        let amount = amount.0.unsigned_abs();
+        push_number(&mut self.0, amount / 1_000_000_000);
+        let point = self.0.len();
+        // A leading one keeps the zeros, and the point takes its place.
+        push_number(&mut self.0, 1_000_000_000 + amount % 1_000_000_000);
+        self.0[point] = b'.';
         self.0.extend_from_slice(b"\r\n");
         self
     }

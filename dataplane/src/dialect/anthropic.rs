@@ -4,7 +4,7 @@ use weir_shared::catalog::Dialect;
 use weir_shared::fault::{Code, anthropic_type_of};
 use weir_shared::usage::{Class, Tier, Usage};
 
-use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, count};
+use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, number};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, NotJson};
 use crate::wire::template;
@@ -96,6 +96,10 @@ impl Language for Messages {
         Ok(())
     }
 
+    fn terminator(&self) -> &'static [u8] {
+        b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"
+    }
+
     fn heartbeat(&self) -> &'static [u8] {
         b"event: ping\ndata: {\"type\": \"ping\"}\n\n"
     }
@@ -124,23 +128,35 @@ fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
     if !usage.starts_with(b"{") {
         return Err(InvalidUsage);
     }
-    let written = count(usage, "cache_creation_input_tokens")?;
-    let lifetimes = json::get(usage, "cache_creation").filter(|object| object.starts_with(b"{"));
-    let (short, long) = match lifetimes {
-        Some(object) => (count(object, "ephemeral_5m_input_tokens")?, count(object, "ephemeral_1h_input_tokens")?),
-        None => (written, 0),
-    };
+    let (mut read, mut written, mut short, mut long, mut lifetimes) = (Usage::NONE, 0, 0, 0, false);
+    for (key, value) in json::members(usage) {
+        match key {
+            b"input_tokens" => read.set(Class::Input, number(value)?),
+            b"output_tokens" => read.set(Class::Output, number(value)?),
+            b"cache_read_input_tokens" => read.set(Class::CacheRead, number(value)?),
+            b"cache_creation_input_tokens" => written = number(value)?,
+            b"cache_creation" => {
+                for (key, value) in json::members(value) {
+                    match key {
+                        b"ephemeral_5m_input_tokens" => short = number(value)?,
+                        b"ephemeral_1h_input_tokens" => long = number(value)?,
+                        _ => continue,
+                    }
+                    lifetimes = true;
+                }
+            }
+            b"server_tool_use" => {
+                let searches = json::get(value, "web_search_requests").map_or(Ok(0), number)?;
+                read.set(Class::ServerTool, searches);
+            }
+            _ => {}
+        }
+    }
     // The parts hold when they add up; otherwise everything counts as the short one.
-    let (short, long) = if short + long == written || written == 0 { (short, long) } else { (written, 0) };
-    let tools = json::get(usage, "server_tool_use").filter(|object| object.starts_with(b"{"));
-    let searches = tools.map_or(Ok(0), |tools| count(tools, "web_search_requests"))?;
-    Ok(Usage::NONE
-        .with(Class::Input, count(usage, "input_tokens")?)
-        .with(Class::CacheRead, count(usage, "cache_read_input_tokens")?)
-        .with(Class::CacheWrite5m, short)
-        .with(Class::CacheWrite1h, long)
-        .with(Class::Output, count(usage, "output_tokens")?)
-        .with(Class::ServerTool, searches))
+    let parts_hold = lifetimes && (short + long == written || written == 0);
+    read.set(Class::CacheWrite5m, if parts_hold { short } else { written });
+    read.set(Class::CacheWrite1h, if parts_hold { long } else { 0 });
+    Ok(read)
 }
 
 #[cfg(test)]

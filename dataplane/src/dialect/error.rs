@@ -50,8 +50,26 @@ pub fn scrub(text: &[u8], secrets: &[&[u8]]) -> Vec<u8> {
             from = start + 3;
         }
     }
+    scrub_accounts(&mut out);
     out
 }
+
+/// Vendors name the operator's organisation and project in their words.
+fn scrub_accounts(out: &mut Vec<u8>) {
+    for mark in [&b"org-"[..], b"proj_"] {
+        let mut from = 0;
+        while let Some(at) = memchr::memmem::find(&out[from..], mark) {
+            let start = from + at + mark.len();
+            let length = out[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            from = start;
+            if length >= ACCOUNT_BYTES_MIN {
+                out.splice(start..start + length, *b"***");
+            }
+        }
+    }
+}
+
+const ACCOUNT_BYTES_MIN: usize = 8;
 
 /// A shorter one would blank half of every sentence.
 const SECRET_BYTES_MIN: usize = 4;

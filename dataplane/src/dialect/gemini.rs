@@ -4,7 +4,7 @@ use weir_shared::catalog::Dialect;
 use weir_shared::fault::{Code, gemini_status_of};
 use weir_shared::usage::{Class, Usage};
 
-use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, count};
+use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, number};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, Member, NotJson};
 use crate::wire::template;
@@ -132,6 +132,10 @@ fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
         .with(Class::AudioOutput, audio_out)
         .with(Class::ImageOutput, image_out)
         .with(Class::Reasoning, count(usage, "thoughtsTokenCount")?))
+}
+
+fn count(object: &[u8], key: &str) -> Result<u64, InvalidUsage> {
+    json::get(object, key).map_or(Ok(0), number)
 }
 
 fn modality(usage: &[u8], list: &str, name: &[u8]) -> Result<u64, InvalidUsage> {

@@ -140,7 +140,10 @@ pub struct Reading {
     /// The language's terminal event was seen.
     pub ended: bool,
     pub failed: bool,
+    /// Events with data that were found good.
     pub events: u64,
+    /// The id of a response, as its caller saw it.
+    pub response: Option<String>,
     /// What the model said so far, in bytes as they stand in the JSON.
     pub output_bytes: u64,
 }
@@ -165,11 +168,11 @@ impl Reading {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InvalidUsage;
 
-/// A count among the members of a usage object; absent and null are zero.
-fn count(object: &[u8], key: &str) -> Result<u64, InvalidUsage> {
-    match crate::wire::json::get(object, key) {
-        None | Some(b"null") => Ok(0),
-        Some(value) => crate::wire::json::integer(value).filter(|count| *count <= COUNT_MAX).ok_or(InvalidUsage),
+/// A count; null is zero.
+fn number(value: &[u8]) -> Result<u64, InvalidUsage> {
+    match value {
+        b"null" => Ok(0),
+        value => crate::wire::json::integer(value).filter(|count| *count <= COUNT_MAX).ok_or(InvalidUsage),
     }
 }
 

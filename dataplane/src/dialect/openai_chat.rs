@@ -154,7 +154,7 @@ impl<'a> Found<'a> {
             (1, b"service_tier") => {
                 self.tier = value.get(1..value.len().saturating_sub(1)).and_then(|v| std::str::from_utf8(v).ok())
             }
-            (1, b"choices") => self.no_choices = json::elements(value).next().is_none(),
+            (1, b"choices") => self.no_choices = json::is_empty_array(value),
             // An empty reason is none: one vendor writes it in every event.
             (3, b"finish_reason") if value.len() > 2 && value.starts_with(b"\"") => self.finished = true,
             _ if template::is_output(key) && value.starts_with(b"\"") => self.output_bytes += value.len() as u64 - 2,

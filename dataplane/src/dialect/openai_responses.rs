@@ -101,14 +101,35 @@ impl Language for Responses {
         Ok(())
     }
 
+    /// The failed response, created first when its caller has not seen it yet.
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, reading: &Reading) {
-        out.extend_from_slice(b"event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":");
-        out.extend_from_slice(reading.events.to_string().as_bytes());
-        out.extend_from_slice(b",\"response\":{\"id\":\"resp_failed\",\"object\":\"response\",\"created_at\":0,\"status\":\"failed\",\"error\":{\"code\":\"");
-        out.extend_from_slice(code.name().as_bytes());
-        out.extend_from_slice(b"\",\"message\":\"");
-        json::escape_into(out, message);
-        out.extend_from_slice(b"\"},\"incomplete_details\":null,\"instructions\":null,\"metadata\":{},\"model\":\"\",\"output\":[],\"parallel_tool_calls\":true,\"tool_choice\":\"auto\",\"tools\":[],\"usage\":null}}\n\n");
+        let id = reading.response.as_deref().unwrap_or("resp_failed");
+        let mut sequence = reading.events;
+        let mut event = |kind: &str, status: &str, error: Option<&str>| {
+            let head = format!(
+                "event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{sequence},\"response\":{{\"id\":\""
+            );
+            out.extend_from_slice(head.as_bytes());
+            json::escape_into(out, id);
+            out.extend_from_slice(b"\",\"object\":\"response\",\"created_at\":0,\"status\":\"");
+            out.extend_from_slice(status.as_bytes());
+            match error {
+                Some(message) => {
+                    out.extend_from_slice(b"\",\"error\":{\"code\":\"");
+                    out.extend_from_slice(code.name().as_bytes());
+                    out.extend_from_slice(b"\",\"message\":\"");
+                    json::escape_into(out, message);
+                    out.extend_from_slice(b"\"}");
+                }
+                None => out.extend_from_slice(b"\",\"error\":null"),
+            }
+            out.extend_from_slice(b",\"incomplete_details\":null,\"instructions\":null,\"metadata\":{},\"model\":\"\",\"output\":[],\"parallel_tool_calls\":true,\"tool_choice\":\"auto\",\"tools\":[],\"usage\":null}}\n\n");
+            sequence += 1;
+        };
+        if reading.events == 0 {
+            event("response.created", "in_progress", None);
+        }
+        event("response.failed", "failed", Some(message));
     }
 }
 
@@ -148,7 +169,7 @@ mod tests {
     fn the_error_event_is_json() {
         let mut out = Vec::new();
         Responses.error_event(&mut out, Code::UpstreamIdle, "silent \"vendor\"", &Reading::default());
-        let data = out.split(|b| *b == b'\n').nth(1).unwrap().strip_prefix(b"data: ").unwrap();
+        let data = out.split(|b| *b == b'\n').nth(4).unwrap().strip_prefix(b"data: ").unwrap();
         let value: serde_json::Value = serde_json::from_slice(data).unwrap();
         assert_eq!(value["response"]["error"]["code"], "upstream_idle_timeout");
     }

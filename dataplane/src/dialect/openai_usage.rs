@@ -2,51 +2,94 @@
 
 use weir_shared::usage::{Class, Usage};
 
-use super::{InvalidUsage, count};
+use super::{InvalidUsage, number};
 use crate::wire::json;
+
+/// What the members say, each looked at once.
+#[derive(Default)]
+struct Told {
+    prompt: u64,
+    answer: u64,
+    total: u64,
+    cache_hits: u64,
+    seconds: u64,
+    prompt_parts: Parts,
+    answer_parts: Parts,
+}
+
+#[derive(Default)]
+struct Parts {
+    cached: u64,
+    written: u64,
+    audio: u64,
+    image: u64,
+    reasoning: u64,
+}
+
+impl Told {
+    fn read(usage: &[u8]) -> Result<Self, InvalidUsage> {
+        let mut told = Self::default();
+        for (key, value) in json::members(usage) {
+            match key {
+                // Chat says one, the newer interfaces say the other; who says both says the same.
+                b"prompt_tokens" | b"input_tokens" => told.prompt = told.prompt.max(number(value)?),
+                b"completion_tokens" | b"output_tokens" => told.answer = told.answer.max(number(value)?),
+                b"total_tokens" => told.total = number(value)?,
+                b"prompt_cache_hit_tokens" => told.cache_hits = number(value)?,
+                b"seconds" => told.seconds = seconds(value)?,
+                b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
+                    told.prompt_parts = Parts::read(value)?;
+                }
+                b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
+                    told.answer_parts = Parts::read(value)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(told)
+    }
+}
+
+impl Parts {
+    fn read(details: &[u8]) -> Result<Self, InvalidUsage> {
+        let mut parts = Self::default();
+        for (key, value) in json::members(details) {
+            match key {
+                b"cached_tokens" => parts.cached = number(value)?,
+                b"cache_write_tokens" => parts.written = number(value)?,
+                b"audio_tokens" => parts.audio = number(value)?,
+                b"image_tokens" => parts.image = number(value)?,
+                b"reasoning_tokens" => parts.reasoning = number(value)?,
+                _ => {}
+            }
+        }
+        Ok(parts)
+    }
+}
 
 /// Totals into disjoint classes. Members of chat (`prompt_tokens`) and of the newer interfaces (`input_tokens`) alike.
 pub fn read(usage: &[u8]) -> Result<Usage, InvalidUsage> {
     if !usage.starts_with(b"{") {
         return Err(InvalidUsage);
     }
-    let either =
-        |one: &str, other: &str| count(usage, one).and_then(|n| if n > 0 { Ok(n) } else { count(usage, other) });
-    let prompt = either("prompt_tokens", "input_tokens")?;
-    let answer = either("completion_tokens", "output_tokens")?;
-    let total = count(usage, "total_tokens")?;
-    let details = |names: &[&str], key: &str| {
-        names.iter().find_map(|name| json::get(usage, name)).map_or(Ok(0), |object| count(object, key))
-    };
-    const PROMPT: &[&str] = &["prompt_tokens_details", "input_tokens_details", "input_token_details"];
-    const ANSWER: &[&str] = &["completion_tokens_details", "output_tokens_details", "output_token_details"];
-    let cached = match details(PROMPT, "cached_tokens")? {
-        0 => count(usage, "prompt_cache_hit_tokens")?,
-        cached => cached,
-    };
-    let written = details(PROMPT, "cache_write_tokens")?;
-    let audio_in = details(PROMPT, "audio_tokens")?;
-    let image_in = details(PROMPT, "image_tokens")?;
-    let mut reasoning = details(ANSWER, "reasoning_tokens")?;
-    let audio_out = details(ANSWER, "audio_tokens")?;
-    let image_out = details(ANSWER, "image_tokens")?;
-
+    let Told { prompt, answer, total, cache_hits, seconds, prompt_parts, answer_parts } = Told::read(usage)?;
+    let cached = if prompt_parts.cached > 0 { prompt_parts.cached } else { cache_hits };
     let mut read = Usage::NONE;
     read.set(Class::CacheRead, cached);
-    read.set(Class::CacheWrite5m, written);
-    read.set(Class::AudioInput, audio_in);
-    read.set(Class::ImageInput, image_in);
-    read.set(Class::Input, less(prompt, &[cached, written, audio_in, image_in])?);
+    read.set(Class::CacheWrite5m, prompt_parts.written);
+    read.set(Class::AudioInput, prompt_parts.audio);
+    read.set(Class::ImageInput, prompt_parts.image);
+    read.set(Class::Input, less(prompt, &[cached, prompt_parts.written, prompt_parts.audio, prompt_parts.image])?);
     // Some vendors count reasoning beside the answer and not within it; their total says so.
+    let reasoning = answer_parts.reasoning;
     let beside = reasoning > 0 && total == prompt + answer + reasoning;
-    let within = if beside { 0 } else { reasoning };
     // Some report more reasoning than answer: then all of the answer was reasoning.
-    reasoning = if beside { reasoning } else { reasoning.min(answer) };
-    read.set(Class::Reasoning, reasoning);
-    read.set(Class::AudioOutput, audio_out);
-    read.set(Class::ImageOutput, image_out);
-    read.set(Class::Output, less(answer, &[within.min(answer), audio_out, image_out])?);
-    read.set(Class::Second, count_seconds(usage)?);
+    let within = if beside { 0 } else { reasoning.min(answer) };
+    read.set(Class::Reasoning, if beside { reasoning } else { within });
+    read.set(Class::AudioOutput, answer_parts.audio);
+    read.set(Class::ImageOutput, answer_parts.image);
+    read.set(Class::Output, less(answer, &[within, answer_parts.audio, answer_parts.image])?);
+    read.set(Class::Second, seconds);
     Ok(read)
 }
 
@@ -56,11 +99,13 @@ fn less(total: u64, parts: &[u64]) -> Result<u64, InvalidUsage> {
 }
 
 /// Transcriptions are told in seconds, whole or with decimals; a begun second counts.
-fn count_seconds(usage: &[u8]) -> Result<u64, InvalidUsage> {
-    let Some(value) = json::get(usage, "seconds").filter(|value| *value != b"null") else { return Ok(0) };
+fn seconds(value: &[u8]) -> Result<u64, InvalidUsage> {
+    if value == b"null" {
+        return Ok(0);
+    }
     let text = std::str::from_utf8(value).map_err(|_| InvalidUsage)?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let whole = json::integer(whole.as_bytes()).ok_or(InvalidUsage)?;
+    let whole = number(whole.as_bytes())?;
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(InvalidUsage);
     }

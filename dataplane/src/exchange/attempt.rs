@@ -85,7 +85,7 @@ impl Plan<'_, '_> {
     }
 
     /// What a caller must never see in a vendor's words.
-    fn secrets<'a>(&'a self, secret: &'a Secret) -> [&'a [u8]; 3] {
+    pub fn secrets<'a>(&'a self, secret: &'a Secret) -> [&'a [u8]; 3] {
         [&secret.value, self.vendor.base.authority.as_bytes(), self.vendor.base.host.as_bytes()]
     }
 }
@@ -101,10 +101,12 @@ pub async fn run<'s>(
 ) -> Result<Delivered, Refusal> {
     let gauges = &plan.scene.core.gauges;
     let times = plan.times();
+    let answer_by_ms = clock::coarse_ms() + times.first_byte;
     let mut tried = 0u64;
     let mut last: Option<Refusal> = None;
     for _ in 0..CALLS_MAX {
-        let pass = match route::next_pass(plan.vendor, plan.target, plan.tokens, tried, plan.pinned) {
+        let since = clock::now();
+        let pass = match route::next_pass(plan.vendor, plan.target, plan.tokens, tried, plan.pinned, since) {
             Ok(pass) => pass,
             // What the vendor said to the one before is worth more than that nothing is left.
             Err(none) => return tell(last.unwrap_or_else(|| none.into()), plan, sink, meter).await,
@@ -113,12 +115,11 @@ pub async fn run<'s>(
         if tried.count_ones() > 1 {
             gauges.add(Counter::CredentialsSkipped, 1);
         }
-        let since = clock::now();
         if last.is_none() {
             gauges.time(Timing::Admission, (since - plan.request.started) / 1_000);
         }
         let credential: &'s str = &plan.vendor.credentials[pass.place].name;
-        let answer = match ask(plan, &pass, sink, meter, &times).await {
+        let answer = match ask(plan, &pass, sink, meter, &times, answer_by_ms).await {
             Asked::Answer(answer) => answer,
             Asked::Gone => {
                 meter.attempt(credential, 0, Outcome::Cancelled, since);
@@ -158,7 +159,14 @@ enum Asked {
 }
 
 /// Asks the vendor, while the caller may hang up, and gets signs of life when it waits for a stream.
-async fn ask(plan: &Plan<'_, '_>, pass: &Pass<'_>, sink: &mut Sink<'_>, meter: &Meter<'_>, times: &Times) -> Asked {
+async fn ask(
+    plan: &Plan<'_, '_>,
+    pass: &Pass<'_>,
+    sink: &mut Sink<'_>,
+    meter: &Meter<'_>,
+    times: &Times,
+    answer_by_ms: u64,
+) -> Asked {
     let core = plan.scene.core;
     debug_assert!(meter.ticket().is_some(), "no ticket, no upstream");
     let head = plan.head(pass.secret, plan.length());
@@ -169,8 +177,16 @@ async fn ask(plan: &Plan<'_, '_>, pass: &Pass<'_>, sink: &mut Sink<'_>, meter: &
         pulse.nudge_after(times.heartbeat);
     }
     let asked = {
-        let mut calling =
-            pin!(upstream::call(&core.pools, &core.gauges, plan.vendor, plan.target, &outgoing, times, answers_head));
+        let mut calling = pin!(upstream::call(
+            &core.pools,
+            &core.gauges,
+            plan.vendor,
+            plan.target,
+            &outgoing,
+            times,
+            answer_by_ms,
+            answers_head
+        ));
         loop {
             let first = {
                 let mut gone = pin!(sink.caller.gone());

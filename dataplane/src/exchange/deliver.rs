@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use weir_shared::catalog::OnHangUp;
 use weir_shared::fault::Code;
 use weir_shared::ledger::Outcome;
 use weir_shared::policy::time::Times;
@@ -12,6 +13,7 @@ use crate::accept::{Head, Sink};
 use crate::buffer;
 use crate::clock;
 use crate::deadline::Why;
+use crate::dialect::error::scrub;
 use crate::dialect::{BodyKind, Reading};
 use crate::memory::Hold;
 use crate::meter::{Bill, Meter};
@@ -96,6 +98,7 @@ async fn stream<'s>(
     drop(answer);
     let (live, key) = (plan.scene.live, plan.key);
     let rewrite = |data: &[u8]| objects::seal_ids(live, key, &plan.vendor.name, &pass.credential.name, data);
+    let scrub = |event: &[u8]| scrub(event, &plan.secrets(pass.secret));
     let has_objects = plan.route.language.name() == "openai_responses";
     let rules = Rules {
         language: plan.route.language,
@@ -104,6 +107,8 @@ async fn stream<'s>(
         strict: plan.vendor.strict_events,
         event_bytes_max: live.snapshot.catalog.gateway.sizes.event_bytes_max,
         total_at_ms: plan.request.started / 1_000_000 + times.total,
+        scrub: &scrub,
+        drain: plan.vendor.on_hang_up == OnHangUp::Drain,
         rewrite: has_objects.then_some(&rewrite as &dyn Fn(&[u8]) -> Option<Vec<u8>>),
     };
     meter.delivered = true;
@@ -215,7 +220,7 @@ async fn document<'s>(
 fn cost_field(head: &mut Head, plan: &Plan<'_, '_>, meter: &Meter<'_>) {
     if plan.scene.live.snapshot.catalog.gateway.cost_header && plan.model.is_some() {
         let (_, sale) = meter.preview();
-        head.field(b"x-weir-cost", sale.to_string().as_bytes());
+        head.dollars(b"x-weir-cost", sale);
     }
 }
 

@@ -85,8 +85,8 @@ pub async fn forward(
     let (vendor, target) = live.target(vendor_place);
     let tokens = if model.is_some() { admit::worst_case(source.collected.len(), None, 0, 1) } else { 0 };
     let room = meter::record_bytes(model, vendor, &key.tenant.name);
-    let ticket =
-        admit::admit(key, tokens, &scene.core.journal, room, false).map_err(|error| Refusal::from(error).closing())?;
+    let ticket = admit::admit(key, tokens, &scene.core.journal, room, false, request.started)
+        .map_err(|error| Refusal::from(error).closing())?;
     let mut meter = open_meter(scene, ticket, model, vendor, false, request, 0);
     if let (Some(field), Some(model)) = (found, model) {
         source.replace(field, model.upstream.as_bytes());
@@ -121,8 +121,8 @@ async fn send<'s>(
 ) -> Result<Delivered, Refusal> {
     let core = plan.scene.core;
     let times = plan.times();
-    let pass = route::next_pass(plan.vendor, plan.target, plan.tokens, 0, None)?;
     let since = clock::now();
+    let pass = route::next_pass(plan.vendor, plan.target, plan.tokens, 0, None, since)?;
     let credential: &'s str = &plan.vendor.credentials[pass.place].name;
     core.gauges.add(Counter::UpstreamCalls, 1);
     // A body that cannot be said twice goes on a fresh connection: a stale one would lose it.

@@ -52,7 +52,7 @@ struct Scene<'s> {
 /// Serves one request. Returns whether the connection may carry another.
 pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bool {
     core.gauges.add(Counter::Requests, 1);
-    let request_id = core.next_id();
+    let request_id = core.next_id(request.started);
     let (path, query) = parse::split_target(request.target());
     let dialect = parse::dialect_of(
         path,
@@ -145,15 +145,19 @@ async fn collected(
     let mut hold = Hold::default();
     let body = read_body(request, gateway.sizes.body_bytes_max, sink, &mut hold, teller, &gateway.times).await?;
     let Some(body) = body else { return Ok(Done::Gone(None)) };
+    if memchr::memmem::find(body.bytes(request), b"\"stream\"").is_some() {
+        request.shrink();
+    }
     let bytes = body.bytes(request);
     scene.core.gauges.add(Counter::BytesFromCallers, bytes.len() as u64);
 
     let empty_object = route.endpoint.body == BodyKind::Object && bytes.is_empty();
     let call = if empty_object { parse::Call::default() } else { parse::call(route, bytes, query)? };
     let object = objects::open(live, key, route, &call, bytes)?;
+    let without_model = route.endpoint.body == BodyKind::Object && call.model.is_empty();
     let (model, vendor_place) = match &object {
-        Some(pin) if call.model.is_empty() => (None, pin.vendor),
-        _ if call.model.is_empty() => (None, objects::vendor(scene, key, request)?),
+        Some(pin) if without_model => (None, pin.vendor),
+        None if without_model => (None, objects::vendor(scene, key, request)?),
         pin => {
             let model = resolve::resolve(live, key, &call.model, route.language.dialect())?;
             if pin.as_ref().is_some_and(|pin| pin.vendor != model.vendor) {
@@ -166,7 +170,7 @@ async fn collected(
     let tokens =
         model.map_or(0, |model| admit::worst_case(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
     let room = meter::record_bytes(model, vendor, &key.tenant.name);
-    let ticket = admit::admit(key, tokens, &scene.core.journal, room, call.stream)?;
+    let ticket = admit::admit(key, tokens, &scene.core.journal, room, call.stream, request.started)?;
     teller.stream = call.stream;
     let mut meter = open_meter(scene, ticket, model, vendor, call.stream, request, bytes.len());
 

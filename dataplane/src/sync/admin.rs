@@ -18,7 +18,11 @@ use crate::live::Newest;
 use crate::memory;
 use crate::wire::http1::{self, Method};
 
-pub fn install_recorder() -> PrometheusHandle {
+/// What the rare counters of the control thread are rendered from.
+pub type Recorder = PrometheusHandle;
+
+/// To be called before anything is counted.
+pub fn install_recorder() -> Recorder {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     // Only one process-wide recorder can be set, and nobody else sets one.

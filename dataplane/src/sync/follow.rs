@@ -97,6 +97,8 @@ impl Follower {
                 Err(error) => say("error", "last_good_unusable", &error.to_string()),
             }
         }
+        // Whoever publishes next must know that this node is there.
+        self.renew_page();
     }
 
     /// Follows for ever.

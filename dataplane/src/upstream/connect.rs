@@ -8,6 +8,7 @@ use weir_shared::policy::time::Times;
 
 use super::{Failure, Outgoing};
 use crate::buffer;
+use crate::clock;
 use crate::deadline::{Deadline, Why};
 use crate::link::{Link, LinkFault};
 use crate::live::{Target, is_internal};
@@ -50,6 +51,7 @@ impl VendorLink {
 const NEXT_FAMILY_MS: u64 = 250;
 
 pub async fn connect(vendor: &Vendor, target: &Target, times: &Times) -> Result<VendorLink, Failure> {
+    let by_ms = clock::coarse_ms() + times.connect;
     let limit = Deadline::bare();
     limit.nudge_after(times.connect);
     let socket = {
@@ -62,7 +64,7 @@ pub async fn connect(vendor: &Vendor, target: &Target, times: &Times) -> Result<
     };
     let deadline = Deadline::of_vendor(&socket);
     // From here on the socket is shut by its own deadline; TCP and TLS share the time.
-    deadline.set(times.connect, Why::Handshake);
+    deadline.set_at(by_ms, Why::Handshake);
     if vendor.proxy.is_some() {
         tunnel(&socket, vendor).await.map_err(|failure| match deadline.fired() {
             Some(_) => Failure::ConnectTimeout,

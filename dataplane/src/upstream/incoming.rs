@@ -112,7 +112,10 @@ impl Incoming {
                 Ok(take)
             }
             Framing::Chunked => {
-                let decoded = self.decoder.decode(&mut buffer[from..]).map_err(|_| Failure::Broken)?;
+                let Ok(decoded) = self.decoder.decode(&mut buffer[from..]) else {
+                    buffer.truncate(from + self.decoder.good());
+                    return Err(Failure::Broken);
+                };
                 self.done = decoded.done;
                 self.reusable &= decoded.consumed == arrived;
                 buffer.truncate(from + decoded.payload);

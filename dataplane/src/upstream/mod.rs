@@ -67,8 +67,9 @@ impl Drop for Answer {
     }
 }
 
-/// One attempt: sends the whole request and waits for the answer's head. A pooled connection that turns out to be gone
+/// One attempt: sends the whole request and waits for the answer's head, until a moment that all attempts share. A pooled connection that turns out to be gone
 /// is replaced by a fresh one, once; that is no failure of the vendor's.
+#[expect(clippy::too_many_arguments, reason = "what is called, by what, and until when")]
 pub async fn call(
     pools: &Pools,
     gauges: &Gauges,
@@ -76,19 +77,20 @@ pub async fn call(
     target: &Target,
     request: &Outgoing<'_>,
     times: &Times,
+    answer_by_ms: u64,
     answers_head: bool,
 ) -> Result<Answer, Failure> {
     gauges.add(Counter::UpstreamCalls, 1);
     if let Some(link) = pools.take(target.pool, times.upstream_keepalive) {
         gauges.add(Counter::UpstreamReused, 1);
-        match exchange(link, request, times, answers_head).await {
+        match exchange(link, request, answer_by_ms, answers_head).await {
             Err((Failure::Cut, nothing_came)) if nothing_came => gauges.add(Counter::UpstreamStale, 1),
             Err((failure, _)) => return Err(failure),
             Ok(answer) => return Ok(answer),
         }
     }
     let link = open(gauges, vendor, target, times).await?;
-    exchange(link, request, times, answers_head).await.map_err(|(failure, _)| failure)
+    exchange(link, request, answer_by_ms, answers_head).await.map_err(|(failure, _)| failure)
 }
 
 /// A fresh connection.
@@ -104,14 +106,13 @@ pub async fn open(gauges: &Gauges, vendor: &Vendor, target: &Target, times: &Tim
 async fn exchange(
     mut link: VendorLink,
     request: &Outgoing<'_>,
-    times: &Times,
+    answer_by_ms: u64,
     answers_head: bool,
 ) -> Result<Answer, (Failure, bool)> {
-    link.deadline.set(times.write, Why::FirstByte);
+    link.deadline.set_at(answer_by_ms, Why::FirstByte);
     if let Err(failure) = link.send(request).await {
         return Err((failure, true));
     }
-    link.deadline.set(times.first_byte, Why::FirstByte);
     await_head(link, answers_head).await
 }
 

@@ -18,6 +18,8 @@ pub struct Decoder {
     /// Of the line that is being read: extensions and trailers are bounded, then dropped.
     line_bytes: usize,
     trailer_bytes: usize,
+    /// Payload that the last call found before it failed.
+    good: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,11 @@ impl Decoder {
         self.state == State::Done
     }
 
+    /// After a failure: so many bytes at the front are payload all the same.
+    pub fn good(&self) -> usize {
+        self.good
+    }
+
     /// Moves the payload within `bytes` to their front.
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, BadChunk> {
         let (mut read, mut write) = (0, 0);
@@ -70,7 +77,13 @@ impl Decoder {
                 self.state = if left == 0 { State::DataCr } else { State::Data(left) };
                 continue;
             }
-            self.state = self.step(bytes[read])?;
+            match self.step(bytes[read]) {
+                Ok(state) => self.state = state,
+                Err(bad) => {
+                    self.good = write;
+                    return Err(bad);
+                }
+            }
             read += 1;
         }
         Ok(Decoded { payload: write, consumed: read, done: self.is_done() })

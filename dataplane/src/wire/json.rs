@@ -31,7 +31,8 @@ pub fn scan<'a>(document: &'a [u8], each: impl FnMut(Member<'a>)) -> Result<(), 
         let at = simdutf8::compat::from_utf8(document).map_or_else(|error| error.valid_up_to(), |_| 0);
         return Err(NotJson { at, why: "not UTF-8" });
     }
-    Scanner { bytes: document, at: 0 }.document(each)
+    let end = space(document, walk(document, space(document, 0), each)?);
+    if end < document.len() { fail(end, "something follows the document") } else { Ok(()) }
 }
 
 /// Validates and reports nothing.
@@ -41,58 +42,58 @@ pub fn validate(document: &[u8]) -> Result<(), NotJson> {
 
 /// The members of an object whose document has been validated already.
 pub fn members(object: &[u8]) -> Members<'_> {
-    let mut scanner = Scanner { bytes: object, at: 0 };
-    scanner.space();
-    let open = scanner.take(b'{');
-    Members { scanner, open }
+    let at = space(object, 0);
+    // Anything but an object has no members: the iterator starts behind its end.
+    Members { bytes: object, at: if byte(object, at) == b'{' { at + 1 } else { object.len() } }
 }
 
 pub struct Members<'a> {
-    scanner: Scanner<'a>,
-    open: bool,
+    bytes: &'a [u8],
+    at: usize,
 }
 
 impl<'a> Iterator for Members<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if !self.open {
+        let at = space_and_comma(self.bytes, self.at);
+        if byte(self.bytes, at) != b'"' {
             return None;
         }
-        let found = self.scanner.member();
-        self.open = found.is_some();
-        found
+        let (key, at) = member_name(self.bytes, at).ok()?;
+        self.at = skip(self.bytes, at);
+        Some((key, self.bytes.get(at..self.at)?))
     }
 }
 
 /// The elements of an array whose document has been validated already.
 pub fn elements(array: &[u8]) -> Elements<'_> {
-    let mut scanner = Scanner { bytes: array, at: 0 };
-    scanner.space();
-    let open = scanner.take(b'[');
-    Elements { scanner, open }
+    let at = space(array, 0);
+    Elements { bytes: array, at: if byte(array, at) == b'[' { at + 1 } else { array.len() } }
 }
 
 pub struct Elements<'a> {
-    scanner: Scanner<'a>,
-    open: bool,
+    bytes: &'a [u8],
+    at: usize,
 }
 
 impl<'a> Iterator for Elements<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<Self::Item> {
-        if !self.open {
+        let at = space_and_comma(self.bytes, self.at);
+        if matches!(byte(self.bytes, at), b']' | 0) {
             return None;
         }
-        let scanner = &mut self.scanner;
-        scanner.space();
-        scanner.take(b',');
-        scanner.space();
-        let start = scanner.at;
-        self.open = scanner.skip_value().is_ok() && scanner.at > start;
-        self.open.then(|| &scanner.bytes[start..scanner.at])
+        self.at = skip(self.bytes, at);
+        self.bytes.get(at..self.at).filter(|element| !element.is_empty())
     }
+}
+
+/// Whether an array that has been validated already holds anything.
+pub fn is_empty_array(array: &[u8]) -> bool {
+    let at = space(array, 0);
+    byte(array, at) == b'[' && byte(array, space(array, at + 1)) == b']'
 }
 
 /// The value of one member of an object that has been validated already.
@@ -139,13 +140,18 @@ pub fn integer(value: &[u8]) -> Option<u64> {
 
 /// Appends `text` as the inside of a JSON string.
 pub fn escape_into(out: &mut Vec<u8>, text: &str) {
-    for &byte in text.as_bytes() {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        let run = plain_run(bytes, at);
+        out.extend_from_slice(&bytes[at..run]);
+        let Some(&byte) = bytes.get(run) else { return };
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
-            0..0x20 | 0x7f => {
+            _ => {
                 const HEX: &[u8; 16] = b"0123456789abcdef";
                 out.extend_from_slice(&[
                     b'\\',
@@ -156,257 +162,290 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
                     HEX[usize::from(byte & 15)],
                 ]);
             }
-            _ => out.push(byte),
+        }
+        at = run + 1;
+    }
+}
+
+/// The place of a string's closing quote, when everything from `at` (behind the opening one) to there is legal.
+#[inline(always)]
+pub(super) fn string_end(bytes: &[u8], mut at: usize) -> Result<usize, NotJson> {
+    loop {
+        at = plain_run(bytes, at);
+        match byte(bytes, at) {
+            b'"' => return Ok(at),
+            b'\\' => at = escape_end(bytes, at)?,
+            _ if at >= bytes.len() => return fail(at, "a string does not end"),
+            _ => return fail(at, "a control character in a string"),
         }
     }
 }
 
-/// Where the inside of a string ends: the place of its closing quote, when everything before it is legal.
-pub(super) fn string_end(bytes: &[u8], from: usize) -> Result<usize, NotJson> {
-    let mut scanner = Scanner { bytes, at: from };
-    scanner.string_inside()?;
-    Ok(scanner.at - 1)
+/// NUL is no legal byte outside of a string, so it can stand for the end.
+#[inline(always)]
+fn byte(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
 }
 
-pub(super) struct Scanner<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) at: usize,
+#[inline(always)]
+fn fail<T>(at: usize, why: &'static str) -> Result<T, NotJson> {
+    Err(NotJson { at, why })
 }
 
-impl<'a> Scanner<'a> {
-    fn fail<T>(&self, why: &'static str) -> Result<T, NotJson> {
-        Err(NotJson { at: self.at.min(self.bytes.len()), why })
-    }
-
-    fn peek(&self) -> u8 {
-        // NUL is no legal byte outside of a string, so it can stand for the end.
-        self.bytes.get(self.at).copied().unwrap_or(0)
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let found = self.peek() == byte && self.at < self.bytes.len();
-        self.at += usize::from(found);
-        found
-    }
-
-    pub(super) fn space(&mut self) {
-        while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
-            self.at += 1;
-        }
-    }
-
-    fn document(&mut self, mut each: impl FnMut(Member<'a>)) -> Result<(), NotJson> {
-        self.space();
-        self.value(&mut each)?;
-        self.space();
-        if self.at < self.bytes.len() { self.fail("something follows the document") } else { Ok(()) }
-    }
-
-    /// One value, however deep, in one loop: a stranger's nesting never becomes our stack.
-    #[inline]
-    fn value(&mut self, each: &mut impl FnMut(Member<'a>)) -> Result<(), NotJson> {
-        // One bit per level: set when that level is an object.
-        let mut objects: u128 = 0;
-        let mut depth: usize = 0;
-        // Of the member of the outermost object that is being read: its key and where its value starts.
-        let mut outer: (&'a [u8], usize) = (&[], 0);
-        let mut key: &'a [u8] = &[];
-        loop {
-            // A value starts here.
-            let start = self.at;
-            let in_object = depth > 0 && objects & 1 == 1;
-            if in_object && depth == 1 {
-                outer = (key, start);
-            }
-            let scalar = match self.peek() {
-                b'"' => {
-                    self.at += 1;
-                    self.string_inside()?;
-                    true
-                }
-                open @ (b'{' | b'[') => {
-                    self.at += 1;
-                    if depth == JSON_DEPTH_MAX {
-                        return self.fail("nested too deeply");
-                    }
-                    objects = objects << 1 | u128::from(open == b'{');
-                    depth += 1;
-                    self.space();
-                    let close = if open == b'{' { b'}' } else { b']' };
-                    if self.take(close) {
-                        objects >>= 1;
-                        depth -= 1;
-                        false
-                    } else {
-                        if open == b'{' {
-                            key = self.key()?;
-                        }
-                        continue;
-                    }
-                }
-                b't' => self.literal(b"true")?,
-                b'f' => self.literal(b"false")?,
-                b'n' => self.literal(b"null")?,
-                b'-' | b'0'..=b'9' => self.number()?,
-                _ => return self.fail("a value is missing"),
-            };
-            if in_object && (scalar || depth == 1) {
-                each(Member { key, value: &self.bytes[start..self.at], at: start, depth, scalar });
-            }
-            // A value ended here: what follows closes levels or goes on.
-            loop {
-                if depth == 0 {
-                    return Ok(());
-                }
-                self.space();
-                let object = objects & 1 == 1;
-                if self.take(b',') {
-                    self.space();
-                    if object {
-                        key = self.key()?;
-                    }
-                    break;
-                }
-                if !self.take(if object { b'}' } else { b']' }) {
-                    return self.fail(if object { "expected , or }" } else { "expected , or ]" });
-                }
-                objects >>= 1;
-                depth -= 1;
-                if depth == 1 && objects & 1 == 1 {
-                    let (key, at) = outer;
-                    each(Member { key, value: &self.bytes[at..self.at], at, depth, scalar: false });
-                }
-            }
-        }
-    }
-
-    fn key(&mut self) -> Result<&'a [u8], NotJson> {
-        if !self.take(b'"') {
-            return self.fail("expected a member's name");
-        }
-        let start = self.at;
-        self.string_inside()?;
-        let key = &self.bytes[start..self.at - 1];
-        self.space();
-        if !self.take(b':') {
-            return self.fail("expected :");
-        }
-        self.space();
-        Ok(key)
-    }
-
-    /// For documents that have been validated: the next member, or nothing at the object's end.
-    fn member(&mut self) -> Option<(&'a [u8], &'a [u8])> {
-        self.space();
-        self.take(b',');
-        self.space();
-        let key = self.key().ok()?;
-        let start = self.at;
-        self.skip_value().ok()?;
-        Some((key, &self.bytes[start..self.at]))
-    }
-
-    fn skip_value(&mut self) -> Result<(), NotJson> {
-        self.value(&mut |_| {})
-    }
-
-    /// From behind the opening quote to behind the closing one.
-    #[inline]
-    pub(super) fn string_inside(&mut self) -> Result<(), NotJson> {
-        loop {
-            self.at = plain_run(self.bytes, self.at);
-            match self.peek() {
-                b'"' => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                b'\\' => self.escape()?,
-                _ if self.at >= self.bytes.len() => return self.fail("a string does not end"),
-                _ => return self.fail("a control character in a string"),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), NotJson> {
-        self.at += 1;
-        match self.peek() {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {
-                self.at += 1;
-                Ok(())
-            }
-            b'u' => {
-                let digits = self.bytes.get(self.at + 1..self.at + 5);
-                if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-                    return self.fail("\\u needs four hexadecimal digits");
-                }
-                self.at += 5;
-                Ok(())
-            }
-            _ => self.fail("not an escape"),
-        }
-    }
-
-    fn literal(&mut self, word: &'static [u8]) -> Result<bool, NotJson> {
-        if !self.bytes[self.at..].starts_with(word) {
-            return self.fail("not a value");
-        }
-        self.at += word.len();
-        Ok(true)
-    }
-
-    fn number(&mut self) -> Result<bool, NotJson> {
-        self.take(b'-');
-        if !self.take(b'0') && self.digits() == 0 {
-            return self.fail("not a number");
-        }
-        if self.take(b'.') && self.digits() == 0 {
-            return self.fail("not a number");
-        }
-        if matches!(self.peek(), b'e' | b'E') {
-            self.at += 1;
-            if matches!(self.peek(), b'+' | b'-') {
-                self.at += 1;
-            }
-            if self.digits() == 0 {
-                return self.fail("not a number");
-            }
-        }
-        Ok(true)
-    }
-
-    fn digits(&mut self) -> usize {
-        let start = self.at;
-        while self.peek().is_ascii_digit() {
-            self.at += 1;
-        }
-        self.at - start
-    }
-}
-
-/// The first place from `at` on that a string does not simply contain: a quote, a backslash or a control character.
-#[inline]
-fn plain_run(bytes: &[u8], mut at: usize) -> usize {
-    const BLOCK: usize = 32;
-    // Written so that the compiler turns it into vector instructions: no early exit within a block.
-    let special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
-    // Most strings of an event are short; find their end without a block.
-    let short = at + 8;
-    while at < short {
-        match bytes.get(at) {
-            Some(&byte) if !special(byte) => at += 1,
-            _ => return at,
-        }
-    }
-    while let Some(block) = bytes.get(at..at + BLOCK) {
-        if block.iter().fold(false, |found, &byte| found | special(byte)) {
-            break;
-        }
-        at += BLOCK;
-    }
-    while bytes.get(at).is_some_and(|&byte| !special(byte)) {
+#[inline(always)]
+fn space(bytes: &[u8], mut at: usize) -> usize {
+    // Nearly always there is none.
+    while byte(bytes, at) <= b' ' && matches!(byte(bytes, at), b' ' | b'\n' | b'\r' | b'\t') {
         at += 1;
     }
     at
+}
+
+fn space_and_comma(bytes: &[u8], at: usize) -> usize {
+    let at = space(bytes, at);
+    if byte(bytes, at) == b',' { space(bytes, at + 1) } else { at }
+}
+
+/// A member's name and where its value starts.
+#[inline(always)]
+fn member_name(bytes: &[u8], at: usize) -> Result<(&[u8], usize), NotJson> {
+    if byte(bytes, at) != b'"' {
+        return fail(at, "expected a member's name");
+    }
+    let end = string_end(bytes, at + 1)?;
+    let colon = space(bytes, end + 1);
+    if byte(bytes, colon) != b':' {
+        return fail(colon, "expected :");
+    }
+    Ok((&bytes[at + 1..end], space(bytes, colon + 1)))
+}
+
+/// One value, however deep, in one loop: a stranger's nesting never becomes our stack. Returns where it ends.
+#[inline(always)]
+fn walk<'a>(bytes: &'a [u8], mut at: usize, mut each: impl FnMut(Member<'a>)) -> Result<usize, NotJson> {
+    // One bit per level: set when that level is an object.
+    let mut objects: u128 = 0;
+    let mut depth: usize = 0;
+    // Of the member of the outermost object that is being read: its key and where its value starts.
+    let mut outer: (&'a [u8], usize) = (&[], 0);
+    let mut key: &'a [u8] = &[];
+    loop {
+        // A value starts here.
+        let start = at;
+        let in_object = objects & 1 == 1;
+        if in_object && depth == 1 {
+            outer = (key, start);
+        }
+        let mut scalar = true;
+        match byte(bytes, at) {
+            b'"' => at = string_end(bytes, at + 1)? + 1,
+            open @ (b'{' | b'[') => {
+                if depth == JSON_DEPTH_MAX {
+                    return fail(at, "nested too deeply");
+                }
+                let object = open == b'{';
+                at = space(bytes, at + 1);
+                // In ASCII a closing bracket stands two behind its opening one.
+                if byte(bytes, at) == open + 2 {
+                    at += 1;
+                    scalar = false;
+                } else {
+                    objects = objects << 1 | u128::from(object);
+                    depth += 1;
+                    if object {
+                        (key, at) = member_name(bytes, at)?;
+                    }
+                    continue;
+                }
+            }
+            b'-' | b'0'..=b'9' => at = number_end(bytes, at)?,
+            b't' => at = literal_end(bytes, at, b"true")?,
+            b'f' => at = literal_end(bytes, at, b"false")?,
+            b'n' => at = literal_end(bytes, at, b"null")?,
+            _ => return fail(at.min(bytes.len()), "a value is missing"),
+        }
+        if in_object && (scalar || depth == 1) {
+            each(Member { key, value: &bytes[start..at], at: start, depth, scalar });
+        }
+        // A value ended here: what follows closes levels or goes on.
+        loop {
+            if depth == 0 {
+                return Ok(at);
+            }
+            at = space(bytes, at);
+            let object = objects & 1 == 1;
+            match byte(bytes, at) {
+                b',' => {
+                    at = space(bytes, at + 1);
+                    if object {
+                        (key, at) = member_name(bytes, at)?;
+                    }
+                    break;
+                }
+                b'}' if object => {}
+                b']' if !object => {}
+                _ => return fail(at.min(bytes.len()), if object { "expected , or }" } else { "expected , or ]" }),
+            }
+            at += 1;
+            objects >>= 1;
+            depth -= 1;
+            if depth == 1 && objects & 1 == 1 {
+                let (key, from) = outer;
+                each(Member { key, value: &bytes[from..at], at: from, depth, scalar: false });
+            }
+        }
+    }
+}
+
+/// Behind a value of a document that has been validated already.
+fn skip(bytes: &[u8], mut at: usize) -> usize {
+    let mut depth = 0usize;
+    loop {
+        match byte(bytes, at) {
+            b'"' => match string_end(bytes, at + 1) {
+                Ok(end) => at = end + 1,
+                Err(_) => return bytes.len(),
+            },
+            b'{' | b'[' => {
+                depth += 1;
+                at += 1;
+                continue;
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                at += 1;
+            }
+            b',' | b':' | b' ' | b'\n' | b'\r' | b'\t' => at += 1,
+            0 if at >= bytes.len() => return at,
+            _ => {
+                // A number or a word: to where it ends.
+                while !matches!(byte(bytes, at), b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | 0) {
+                    at += 1;
+                }
+            }
+        }
+        if depth == 0 {
+            return at;
+        }
+    }
+}
+
+fn escape_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
+    match byte(bytes, at + 1) {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
+        b'u' => match bytes.get(at + 2..at + 6) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => Ok(at + 6),
+            _ => fail(at, "\\u needs four hexadecimal digits"),
+        },
+        _ => fail(at, "not an escape"),
+    }
+}
+
+#[inline(always)]
+fn literal_end(bytes: &[u8], at: usize, word: &'static [u8]) -> Result<usize, NotJson> {
+    if bytes[at..].starts_with(word) { Ok(at + word.len()) } else { fail(at, "not a value") }
+}
+
+#[inline(always)]
+fn number_end(bytes: &[u8], mut at: usize) -> Result<usize, NotJson> {
+    if byte(bytes, at) == b'-' {
+        at += 1;
+    }
+    at = match byte(bytes, at) {
+        b'0' => at + 1,
+        b'1'..=b'9' => digits_end(bytes, at),
+        _ => return fail(at, "not a number"),
+    };
+    if byte(bytes, at) == b'.' {
+        let end = digits_end(bytes, at + 1);
+        if end == at + 1 {
+            return fail(end, "not a number");
+        }
+        at = end;
+    }
+    if matches!(byte(bytes, at), b'e' | b'E') {
+        let sign = usize::from(matches!(byte(bytes, at + 1), b'+' | b'-'));
+        let end = digits_end(bytes, at + 1 + sign);
+        if end == at + 1 + sign {
+            return fail(end, "not a number");
+        }
+        at = end;
+    }
+    Ok(at)
+}
+
+#[inline(always)]
+fn digits_end(bytes: &[u8], mut at: usize) -> usize {
+    while byte(bytes, at).is_ascii_digit() {
+        at += 1;
+    }
+    at
+}
+
+/// The first place from `at` on that a string does not simply contain: a quote, a backslash or a control character.
+#[inline(always)]
+pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
+    // Eight bytes at a time for what is short; most strings of an event are.
+    for _ in 0..SHORT_WORDS {
+        let Some(word) = word(bytes, at) else { return plain_tail(bytes, at) };
+        let found = specials(word);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    plain_long(bytes, at)
+}
+
+#[inline(always)]
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+#[inline(never)]
+fn plain_long(bytes: &[u8], mut at: usize) -> usize {
+    // Written so that the compiler turns it into vector instructions: no early exit within a block.
+    while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<64>()) {
+        if block.iter().fold(false, |found, &byte| found | is_special(byte)) {
+            break;
+        }
+        at += 64;
+    }
+    while let Some(word) = word(bytes, at) {
+        let found = specials(word);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    plain_tail(bytes, at)
+}
+
+const SHORT_WORDS: usize = 4;
+
+#[inline(never)]
+fn plain_tail(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(|&byte| !is_special(byte)) {
+        at += 1;
+    }
+    at
+}
+
+#[inline]
+fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+/// The high bit of every special byte of a word; of what is set, the lowest bit is right (a borrow only spoils above).
+#[inline]
+fn specials(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES * 0x80;
+    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero_in(word ^ ONES * 0x22);
+    let backslash = zero_in(word ^ ONES * 0x5c);
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    (quote | backslash | control) & HIGH
 }
 
 #[cfg(test)]
