@@ -61,15 +61,28 @@ impl Head {
 }
 
 pub fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    const PAIRS: [[u8; 2]; 100] = {
+        let mut pairs = [[0; 2]; 100];
+        let mut n = 0;
+        while n < 100 {
+            pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+            n += 1;
+        }
+        pairs
+    };
     let mut digits = [0; 20];
     let mut at = digits.len();
-    loop {
+    while number >= 100 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+        number /= 100;
+    }
+    let [tens, ones] = PAIRS[number as usize];
+    at -= 1;
+    digits[at] = ones;
+    if tens != b'0' {
         at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
+        digits[at] = tens;
     }
     out.extend_from_slice(&digits[at..]);
 }

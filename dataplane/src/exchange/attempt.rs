@@ -59,21 +59,13 @@ impl Plan<'_, '_> {
 
     /// The request's head for one credential.
     pub fn head(&self, secret: &Secret, length: Length) -> Vec<u8> {
-        let mut path = Vec::with_capacity(128);
         let upstream_model = self.model.map_or("", |model| &model.upstream);
-        parse::upstream_path(self.route, &self.vendor.base.path, upstream_model, self.object_id, self.query, &mut path);
+        let path = |out: &mut Vec<u8>| {
+            parse::upstream_path(self.route, &self.vendor.base.path, upstream_model, self.object_id, self.query, out);
+        };
         let mut head = buffer::small();
-        let id = self.scene.request_id.text();
-        upstream::write_head(
-            &mut head,
-            self.request,
-            self.request.head.method,
-            self.vendor,
-            secret,
-            &path,
-            length,
-            &id,
-        );
+        let id = self.scene.request_text.as_bytes();
+        upstream::write_head(&mut head, self.request, self.request.head.method, self.vendor, secret, path, length, id);
         head
     }
 
@@ -172,10 +164,10 @@ async fn ask(
     let head = plan.head(pass.secret, plan.length());
     let outgoing = Outgoing { head: &head, body: plan.body, splices: plan.splices };
     let answers_head = plan.request.head.method == Method::Head;
-    let pulse = Deadline::bare();
-    if plan.stream {
-        pulse.nudge_after(times.heartbeat);
-    }
+    // Only a stream gets signs of life.
+    let pulse = plan.stream.then(Deadline::bare);
+    let beat_later = || pulse.iter().for_each(|pulse| pulse.nudge_after(times.heartbeat));
+    beat_later();
     let asked = {
         let mut calling = pin!(upstream::call(
             &core.pools,
@@ -190,7 +182,7 @@ async fn ask(
         loop {
             let first = {
                 let mut gone = pin!(sink.caller.gone());
-                let mut beat = pin!(pulse.nudged());
+                let mut beat = pin!(nudged(pulse.as_ref()));
                 let mut other = pin!(either(gone.as_mut(), beat.as_mut()));
                 either(calling.as_mut(), other.as_mut()).await
             };
@@ -200,7 +192,7 @@ async fn ask(
                 // Dropping the call closes its connection: nothing of it is needed any more.
                 Either::Second(Either::First(())) => break Asked::Gone,
                 Either::Second(Either::Second(())) => {
-                    pulse.nudge_after(times.heartbeat);
+                    beat_later();
                     core.gauges.add(Counter::Heartbeats, 1);
                     if heartbeat(plan, sink).await.is_err() {
                         break Asked::Gone;
@@ -211,6 +203,13 @@ async fn ask(
     };
     buffer::give_back(head);
     asked
+}
+
+async fn nudged(pulse: Option<&Deadline>) {
+    match pulse {
+        Some(pulse) => pulse.nudged().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The stream's head leaves before the vendor has answered: from now on everything is told in-band.
@@ -342,7 +341,7 @@ pub fn answer_head(plan: &Plan<'_, '_>, status: u16, answer: Option<&Answer>) ->
             }
         }
     }
-    fields::identity(&mut head, dialect, plan.scene.request_id);
+    fields::identity(&mut head, dialect, plan.scene.request_text);
     fields::limits(&mut head, dialect, plan.key);
     fields::cors(&mut head, plan.request, plan.scene.live);
     head

@@ -2,7 +2,6 @@
 
 use weir_shared::catalog::Dialect;
 use weir_shared::fault::Code;
-use weir_shared::id::RequestId;
 use weir_shared::policy::limit::Left;
 use weir_shared::snapshot::Key;
 
@@ -14,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::wire::http1::{Framing, Method, Name};
 
 /// `/` (some programs look there first) and preflights of browsers.
-pub async fn without_key(scene: &Scene<'_>, request: &Request, path: &[u8], sink: &mut Sink<'_>) -> Option<Done> {
+pub async fn without_key(scene: &Scene<'_>, request: &Request, sink: &mut Sink<'_>) -> Option<Done> {
     let method = request.head.method;
     let answered = |status| Done::Answered { status, code: None, outcome: None, bill: None };
     if method == Method::Options {
@@ -22,7 +21,7 @@ pub async fn without_key(scene: &Scene<'_>, request: &Request, path: &[u8], sink
             sink.close_after();
         }
         let mut head = Head::new(204);
-        identity(&mut head, scene.dialect, scene.request_id);
+        identity(&mut head, scene.dialect, scene.request_text);
         if cors(&mut head, request, scene.live) {
             head.field(b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS");
             let wanted = request.get(Name::AccessControlRequestHeaders).unwrap_or(b"authorization, content-type");
@@ -32,10 +31,11 @@ pub async fn without_key(scene: &Scene<'_>, request: &Request, path: &[u8], sink
         let sent = sink.answer(head, b"").await;
         return Some(if sent.is_ok() { answered(204) } else { Done::Gone(None) });
     }
-    if matches!(method, Method::Get | Method::Head) && path == b"/" && request.head.framing == Framing::None {
+    if matches!(method, Method::Get | Method::Head) && request.target() == b"/" && request.head.framing == Framing::None
+    {
         let mut head = Head::new(200);
         head.field(b"content-type", b"application/json");
-        identity(&mut head, scene.dialect, scene.request_id);
+        identity(&mut head, scene.dialect, scene.request_text);
         let sent = sink.answer(head, b"{\"service\":\"weir\"}").await;
         return Some(if sent.is_ok() { answered(200) } else { Done::Gone(None) });
     }
@@ -43,11 +43,10 @@ pub async fn without_key(scene: &Scene<'_>, request: &Request, path: &[u8], sink
 }
 
 /// The gateway's own id of the request, under the names that callers' SDKs look for.
-pub fn identity(head: &mut Head, dialect: Dialect, id: RequestId) {
-    let text = id.text();
-    head.field(b"x-request-id", &text);
+pub fn identity(head: &mut Head, dialect: Dialect, id: &str) {
+    head.field(b"x-request-id", id.as_bytes());
     if dialect == Dialect::Anthropic {
-        head.field(b"request-id", &text);
+        head.field(b"request-id", id.as_bytes());
     }
 }
 

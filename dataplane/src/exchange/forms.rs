@@ -25,7 +25,7 @@ use crate::resolve;
 use crate::route;
 use crate::upstream::{self, Length};
 use crate::wire::chunked::{self, Decoder};
-use crate::wire::http1::Framing;
+use crate::wire::http1::{Framing, Name};
 
 pub fn is_form(content_type: &[u8]) -> bool {
     let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -35,21 +35,21 @@ pub fn is_form(content_type: &[u8]) -> bool {
 /// What may be read before the model is found. SDKs write the fields before the files.
 const PROLOGUE_BYTES_MAX: usize = 4 << 20;
 
-#[expect(clippy::too_many_arguments, reason = "everything a call depends on")]
-pub async fn forward(
-    scene: &Scene<'_>,
+pub async fn forward<'l>(
+    scene: &Scene<'l>,
     request: &mut Request,
-    key: &Key,
+    key: &'l Key,
     route: &Route,
     query: &[u8],
-    content_type: &[u8],
     sink: &mut Sink<'_>,
-    teller: &mut Teller,
+    teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
     let live = scene.live;
     let gateway = &live.snapshot.catalog.gateway;
     let limit = gateway.sizes.forwarded_bytes_max;
-    let boundary = boundary(content_type)
+    let boundary = request
+        .get(Name::ContentType)
+        .and_then(boundary)
         .ok_or_else(|| Refusal::new(Code::InvalidBody, "The form's content type has no boundary."))?;
     fields::check_length(request, limit)?;
     if request.head.framing == Framing::None {

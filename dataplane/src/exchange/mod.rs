@@ -13,6 +13,7 @@ use std::sync::Arc;
 use weir_shared::catalog::Dialect;
 use weir_shared::fault::Code;
 use weir_shared::id::RequestId;
+use weir_shared::key::KeyId;
 use weir_shared::ledger::Outcome;
 use weir_shared::policy::time::Times;
 use weir_shared::snapshot::Key;
@@ -27,7 +28,7 @@ use crate::live::Live;
 use crate::log::Line;
 use crate::memory::{self, Hold, Pressure};
 use crate::meter::{self, Bill, Meter, Subject};
-use crate::parse::{self, Route};
+use crate::parse::{self, NoRoute, Route};
 use crate::refusal::Refusal;
 use crate::resolve;
 use crate::wire::http1::{Method, Name};
@@ -45,6 +46,8 @@ struct Scene<'s> {
     core: &'s Core,
     live: &'s Live,
     request_id: RequestId,
+    /// The same, as callers, vendors and logs see it.
+    request_text: &'s str,
     dialect: Dialect,
     from: std::net::IpAddr,
 }
@@ -53,13 +56,16 @@ struct Scene<'s> {
 pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bool {
     core.gauges.add(Counter::Requests, 1);
     let request_id = core.next_id(request.started);
+    let text = request_id.text();
+    let request_text = std::str::from_utf8(&text).unwrap_or_default();
     let (path, query) = parse::split_target(request.target());
     let dialect = parse::dialect_of(
         path,
         request.get(Name::AnthropicVersion).is_some(),
         request.get(Name::XGoogApiKey).is_some(),
     );
-    let (path, query) = (path.to_vec(), query.to_vec());
+    let route = parse::route(request.head.method, path);
+    let query = query.to_vec();
     let live = core.live();
     let times = live.as_ref().map_or_else(Times::default, |live| live.snapshot.catalog.gateway.times);
     let keep =
@@ -67,33 +73,34 @@ pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bo
     let bodied = request.head.method != Method::Head;
     let from = live.as_ref().map_or(caller.address, |live| fields::client_address(&request, caller.address, live));
     let mut sink = Sink::new(caller, times, request.head.v11, bodied, keep);
-    let mut teller = Teller::default();
+    let mut teller = Teller { request: request_text, from, ..Teller::default() };
     let done = match &live {
         None => Err(Refusal::plain(Code::ConfigUnavailable).retry_in(1_000_000_000)),
         Some(live) => {
-            let scene = Scene { core, live, request_id, dialect, from };
-            match fields::without_key(&scene, &request, &path, &mut sink).await {
+            let scene = Scene { core, live, request_id, request_text, dialect, from };
+            match fields::without_key(&scene, &request, &mut sink).await {
                 Some(done) => Ok(done),
-                None => keyed(&scene, &mut request, &path, &query, &mut sink, &mut teller).await,
+                None => keyed(&scene, &mut request, route, &query, &mut sink, &mut teller).await,
             }
         }
     };
     let done = match done {
         Ok(done) => done,
         Err(refusal) => {
-            refuse(core, live.as_ref(), &mut request, &mut sink, dialect, request_id, refusal, teller.unread).await
+            refuse(core, live.as_ref(), &mut request, &mut sink, dialect, request_text, refusal, teller.unread).await
         }
     };
-    finish(core, &request, &sink, request_id, from, &teller, live.as_ref(), done)
+    finish(core, &request, &sink, &teller, live.as_ref(), done)
 }
 
 /// What the log line tells beyond the bill; filled in as it becomes known.
-#[derive(Default)]
-struct Teller {
+struct Teller<'l> {
+    request: &'l str,
+    from: std::net::IpAddr,
     endpoint: &'static str,
-    key: String,
-    tenant: String,
-    names: (String, String, String),
+    key: KeyId,
+    tenant: &'l str,
+    names: (&'l str, &'l str, &'l str),
     attempts: usize,
     stream: bool,
     /// The body has not been taken from the connection.
@@ -102,43 +109,61 @@ struct Teller {
     outcome: Option<Outcome>,
 }
 
-async fn keyed(
-    scene: &Scene<'_>,
+impl Default for Teller<'_> {
+    fn default() -> Self {
+        Self {
+            request: "",
+            from: std::net::IpAddr::from([0, 0, 0, 0]),
+            endpoint: "",
+            key: KeyId::default(),
+            tenant: "",
+            names: ("", "", ""),
+            attempts: 0,
+            stream: false,
+            unread: false,
+            bill: None,
+            outcome: None,
+        }
+    }
+}
+
+async fn keyed<'l>(
+    scene: &Scene<'l>,
     request: &mut Request,
-    path: &[u8],
+    route: Result<Route, NoRoute>,
     query: &[u8],
     sink: &mut Sink<'_>,
-    teller: &mut Teller,
+    teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
     teller.unread = true;
     let key = auth::authenticate(request, query, scene.from, scene.live)?;
-    teller.key = key.id.to_string();
-    teller.tenant = key.tenant.name.to_string();
-    let route = parse::route(request.head.method, path)?;
+    teller.key = key.id;
+    teller.tenant = &key.tenant.name;
+    let route = route?;
     teller.endpoint = route.endpoint.path;
     if request.get(Name::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::plain(Code::UnsupportedEncoding).closing());
     }
-    let content_type = request.get(Name::ContentType).unwrap_or_default().to_vec();
+    let is_form = request.get(Name::ContentType).is_some_and(forms::is_form);
     match route.endpoint.body {
         BodyKind::Models | BodyKind::Model => models::answer(scene, request, key, &route, sink, teller).await,
-        BodyKind::ModelInForm => forms::forward(scene, request, key, &route, query, &content_type, sink, teller).await,
-        BodyKind::ModelInEither | BodyKind::Object if forms::is_form(&content_type) => {
-            forms::forward(scene, request, key, &route, query, &content_type, sink, teller).await
+        BodyKind::ModelInForm => forms::forward(scene, request, key, &route, query, sink, teller).await,
+        BodyKind::ModelInEither | BodyKind::Object if is_form => {
+            forms::forward(scene, request, key, &route, query, sink, teller).await
         }
         _ => collected(scene, request, key, &route, query, sink, teller).await,
     }
 }
 
 /// A call whose body is JSON, or that has none.
-async fn collected(
-    scene: &Scene<'_>,
+async fn collected<'l>(
+    scene: &Scene<'l>,
     request: &mut Request,
-    key: &Key,
+    key: &'l Key,
     route: &Route,
     query: &[u8],
     sink: &mut Sink<'_>,
-    teller: &mut Teller,
+    teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
     let live = scene.live;
     let gateway = &live.snapshot.catalog.gateway;
@@ -197,13 +222,12 @@ async fn collected(
 }
 
 /// Whatever way the attempts went, the meter is closed and the log knows.
-fn settle(
+fn settle<'l>(
     result: Result<deliver::Delivered, Refusal>,
-    meter: &mut Meter<'_>,
-    teller: &mut Teller,
+    meter: &mut Meter<'l>,
+    teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
-    let names = meter.names();
-    teller.names = (names.0.to_owned(), names.1.to_owned(), names.2.to_owned());
+    teller.names = meter.names();
     teller.attempts = meter.attempts();
     match result {
         Ok(delivered) => {
@@ -255,7 +279,7 @@ async fn read_body(
     limit: u64,
     sink: &mut Sink<'_>,
     hold: &mut Hold,
-    teller: &mut Teller,
+    teller: &mut Teller<'_>,
     times: &Times,
 ) -> Result<Option<Body>, Refusal> {
     fields::check_length(request, limit)?;
@@ -279,7 +303,7 @@ async fn refuse(
     request: &mut Request,
     sink: &mut Sink<'_>,
     dialect: Dialect,
-    request_id: RequestId,
+    request_text: &str,
     refusal: Refusal,
     unread: bool,
 ) -> Done {
@@ -295,15 +319,13 @@ async fn refuse(
         // An answer before its request was read: those bytes must never become a request.
         sink.close_after();
     }
-    let text = request_id.text();
-    let id = std::str::from_utf8(&text).unwrap_or_default();
     let body = match refusal.vendor_body {
         Some(body) => body,
-        None => error::body(dialect, refusal.status, refusal.code, &refusal.message, id),
+        None => error::body(dialect, refusal.status, refusal.code, &refusal.message, request_text),
     };
     let mut head = Head::new(refusal.status);
     head.field(b"content-type", b"application/json");
-    fields::identity(&mut head, dialect, request_id);
+    fields::identity(&mut head, dialect, request_text);
     if let Some(retry_after) = &refusal.retry_after {
         head.field(b"retry-after", retry_after);
     }
@@ -316,14 +338,11 @@ async fn refuse(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a log line tells of everything")]
 fn finish(
     core: &Core,
     request: &Request,
     sink: &Sink<'_>,
-    id: RequestId,
-    from: std::net::IpAddr,
-    teller: &Teller,
+    teller: &Teller<'_>,
     live: Option<&Rc<Arc<Live>>>,
     done: Done,
 ) -> bool {
@@ -333,17 +352,17 @@ fn finish(
     };
     core.gauges.add(Counter::BytesToCallers, sink.bytes);
     let line = Line {
-        id,
-        from,
+        id: teller.request,
+        from: teller.from,
         method: request.head.method.name(),
         endpoint: teller.endpoint,
         status,
         code,
-        key: &teller.key,
-        tenant: &teller.tenant,
-        model: &teller.names.0,
-        vendor: &teller.names.1,
-        credential: &teller.names.2,
+        key: if teller.key == KeyId::default() { "" } else { teller.key.as_str() },
+        tenant: teller.tenant,
+        model: teller.names.0,
+        vendor: teller.names.1,
+        credential: teller.names.2,
         attempts: teller.attempts,
         stream: teller.stream,
         outcome: outcome.or(teller.outcome),

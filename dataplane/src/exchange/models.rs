@@ -19,7 +19,7 @@ pub async fn answer(
     key: &Key,
     route: &Route,
     sink: &mut Sink<'_>,
-    teller: &mut Teller,
+    teller: &mut Teller<'_>,
 ) -> Result<Done, Refusal> {
     let mut hold = Hold::default();
     let times = &scene.live.snapshot.catalog.gateway.times;
@@ -37,7 +37,7 @@ pub async fn answer(
     }
     let mut head = Head::new(200);
     head.field(b"content-type", b"application/json");
-    fields::identity(&mut head, scene.dialect, scene.request_id);
+    fields::identity(&mut head, scene.dialect, scene.request_text);
     fields::cors(&mut head, request, scene.live);
     match sink.answer(head, &body).await {
         Ok(()) => Ok(Done::Answered { status: 200, code: None, outcome: None, bill: None }),

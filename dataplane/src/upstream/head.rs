@@ -61,13 +61,13 @@ pub fn write_head(
     method: Method,
     vendor: &Vendor,
     secret: &Secret,
-    path: &[u8],
+    write_path: impl FnOnce(&mut Vec<u8>),
     length: Length,
     request_id: &[u8],
 ) {
     out.extend_from_slice(method.name().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(path);
+    write_path(out);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(vendor.base.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -99,9 +99,7 @@ pub fn write_head(
         Length::None => {}
         Length::Sized(length) => {
             out.extend_from_slice(b"\r\ncontent-length: ");
-            let mut digits = Vec::with_capacity(20);
-            crate::accept::push_number(&mut digits, length);
-            out.extend_from_slice(&digits);
+            crate::accept::push_number(out, length);
         }
         Length::Chunked => out.extend_from_slice(b"\r\ntransfer-encoding: chunked"),
     }

@@ -25,6 +25,12 @@ impl Incoming {
         let done = framing == Framing::None;
         // Something behind an answer without a body poisons the connection.
         let reusable = reusable && !(done && !behind_head.is_empty());
+        let behind_head = if behind_head.is_empty() {
+            buffer::give_back(behind_head);
+            Vec::new()
+        } else {
+            behind_head
+        };
         Self { link: Some(link), framing, left, decoder: Decoder::default(), behind_head, done, reusable }
     }
 
@@ -67,8 +73,13 @@ impl Incoming {
             }
             let from = buffer.len();
             if !self.behind_head.is_empty() {
-                buffer.append(&mut self.behind_head);
-                buffer::give_back(std::mem::take(&mut self.behind_head));
+                let mut arrived = std::mem::take(&mut self.behind_head);
+                if buffer.is_empty() {
+                    std::mem::swap(&mut buffer, &mut arrived);
+                } else {
+                    buffer.append(&mut arrived);
+                }
+                buffer::give_back(arrived);
             } else {
                 let Some(link) = &mut self.link else { return (Err(Failure::Cut), buffer) };
                 if buffer.capacity() - buffer.len() < ROOM_MIN {

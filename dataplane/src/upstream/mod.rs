@@ -166,11 +166,14 @@ pub async fn await_head(mut link: VendorLink, answers_head: bool) -> Result<Answ
 }
 
 fn answer(link: VendorLink, head: AnswerHead, mut bytes: Vec<u8>) -> Answer {
-    let behind = if bytes.len() > head.bytes { bytes.split_off(head.bytes) } else { Vec::new() };
+    // The head is short and goes into a buffer of its own; the body stays in the one that it was read into.
+    let mut head_bytes = crate::buffer::small();
+    head_bytes.extend_from_slice(&bytes[..head.bytes]);
+    bytes.drain(..head.bytes);
     let reusable = head.keep_alive;
     let framing = match head.framing {
         Framing::Sized(0) => Framing::None,
         framing => framing,
     };
-    Answer { body: Incoming::new(link, framing, behind, reusable), head, head_bytes: bytes }
+    Answer { body: Incoming::new(link, framing, bytes, reusable), head, head_bytes }
 }

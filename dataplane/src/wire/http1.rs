@@ -76,17 +76,47 @@ macro_rules! names {
         #[repr(u8)]
         pub enum Name { $($variant,)+ Other }
 
-        pub fn classify_name(name: &[u8]) -> Name {
-            $(const $variant: &[u8] = $text.as_bytes();)+
-            match name.len() {
-                $(length if length == $variant.len() && name.eq_ignore_ascii_case($variant) => Name::$variant,)+
-                _ => Name::Other,
+        const NAMES: &[(&[u8], Name)] = &[$(($text.as_bytes(), Name::$variant),)+];
+
+        /// Length and first letter nearly always tell two names apart; what is left is compared.
+        const fn bucket(length: usize, first: u8) -> usize {
+            (length * 7 + (first | 0x20) as usize * 3) % BUCKETS
+        }
+
+        const BUCKETS: usize = 128;
+        const DEPTH: usize = 4;
+
+        /// Places in `NAMES`, plus one; zero is empty.
+        static TABLE: [[u8; DEPTH]; BUCKETS] = {
+            let mut table = [[0; DEPTH]; BUCKETS];
+            let mut place = 0;
+            while place < NAMES.len() {
+                let name = NAMES[place].0;
+                let slot = bucket(name.len(), name[0]);
+                let mut depth = 0;
+                // Deeper than the table is a compile error: an index out of bounds.
+                while table[slot][depth] != 0 {
+                    depth += 1;
+                }
+                table[slot][depth] = place as u8 + 1;
+                place += 1;
             }
+            table
+        };
+
+        pub fn classify_name(name: &[u8]) -> Name {
+            let Some(&first) = name.first() else { return Name::Other };
+            for &place in &TABLE[bucket(name.len(), first)] {
+                let Some(&(text, known)) = usize::from(place).checked_sub(1).and_then(|place| NAMES.get(place)) else { break };
+                if text.eq_ignore_ascii_case(name) {
+                    return known;
+                }
+            }
+            Name::Other
         }
     };
 }
 
-#[allow(non_upper_case_globals)]
 mod name {
     names! {
         Host "host",
@@ -212,12 +242,11 @@ pub fn request(bytes: &[u8], progress: &mut Progress) -> Result<Option<RequestHe
         return if long { Err(BadHead::UriTooLong) } else { Ok(None) };
     };
     let head = &bytes[..end];
-    let mut space = [httparse::EMPTY_HEADER; HEAD_FIELDS_MAX];
-    let mut parsed = httparse::Request::new(&mut space);
-    match parsed.parse(&head[start..]) {
-        Ok(httparse::Status::Complete(length)) if start + length == end => {}
-        Ok(_) => return Err(BadHead::Malformed("the head does not end where it should")),
-        Err(error) => return Err(translate(error, &head[start..])),
+    let (line, rest) = first_line(head, start);
+    // Only the first line is `httparse`'s: the fields are split here, where their lines have been checked already.
+    let mut parsed = httparse::Request::new(&mut []);
+    if let Err(error) = parsed.parse(line) {
+        return Err(translate(error, line));
     }
     let path = parsed.path.unwrap_or_default();
     if path.len() > URI_BYTES_MAX {
@@ -226,7 +255,7 @@ pub fn request(bytes: &[u8], progress: &mut Progress) -> Result<Option<RequestHe
     let method = Method::parse(parsed.method.unwrap_or_default());
     let target = target(path).ok_or(BadHead::Malformed("the request target is not a path"))?;
     let v11 = parsed.version == Some(1);
-    let fields = fields(head, parsed.headers);
+    let fields = fields(head, rest)?;
     let rules = Rules::read(head, &fields)?;
     let framing = match (rules.transfer_encoding, rules.content_length) {
         (true, Some(_)) => return Err(BadHead::Malformed("both content-length and transfer-encoding")),
@@ -253,19 +282,17 @@ pub fn answer(bytes: &[u8], progress: &mut Progress, to_head: bool) -> Result<Op
         return Err(BadHead::Malformed("an empty line before the status"));
     }
     let head = &bytes[..end];
-    let mut space = [httparse::EMPTY_HEADER; HEAD_FIELDS_MAX];
-    let mut parsed = httparse::Response::new(&mut space);
-    match parsed.parse(head) {
-        Ok(httparse::Status::Complete(length)) if length == end => {}
-        Ok(_) => return Err(BadHead::Malformed("the head does not end where it should")),
-        Err(error) => return Err(translate(error, head)),
+    let (line, rest) = first_line(head, start);
+    let mut parsed = httparse::Response::new(&mut []);
+    if let Err(error) = parsed.parse(line) {
+        return Err(translate(error, line));
     }
     let status = parsed.code.unwrap_or(0);
     if !(100..600).contains(&status) {
         return Err(BadHead::Malformed("no such status"));
     }
     let v11 = parsed.version == Some(1);
-    let fields = fields(head, parsed.headers);
+    let fields = fields(head, rest)?;
     let rules = Rules::read(head, &fields)?;
     let bodyless = to_head || status < 200 || status == 204 || status == 304;
     let framing = match (rules.transfer_encoding, rules.content_length) {
@@ -330,22 +357,21 @@ fn check_controls(head: &[u8], lines: usize) -> Result<(), BadHead> {
     if controls == 2 * lines { Ok(()) } else { Err(BadHead::Malformed("a control character")) }
 }
 
-fn translate(error: httparse::Error, head: &[u8]) -> BadHead {
+fn translate(error: httparse::Error, line: &[u8]) -> BadHead {
     match error {
-        httparse::Error::TooManyHeaders => BadHead::TooManyFields,
         httparse::Error::Version => BadHead::Version,
         // A first line of two words is HTTP/0.9.
-        httparse::Error::Token | httparse::Error::NewLine if first_line(head).split(|b| *b == b' ').count() == 2 => {
+        httparse::Error::Token | httparse::Error::NewLine if line.split(|byte| *byte == b' ').count() == 2 => {
             BadHead::Version
         }
-        httparse::Error::HeaderName => BadHead::Malformed("a field's name is not a token"),
-        httparse::Error::HeaderValue => BadHead::Malformed("a field's value holds what it may not"),
         _ => BadHead::Malformed("the first line is not HTTP"),
     }
 }
 
-fn first_line(head: &[u8]) -> &[u8] {
-    head.split(|byte| *byte == b'\r').next().unwrap_or_default()
+/// The first line with its end, and where the fields start.
+fn first_line(head: &[u8], start: usize) -> (&[u8], usize) {
+    let end = memchr::memchr(b'\n', &head[start..]).map_or(head.len(), |at| start + at + 1);
+    (&head[start..end], end)
 }
 
 /// Path and query of an origin-form or absolute-form target; whose host it names does not matter.
@@ -357,15 +383,57 @@ fn target(path: &str) -> Option<&str> {
     rest.find('/').map(|at| &rest[at..])
 }
 
-fn fields(head: &[u8], parsed: &[httparse::Header<'_>]) -> Vec<Field> {
-    let field = |header: &httparse::Header<'_>| Field {
-        name: name::classify_name(header.name.as_bytes()),
-        name_at: place(head, header.name),
-        name_len: header.name.len() as u32,
-        value_at: place(head, header.value),
-        value_len: header.value.len() as u32,
+/// The fields, one a line: a name that is a token, a colon right behind it, a value without the space around it.
+fn fields(head: &[u8], from: usize) -> Result<Vec<Field>, BadHead> {
+    let mut fields = Vec::with_capacity(FIELDS_USUAL);
+    let mut at = from;
+    for end in memchr::memchr_iter(b'\n', &head[from..]).map(|place| from + place) {
+        // The line's end is CRLF, as `bounds` has seen.
+        let line = &head[at..end - 1];
+        if line.is_empty() {
+            break;
+        }
+        if fields.len() == HEAD_FIELDS_MAX {
+            return Err(BadHead::TooManyFields);
+        }
+        let colon = line.iter().position(|byte| !is_token(*byte)).filter(|place| *place > 0 && line[*place] == b':');
+        let colon = colon.ok_or(BadHead::Malformed("a field's name is not a token"))?;
+        let value = line[colon + 1..].trim_ascii_start();
+        let value_at = at + line.len() - value.len();
+        fields.push(Field {
+            name: name::classify_name(&line[..colon]),
+            name_at: at as u32,
+            name_len: colon as u32,
+            value_at: value_at as u32,
+            value_len: value.trim_ascii_end().len() as u32,
+        });
+        at = end + 1;
+    }
+    Ok(fields)
+}
+
+/// What SDKs send; more only grows.
+const FIELDS_USUAL: usize = 24;
+
+fn is_token(byte: u8) -> bool {
+    const TOKEN: [bool; 256] = {
+        let mut table = [false; 256];
+        let marks = b"!#$%&'*+-.^_`|~";
+        let mut place = 0;
+        while place < marks.len() {
+            table[marks[place] as usize] = true;
+            place += 1;
+        }
+        let mut byte = 0;
+        while byte < 128 {
+            if (byte as u8).is_ascii_alphanumeric() {
+                table[byte] = true;
+            }
+            byte += 1;
+        }
+        table
     };
-    parsed.iter().map(field).collect()
+    TOKEN[usize::from(byte)]
 }
 
 /// Where a part of the head lies in it: `httparse` gives slices, we keep places.
