@@ -1,0 +1,274 @@
+//! Objects with ids and forms: sealed on their way down, opened on their way up, nobody else's.
+
+use serde_json::Value;
+use weir_tests::table::{ensure, same};
+use weir_tests::{Answer, Call, Dialect, Gateway, Model, Request, Setup, Table};
+
+const WORDS: &str = "name=objects,events=3";
+
+struct Desk {
+    weir: Gateway,
+    model: String,
+    other: String,
+}
+
+impl Desk {
+    /// Two credentials, so that an object has to find its way back to the right one.
+    fn open(name: &str) -> Self {
+        let mut setup = Setup::new(name);
+        // Nothing else may keep objects: whose vendor comes first would be asked.
+        setup.models.clear();
+        let two: &[(&str, &str, &str)] = &[("one", "secret-one-0001", ""), ("two", "secret-two-0002", "")];
+        let model = setup.add(Model::new(Dialect::OpenAi, WORDS).credentials(two));
+        setup.add(Model::new(Dialect::OpenAi, "name=good,events=3").id("good-openai"));
+        setup.folder("[[tenant]]\nname = \"default\"\n[[tenant]]\nname = \"other\"");
+        setup.cores = 1;
+        let weir = setup.start();
+        let other = weir.new_key(&["--tenant", "other"]);
+        Self { weir, model, other }
+    }
+
+    fn form(&self, fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (name, value) in fields {
+            body.extend(
+                format!("--BOUND\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").bytes(),
+            );
+        }
+        body.extend(b"--BOUND\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\nContent-Type: application/octet-stream\r\n\r\n");
+        body.extend(file);
+        body.extend(b"\r\n--BOUND--\r\n");
+        body
+    }
+
+    fn upload(&self, path: &str, body: Vec<u8>) -> Answer {
+        let mut request = Request::new("POST", path).header("Content-Type", "multipart/form-data; boundary=BOUND");
+        request.body = body;
+        self.weir.call(&request)
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.weir.call(&Request::get(path))
+    }
+}
+
+fn id(value: &Value) -> String {
+    value["id"].as_str().unwrap_or_default().to_owned()
+}
+
+fn is_sealed(id: &str, prefix: &str) -> Result<(), String> {
+    ensure(id.starts_with(&format!("{prefix}w1")), format!("{id} is not sealed"))
+}
+
+#[test]
+fn files_and_batches() {
+    let desk = Desk::open("objects-files");
+    let mut table = Table::new();
+    for round in 0..4 {
+        let file = desk.upload("/v1/files", desk.form(&[("purpose", "batch")], b"{\"a\":1}\n"));
+        let file_id = id(&file.json());
+        table.case(
+            format!("create {round}"),
+            same("status", file.status, 200).and_then(|()| is_sealed(&file_id, "file-")),
+        );
+        let one = desk.get(&format!("/v1/files/{file_id}"));
+        table.case(format!("get {round}"), same("(status, id)", (one.status, id(&one.json())), (200, file_id.clone())));
+        table.case(
+            format!("content {round}"),
+            same("status", desk.get(&format!("/v1/files/{file_id}/content")).status, 200),
+        );
+        let batch = Request::post(
+            "/v1/batches",
+            format!(
+                "{{\"input_file_id\":\"{file_id}\",\"endpoint\":\"/v1/chat/completions\",\"completion_window\":\"24h\"}}"
+            ),
+        );
+        let batch = desk.weir.call(&batch);
+        let sent = String::from_utf8_lossy(&desk.weir.vendor().last(WORDS).unwrap_or_default().body).into_owned();
+        let batch_id = id(&batch.json());
+        table.case(
+            format!("batch {round}"),
+            same("status", batch.status, 200)
+                .and_then(|()| is_sealed(&batch_id, "batch_"))
+                .and_then(|()| ensure(sent.contains("\"file-") && !sent.contains("file-w1"), sent)),
+        );
+        let got = desk.get(&format!("/v1/batches/{batch_id}"));
+        table.case(
+            format!("get batch {round}"),
+            same("(status, id)", (got.status, id(&got.json())), (200, batch_id.clone())),
+        );
+        // Another tenant, and who guesses, finds nothing: the same nothing.
+        let nothing = desk.get("/v1/files/file-w1AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+        for path in
+            [format!("/v1/files/{file_id}"), format!("/v1/files/{file_id}/content"), format!("/v1/batches/{batch_id}")]
+        {
+            let stranger = desk.weir.call(&Request::get(&path).key(&desk.other));
+            table.case(
+                format!("another tenant {path}"),
+                same("answer", (stranger.status, stranger.text()), (404, nothing.text())),
+            );
+        }
+        let theirs = desk.weir.call(
+            &Request::post("/v1/batches", format!("{{\"input_file_id\":\"{file_id}\",\"endpoint\":\"/v1/x\"}}"))
+                .key(&desk.other),
+        );
+        table.case("another tenant's batch", same("status", theirs.status, 404));
+        let cancelled = desk.weir.call(&Request::post(&format!("/v1/batches/{batch_id}/cancel"), "{}"));
+        table.case("cancel", same("status", cancelled.status, 200));
+        let deleted = desk.weir.call(&Request::new("DELETE", &format!("/v1/files/{file_id}")));
+        table.case("delete", same("status", deleted.status, 200));
+    }
+    // Whatever is changed in an id does not open.
+    let file_id = id(&desk.upload("/v1/files", desk.form(&[("purpose", "batch")], b"x")).json());
+    let before = desk.weir.vendor().counter(WORDS).requests;
+    for place in (0..file_id.len()).step_by(5) {
+        let letter = if file_id.as_bytes()[place] == b'A' { "B" } else { "A" };
+        let mut changed = file_id.clone();
+        changed.replace_range(place..place + 1, letter);
+        let answer = desk.get(&format!("/v1/files/{changed}"));
+        let same_object = answer.status == 200 && place + 1 == file_id.len();
+        table.case(
+            format!("changed at {place}"),
+            ensure(answer.status == 404 || same_object, format!("{}", answer.status)),
+        );
+    }
+    table.case(
+        "calls",
+        ensure(desk.weir.vendor().counter(WORDS).requests <= before + 1, "a changed id reached the vendor"),
+    );
+    // The vendor's own ids open nothing either.
+    table.case("a plain id", same("status", desk.get("/v1/files/file-abc123").status, 404));
+    desk.weir.lives();
+    table.end();
+}
+
+#[test]
+fn responses_stay_with_their_credential() {
+    let desk = Desk::open("objects-responses");
+    let mut table = Table::new();
+    for stream in [false, true] {
+        for round in 0..4 {
+            let name = format!("stream={stream} {round}");
+            let answer = desk.weir.call(&Call::Responses.request(&desk.model, stream));
+            let response = if stream {
+                answer.finished(Call::Responses.grammar()).map(|reading| reading.id.unwrap_or_default())
+            } else {
+                Ok(id(&answer.json()))
+            };
+            let response = match response {
+                Ok(response) => response,
+                Err(why) => {
+                    table.case(name, Err(why));
+                    continue;
+                }
+            };
+            table.case(&name, is_sealed(&response, "resp_"));
+            table.case(
+                format!("{name} get"),
+                same("status", desk.get(&format!("/v1/responses/{response}")).status, 200),
+            );
+            let more = format!(",\"previous_response_id\":\"{response}\"");
+            let next = desk.weir.call(&Call::Responses.request_with(&desk.model, stream, &more));
+            let sent = String::from_utf8_lossy(&desk.weir.vendor().last(WORDS).unwrap_or_default().body).into_owned();
+            table.case(
+                format!("{name} next"),
+                same("status", next.status, 200)
+                    .and_then(|()| ensure(!sent.contains("resp_w1") && sent.contains("resp_"), sent)),
+            );
+            let stranger = desk.weir.call(&Call::Responses.request_with(&desk.model, stream, &more).key(&desk.other));
+            table.case(format!("{name} stranger"), same("status", stranger.status, 404));
+            let stranger = desk.weir.call(&Request::get(&format!("/v1/responses/{response}")).key(&desk.other));
+            table.case(format!("{name} stranger gets"), same("status", stranger.status, 404));
+            let gone = desk.weir.call(&Request::new("DELETE", &format!("/v1/responses/{response}")));
+            table.case(format!("{name} delete"), same("status", gone.status, 200));
+        }
+    }
+    let unknown = ",\"previous_response_id\":\"resp_of_somebody_else\"";
+    let answer = desk.weir.call(&Call::Responses.request_with(&desk.model, false, unknown));
+    table.case("a plain id", ensure(matches!(answer.status, 400 | 404), format!("{}", answer.status)));
+    desk.weir.lives();
+    table.end();
+}
+
+/// The model in a form is found and replaced; every other byte is the caller's.
+#[test]
+fn forms_pass_untouched() {
+    let desk = Desk::open("objects-forms");
+    let noise: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let tricky =
+        b"--BOUN\r\n--BOUND-not\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nnot-this\r\n".to_vec();
+    let mut table = Table::new();
+    for (name, path, file) in [
+        ("small", "/v1/audio/transcriptions", b"RIFF....".to_vec()),
+        ("large", "/v1/audio/transcriptions", noise.clone()),
+        ("image", "/v1/images/edits", noise[..100_000].to_vec()),
+        ("empty", "/v1/audio/translations", Vec::new()),
+        ("tricky", "/v1/audio/transcriptions", tricky),
+    ] {
+        for chunked in [false, true] {
+            let body = desk.form(&[("model", &desk.model), ("language", "en"), ("prompt", "model")], &file);
+            let answer = if chunked {
+                let mut wire = desk.weir.wire();
+                wire.send(format!(
+                    "POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: multipart/form-data; boundary=BOUND\r\nTransfer-Encoding: chunked\r\n\r\n",
+                    desk.weir.key
+                ));
+                for piece in body.chunks(77_777) {
+                    wire.send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+                }
+                wire.send("0\r\n\r\n");
+                wire.answer()
+            } else {
+                desk.upload(path, body)
+            };
+            let expected = desk.form(&[("model", "upstream-model"), ("language", "en"), ("prompt", "model")], &file);
+            let sent = desk.weir.vendor().last(WORDS).unwrap_or_default().body;
+            table.case(
+                format!("{name} chunked={chunked}"),
+                same("status", answer.status, 200).map_err(|why| format!("{why}: {}", answer.text())).and_then(|()| {
+                    ensure(sent == expected, format!("the form differs: {} bytes, not {}", sent.len(), expected.len()))
+                }),
+            );
+        }
+    }
+    // The same connection serves on after a form.
+    let mut wire = desk.weir.wire();
+    for _ in 0..3 {
+        let body = desk.form(&[("model", &desk.model)], b"abc");
+        wire.send(format!(
+            "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: multipart/form-data; boundary=\"BOUND\"\r\nContent-Length: {}\r\n\r\n",
+            desk.weir.key,
+            body.len()
+        ));
+        wire.send(body);
+        table.case("kept alive", same("status", wire.answer().status, 200));
+    }
+    let records = desk.weir.records();
+    table.case("records", ensure(records.iter().all(|record| record.status == 200), "a record without an answer"));
+    desk.weir.lives();
+    table.end();
+}
+
+#[test]
+fn forms_that_are_none() {
+    let desk = Desk::open("objects-bad-forms");
+    let before = desk.weir.vendor().counter(WORDS).requests;
+    let mut table = Table::new();
+    let path = "/v1/audio/transcriptions";
+    let cases = [
+        ("no model", desk.form(&[("language", "en")], b"x"), 400),
+        ("an unknown model", desk.form(&[("model", "nobody")], b"x"), 404),
+        ("an empty model", desk.form(&[("model", "")], b"x"), 404),
+        ("not a form", b"hello".to_vec(), 400),
+        ("cut", b"--BOUND\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n".to_vec(), 400),
+    ];
+    for (name, body, status) in cases {
+        table.case(name, same("status", desk.upload(path, body).status, status));
+    }
+    let mut request = Request::new("POST", path).header("Content-Type", "multipart/form-data");
+    request.body = desk.form(&[("model", &desk.model)], b"x");
+    table.case("no boundary", same("status", desk.weir.call(&request).status, 400));
+    table.case("no calls", same("calls", desk.weir.vendor().counter(WORDS).requests - before, 0));
+    desk.weir.lives();
+    table.end();
+}
