@@ -47,12 +47,6 @@ impl Socket {
 
     /// Writes all of the buffer from `from` on; gives it back as it was.
     pub async fn write_all(&self, mut buffer: Vec<u8>, mut from: usize) -> (io::Result<()>, Vec<u8>) {
-        // The kernel nearly always takes an answer at once; then there is nothing to wait for. Measured: an operation of
-        // the ring and the wake-up after it cost more than this system call.
-        match self.write_now(&buffer[from..]) {
-            Ok(written) => from += written,
-            Err(error) => return (Err(error), buffer),
-        }
         while from < buffer.len() {
             // SAFETY: as in `read`.
             let writing = unsafe { &mut *self.0.get() }.write(buffer.slice(from..));
