@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 /// Holds a usual event several times over, and keeps a thousand slow streams within a few megabytes.
-pub const SMALL: usize = 4 << 10;
+pub const SMALL: usize = 2 << 10;
 /// Holds a usual request or answer whole. Measured: beyond it a burst gains little, see dataplane/README.md.
 pub const LARGE: usize = 32 << 10;
 
@@ -35,7 +35,7 @@ pub fn large() -> Vec<u8> {
 pub fn with_room(bytes: usize) -> Vec<u8> {
     match bytes {
         0..=SMALL => small(),
-        ..=LARGE => large(),
+        _ if bytes <= LARGE => large(),
         _ => Vec::with_capacity(bytes),
     }
 }

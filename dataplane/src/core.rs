@@ -23,8 +23,20 @@ pub struct Core {
     node: u32,
     sequence: Cell<u64>,
     newest: Arc<Newest>,
-    seen: RefCell<(u64, Option<Rc<Arc<Live>>>)>,
+    seen: RefCell<(u64, Option<Rc<LiveHere>>)>,
     phase: Arc<Phase>,
+}
+
+/// This core's own handle of the configuration that all cores share: requests count it without touching the shared
+/// count, which would travel between processors for every one of them.
+pub struct LiveHere(Arc<Live>);
+
+impl std::ops::Deref for LiveHere {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.0
+    }
 }
 
 /// Where the process is in its life.
@@ -79,11 +91,11 @@ impl Core {
     }
 
     /// The newest configuration. One load when nothing has changed.
-    pub fn live(&self) -> Option<Rc<Arc<Live>>> {
+    pub fn live(&self) -> Option<Rc<LiveHere>> {
         let generation = self.newest.generation();
         let mut seen = self.seen.borrow_mut();
         if seen.0 != generation {
-            *seen = (generation, self.newest.get().map(Rc::new));
+            *seen = (generation, self.newest.get().map(|live| Rc::new(LiveHere(live))));
         }
         seen.1.clone()
     }

@@ -74,6 +74,12 @@ fn start(options: Options) -> Result<(), String> {
     host::prepare();
     let driver = Driver::probe(&options.driver)?;
     let node = options.node.clone().unwrap_or_else(host_name);
+    if node.is_empty()
+        || node.len() > 32
+        || !node.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    {
+        return Err(format!("--node {node:?}: up to 32 letters, digits, - and _"));
+    }
     let cores =
         options.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).clamp(1, 255);
     let pepper = Pepper(secret::read_or_create(&options.state, secret::PEPPER)?);

@@ -252,11 +252,14 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
     Ok(call)
 }
 
-/// Members whose value names an object that the gateway sealed.
+/// Members whose value names an object of a vendor's. What some of them name must have been sealed here, or it may be
+/// another tenant's; others name things of many kinds, and only a sealed value is one of ours.
 fn is_object_id(key: &[u8], value: &[u8]) -> bool {
-    let named =
-        matches!(key, b"previous_response_id" | b"input_file_id" | b"file_id" | b"response_id" | b"video_id" | b"id");
-    named && crate::seal::looks_sealed(value)
+    match key {
+        b"previous_response_id" | b"input_file_id" | b"file_id" => value.starts_with(b"\""),
+        b"response_id" | b"video_id" | b"id" => crate::seal::looks_sealed(value),
+        _ => false,
+    }
 }
 
 fn find_usage_request(language: &dyn Language, body: &[u8], call: &mut Call<'_>) {

@@ -45,8 +45,11 @@ pub struct Rules<'a> {
     /// The vendor bills to the end anyhow: a caller's hang-up does not stop it, so that its usage is known.
     pub drain: bool,
     /// Ids of objects within events are sealed by this.
-    pub rewrite: Option<&'a dyn Fn(&[u8]) -> Option<Vec<u8>>>,
+    pub rewrite: Option<Rewrite<'a>>,
 }
+
+/// The data of an event with what must change in it changed; `None` when nothing must.
+pub type Rewrite<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
 
 /// What arrived and was checked, up to where.
 struct Inspector<'a> {
@@ -147,14 +150,16 @@ pub async fn forward(
             inspector.apply_changes(&mut buffer);
             return break_off(sink, rules, reading, Code::UpstreamInvalid, buffer, close).await;
         }
+        // A read that filled its buffer is followed by more: then a large one takes it all at once.
+        burst = if burst { buffer.len() > buffer::SMALL / 2 } else { buffer.len() >= buffer::SMALL - ALMOST };
         let mut next = None;
         if kept > 0 && end.is_none() {
-            let mut tail = with_head_room(buffer::with_room(HEAD_ROOM + 2 * kept + 2));
+            let room = HEAD_ROOM + 2 * kept + CRLF;
+            let fitting = if burst { buffer::with_room(room.max(buffer::SMALL + 1)) } else { buffer::with_room(room) };
+            let mut tail = with_head_room(fitting);
             tail.extend_from_slice(&buffer[good_to..]);
             next = Some(tail);
         }
-        burst =
-            next.is_none() && if burst { buffer.len() > buffer::SMALL / 2 } else { buffer.len() >= buffer::SMALL - 64 };
         buffer.truncate(good_to);
         inspector.apply_changes(&mut buffer);
         inspector.moved(good_to - HEAD_ROOM);
@@ -191,6 +196,11 @@ pub async fn forward(
         return finish(incoming, sink, rules, reading, end, buffer, first_byte, close).await;
     }
 }
+
+/// A buffer counts as filled when so few bytes are left.
+const ALMOST: usize = 64;
+/// What a chunk ends with.
+const CRLF: usize = 2;
 
 type Arrived = (Result<usize, Failure>, Vec<u8>);
 

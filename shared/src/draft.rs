@@ -43,7 +43,7 @@ pub struct GatewayDraft {
     /// Origins that browsers may call from; empty means none, "*" any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cors_origins: Vec<String>,
-    /// Addresses (or CIDR ranges) whose `X-Forwarded-For` and PROXY headers are believed.
+    /// Addresses (or CIDR ranges) whose `X-Forwarded-For` is believed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<String>,
     /// Whether answers tell callers what they cost, in `x-weir-cost`.

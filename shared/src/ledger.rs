@@ -305,7 +305,7 @@ impl<'a> Records<'a> {
         if length == 0 {
             return Ok(None);
         }
-        if length > FRAME_BYTES_MAX || length < 16 + FIXED_BYTES {
+        if !(16 + FIXED_BYTES..=FRAME_BYTES_MAX).contains(&length) {
             return Err(Damage::Malformed);
         }
         let payload = body.get(..length).ok_or(Damage::Torn)?;

@@ -155,7 +155,7 @@ impl Caller {
                     self.keep_rest(request, start + length);
                     return Ok(Body::BehindHead(length));
                 }
-                let mut pace = Pace::new();
+                let mut pace = Pace::start();
                 if start + length <= request.bytes.capacity() {
                     while request.bytes.len() < start + length {
                         self.fill(&mut request.bytes, &mut pace, times).await?;
@@ -200,7 +200,7 @@ impl Caller {
         hold: &mut Hold,
     ) -> Result<Body, Unreadable> {
         let mut decoder = Decoder::default();
-        let mut pace = Pace::new();
+        let mut pace = Pace::start();
         let mut piece = request.bytes.split_off(request.head.bytes);
         let mut body = Vec::new();
         loop {
@@ -362,7 +362,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         Self { since_ms: clock::coarse_ms(), bytes: 0 }
     }
 

@@ -145,6 +145,9 @@ fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
                     lifetimes = true;
                 }
             }
+            // A request that the vendor compacted ran several times, and each run is billed; the rest of the object
+            // tells the last one only.
+            b"iterations" => return sum(json::elements(value)),
             b"server_tool_use" => {
                 let searches = json::get(value, "web_search_requests").map_or(Ok(0), number)?;
                 read.set(Class::ServerTool, searches);
@@ -157,6 +160,16 @@ fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
     read.set(Class::CacheWrite5m, if parts_hold { short } else { written });
     read.set(Class::CacheWrite1h, if parts_hold { long } else { 0 });
     Ok(read)
+}
+
+fn sum<'a>(iterations: impl Iterator<Item = &'a [u8]>) -> Result<Usage, InvalidUsage> {
+    let mut sum = Usage::NONE;
+    for iteration in iterations {
+        for (class, count) in read_usage(iteration)?.each() {
+            sum.set(class, sum.of(class).saturating_add(count));
+        }
+    }
+    Ok(sum)
 }
 
 #[cfg(test)]

@@ -106,7 +106,8 @@ impl Found {
         reading.output_bytes += output_bytes;
         if let Some(usage) = usage {
             found.usage = true;
-            reading.take_usage(read_usage(usage));
+            // Each event tells all of it, and the last one holds, also where it is less.
+            reading.replace_usage(read_usage(usage));
         }
         Ok(found)
     }

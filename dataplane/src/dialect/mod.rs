@@ -149,6 +149,12 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// The whole count anew: the last word holds.
+    pub fn replace_usage(&mut self, read: Result<Usage, InvalidUsage>) {
+        self.usage = None;
+        self.take_usage(read);
+    }
+
     /// A cumulative count: the last word holds, and no class ever shrinks.
     pub fn take_usage(&mut self, read: Result<Usage, InvalidUsage>) {
         match read {
@@ -178,7 +184,7 @@ fn number(value: &[u8]) -> Result<u64, InvalidUsage> {
 
 /// Fields of a vendor's answer that reach the caller; everything else stays here.
 pub fn passes_down(name: Name, text: &[u8], dialect: Dialect) -> bool {
-    const OPENAI: &[&[u8]] = &[b"openai-model", b"x-stainless-arch"];
+    const OPENAI: &[&[u8]] = &[b"openai-model"];
     const ANTHROPIC: &[&[u8]] = &[b"anthropic-organization-tier"];
     const GEMINI: &[&[u8]] = &[b"server-timing"];
     match name {

@@ -73,29 +73,35 @@ pub fn read(usage: &[u8]) -> Result<Usage, InvalidUsage> {
         return Err(InvalidUsage);
     }
     let Told { prompt, answer, total, cache_hits, seconds, prompt_parts, answer_parts } = Told::read(usage)?;
-    let cached = if prompt_parts.cached > 0 { prompt_parts.cached } else { cache_hits };
     let mut read = Usage::NONE;
-    read.set(Class::CacheRead, cached);
-    read.set(Class::CacheWrite5m, prompt_parts.written);
-    read.set(Class::AudioInput, prompt_parts.audio);
-    read.set(Class::ImageInput, prompt_parts.image);
-    read.set(Class::Input, less(prompt, &[cached, prompt_parts.written, prompt_parts.audio, prompt_parts.image])?);
+    // Parts that overlap (a prompt that was written to the cache and read from it) count once: the first that claims a
+    // token has it, so that the sum stays the vendor's total.
+    let mut left = prompt;
+    let mut claim = |class: Class, count: u64| {
+        let count = count.min(left);
+        left -= count;
+        read.set(class, count);
+    };
+    claim(Class::CacheRead, if prompt_parts.cached > 0 { prompt_parts.cached } else { cache_hits });
+    claim(Class::CacheWrite5m, prompt_parts.written);
+    claim(Class::AudioInput, prompt_parts.audio);
+    claim(Class::ImageInput, prompt_parts.image);
+    read.set(Class::Input, left);
     // Some vendors count reasoning beside the answer and not within it; their total says so.
     let reasoning = answer_parts.reasoning;
     let beside = reasoning > 0 && total == prompt + answer + reasoning;
-    // Some report more reasoning than answer: then all of the answer was reasoning.
-    let within = if beside { 0 } else { reasoning.min(answer) };
-    read.set(Class::Reasoning, if beside { reasoning } else { within });
-    read.set(Class::AudioOutput, answer_parts.audio);
-    read.set(Class::ImageOutput, answer_parts.image);
-    read.set(Class::Output, less(answer, &[within, answer_parts.audio, answer_parts.image])?);
+    let mut left = if beside { answer + reasoning } else { answer };
+    let mut claim = |class: Class, count: u64| {
+        let count = count.min(left);
+        left -= count;
+        read.set(class, count);
+    };
+    claim(Class::Reasoning, reasoning);
+    claim(Class::AudioOutput, answer_parts.audio);
+    claim(Class::ImageOutput, answer_parts.image);
+    read.set(Class::Output, left);
     read.set(Class::Second, seconds);
     Ok(read)
-}
-
-/// A part that is larger than its total is nonsense.
-fn less(total: u64, parts: &[u64]) -> Result<u64, InvalidUsage> {
-    parts.iter().try_fold(total, |left, part| left.checked_sub(*part)).ok_or(InvalidUsage)
 }
 
 /// Transcriptions are told in seconds, whole or with decimals; a begun second counts.
@@ -156,13 +162,19 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_overlap_count_once() {
+        let text = r#"{"prompt_tokens":2168,"prompt_tokens_details":{"cached_tokens":2161,"cache_write_tokens":2161},"completion_tokens":3}"#;
+        assert_eq!(classes(text), [("cache_read", 2161), ("cache_write_5m", 7), ("output", 3)]);
+        assert_eq!(classes(r#"{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":2}}"#), [("cache_read", 1)]);
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for text in [
             r#"{"prompt_tokens":-1}"#,
             r#"{"prompt_tokens":"12"}"#,
             r#"{"prompt_tokens":1.5}"#,
             r#"{"prompt_tokens":999999999999999999}"#,
-            r#"{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":2}}"#,
             "[]",
             "12",
         ] {

@@ -85,14 +85,21 @@ impl Plan<'_, '_> {
 /// At most so many upstream calls for one request.
 const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
 
+/// What the attempts came to.
+pub enum Attempted<'s> {
+    /// The vendor answers; the rest is delivery.
+    Answered(Answer, Pass<'s>),
+    /// The caller has gone, or was told in its stream.
+    Over(Delivered),
+}
+
 pub async fn run<'s>(
     plan: &Plan<'_, 's>,
     sink: &mut Sink<'_>,
     meter: &mut Meter<'s>,
-    usage_asked: bool,
-) -> Result<Delivered, Refusal> {
+    times: &Times,
+) -> Result<Attempted<'s>, Refusal> {
     let gauges = &plan.scene.core.gauges;
-    let times = plan.times();
     let answer_by_ms = clock::coarse_ms() + times.first_byte;
     let mut tried = 0u64;
     let mut last: Option<Refusal> = None;
@@ -101,7 +108,7 @@ pub async fn run<'s>(
         let pass = match route::next_pass(plan.vendor, plan.target, plan.tokens, tried, plan.pinned, since) {
             Ok(pass) => pass,
             // What the vendor said to the one before is worth more than that nothing is left.
-            Err(none) => return tell(last.unwrap_or_else(|| none.into()), plan, sink, meter).await,
+            Err(none) => return Err(last.unwrap_or_else(|| none.into())),
         };
         tried |= 1 << pass.place.min(63);
         if tried.count_ones() > 1 {
@@ -111,39 +118,34 @@ pub async fn run<'s>(
             gauges.time(Timing::Admission, (since - plan.request.started) / 1_000);
         }
         let credential: &'s str = &plan.vendor.credentials[pass.place].name;
-        let answer = match ask(plan, &pass, sink, meter, &times, answer_by_ms).await {
+        let answer = match ask(plan, &pass, sink, meter, times, answer_by_ms).await {
             Asked::Answer(answer) => answer,
             Asked::Gone => {
                 meter.attempt(credential, 0, Outcome::Cancelled, since);
-                return Ok(Delivered::gone(meter));
+                return Ok(Attempted::Over(Delivered::gone(meter)));
             }
             Asked::Failed(failure) => {
                 meter.attempt(credential, 0, Outcome::Failed, since);
-                return tell(failure.into(), plan, sink, meter).await;
+                return Err(failure.into());
             }
         };
         let status = answer.head.status;
         if (200..300).contains(&status) {
             meter.attempt(credential, status, Outcome::Complete, since);
-            let delivered = deliver::answer(plan, answer, &pass, sink, meter, usage_asked, &times).await;
-            pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));
-            return match delivered {
-                Err(refusal) => tell(refusal, plan, sink, meter).await,
-                delivered => delivered,
-            };
+            return Ok(Attempted::Answered(answer, pass));
         }
         meter.attempt(credential, status, Outcome::Failed, since);
         let refusal = read_refusal(plan, answer, pass.secret).await;
-        if matches!(status, 401 | 403 | 429) {
-            rest(pass.secret, &refusal, status);
-            last = Some(refusal);
-            continue;
+        if !matches!(status, 401 | 403 | 429) {
+            return Err(refusal);
         }
-        return tell(refusal, plan, sink, meter).await;
+        rest(pass.secret, &refusal, status);
+        last = Some(refusal);
     }
-    tell(last.unwrap_or_else(|| Refusal::plain(Code::UpstreamError)), plan, sink, meter).await
+    Err(last.unwrap_or_else(|| Refusal::plain(Code::UpstreamError)))
 }
 
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and it is moved once")]
 enum Asked {
     Answer(Answer),
     Failed(Failure),
@@ -226,7 +228,7 @@ async fn heartbeat(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) -> Result<(), ()> {
 }
 
 /// A refusal goes back as it is, unless the stream has begun: then it is told in-band, as its last event.
-async fn tell(
+pub async fn tell(
     refusal: Refusal,
     plan: &Plan<'_, '_>,
     sink: &mut Sink<'_>,

@@ -21,7 +21,7 @@ use crate::parse;
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::Pass;
-use crate::stream::{self, End, Rules};
+use crate::stream::{self, End, Rewrite, Rules};
 use crate::upstream::{Answer, Failure, Incoming};
 use crate::wire::http1::Name;
 
@@ -43,30 +43,27 @@ impl Delivered {
     }
 }
 
-pub async fn answer<'s>(
-    plan: &Plan<'_, 's>,
-    answer: Answer,
-    pass: &Pass<'_>,
-    sink: &mut Sink<'_>,
-    meter: &mut Meter<'s>,
-    usage_asked: bool,
-    times: &Times,
-) -> Result<Delivered, Refusal> {
-    if is_encoded(&answer) {
+/// How an answer is delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    Stream,
+    Document,
+    Bytes,
+}
+
+/// `Err`: it can be delivered in no manner that the caller asked for.
+pub fn manner(plan: &Plan<'_, '_>, answer: &Answer) -> Result<Manner, Refusal> {
+    if is_encoded(answer) {
         // Identity was asked for; what came can be neither checked nor counted.
         return Err(Refusal::plain(Code::UpstreamInvalid));
     }
     let content_type = answer.head.get(Name::ContentType, &answer.head_bytes).unwrap_or_default();
-    if plan.stream {
-        if !parse::is_event_stream(content_type) {
-            return Err(Refusal::plain(Code::UpstreamInvalid));
-        }
-        return stream(plan, answer, pass, sink, meter, usage_asked, times).await;
+    match plan.stream {
+        true if parse::is_event_stream(content_type) => Ok(Manner::Stream),
+        true => Err(Refusal::plain(Code::UpstreamInvalid)),
+        false if parse::is_collected(plan.route.endpoint, content_type) => Ok(Manner::Document),
+        false => Ok(Manner::Bytes),
     }
-    if parse::is_collected(plan.route.endpoint, content_type) {
-        return document(plan, answer, pass, sink, meter, times).await;
-    }
-    bytes(plan, answer, sink, meter, times).await
 }
 
 /// The head of a stream; it leaves with the first events.
@@ -81,7 +78,7 @@ pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>, answer: Option<&An
     sink.begin(head);
 }
 
-async fn stream<'s>(
+pub async fn stream<'s>(
     plan: &Plan<'_, 's>,
     mut answer: Answer,
     pass: &Pass<'_>,
@@ -109,7 +106,7 @@ async fn stream<'s>(
         total_at_ms: plan.request.started / 1_000_000 + times.total,
         scrub: &scrub,
         drain: plan.vendor.on_hang_up == OnHangUp::Drain,
-        rewrite: has_objects.then_some(&rewrite as &dyn Fn(&[u8]) -> Option<Vec<u8>>),
+        rewrite: has_objects.then_some(&rewrite as Rewrite<'_>),
     };
     meter.delivered = true;
     let mut reading = Reading::default();
@@ -162,7 +159,7 @@ fn give_back(plan: &Plan<'_, '_>, incoming: Incoming) {
 }
 
 /// JSON: collected, checked, priced, and only then answered, in one write.
-async fn document<'s>(
+pub async fn document<'s>(
     plan: &Plan<'_, 's>,
     mut answer: Answer,
     pass: &Pass<'_>,
@@ -280,7 +277,7 @@ async fn collect_document(
 }
 
 /// Audio, files, pictures: forwarded as they come. What they cost is known without reading them, or not at all.
-async fn bytes<'s>(
+pub async fn bytes<'s>(
     plan: &Plan<'_, 's>,
     mut answer: Answer,
     sink: &mut Sink<'_>,

@@ -7,7 +7,7 @@ use weir_shared::ledger::Outcome;
 use weir_shared::snapshot::Key;
 
 use super::attempt::{self, Plan};
-use super::deliver::{self, Delivered};
+use super::deliver::{self, Delivered, Manner};
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
 use crate::accept::{Caller, Pace, Request, Sink, Unreadable};
 use crate::admit;
@@ -182,7 +182,11 @@ async fn send<'s>(
     let status = answer.head.status;
     if (200..300).contains(&status) {
         meter.attempt(credential, status, Outcome::Complete, since);
-        return deliver::answer(plan, answer, &pass, sink, meter, true, &times).await;
+        return match deliver::manner(plan, &answer)? {
+            Manner::Stream => deliver::stream(plan, answer, &pass, sink, meter, true, &times).await,
+            Manner::Document => deliver::document(plan, answer, &pass, sink, meter, &times).await,
+            Manner::Bytes => deliver::bytes(plan, answer, sink, meter, &times).await,
+        };
     }
     meter.attempt(credential, status, Outcome::Failed, since);
     Err(attempt::read_refusal(plan, answer, pass.secret).await)
@@ -219,7 +223,7 @@ impl Source {
             limit,
             sent_collected: false,
             done: false,
-            pace: Pace::new(),
+            pace: Pace::start(),
             hold: Hold::default(),
         }
     }
@@ -235,7 +239,10 @@ impl Source {
         let raw = std::mem::take(&mut self.collected);
         let first = self.unframe(raw, caller)?;
         self.collected = first;
-        while wants_model {
+        if !wants_model {
+            return Ok(None);
+        }
+        loop {
             if let Some(field) = field(&self.collected, boundary, b"model") {
                 return Ok(Some(field));
             }

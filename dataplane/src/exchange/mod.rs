@@ -7,8 +7,8 @@ mod forms;
 mod models;
 mod objects;
 
-use std::rc::Rc;
-use std::sync::Arc;
+use self::attempt::Attempted;
+use self::deliver::Manner;
 
 use weir_shared::catalog::Dialect;
 use weir_shared::fault::Code;
@@ -66,15 +66,16 @@ pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bo
     );
     let route = parse::route(request.head.method, path);
     let query = query.to_vec();
-    let live = core.live();
-    let times = live.as_ref().map_or_else(Times::default, |live| live.snapshot.catalog.gateway.times);
+    let here = core.live();
+    let live: Option<&Live> = here.as_deref().map(|here| &**here);
+    let times = live.map_or_else(Times::default, |live| live.snapshot.catalog.gateway.times);
     let keep =
         request.head.keep_alive && !core.phase().is_draining() && memory::pressure() < Pressure::KeepNoConnections;
     let bodied = request.head.method != Method::Head;
-    let from = live.as_ref().map_or(caller.address, |live| fields::client_address(&request, caller.address, live));
+    let from = live.map_or(caller.address, |live| fields::client_address(&request, caller.address, live));
     let mut sink = Sink::new(caller, times, request.head.v11, bodied, keep);
     let mut teller = Teller { request: request_text, from, ..Teller::default() };
-    let done = match &live {
+    let done = match live {
         None => Err(Refusal::plain(Code::ConfigUnavailable).retry_in(1_000_000_000)),
         Some(live) => {
             let scene = Scene { core, live, request_id, request_text, dialect, from };
@@ -87,10 +88,10 @@ pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bo
     let done = match done {
         Ok(done) => done,
         Err(refusal) => {
-            refuse(core, live.as_ref(), &mut request, &mut sink, dialect, request_text, refusal, teller.unread).await
+            refuse(core, live, &mut request, &mut sink, dialect, request_text, refusal, teller.unread).await
         }
     };
-    finish(core, &request, &sink, &teller, live.as_ref(), done)
+    finish(core, &request, &sink, &teller, live, done)
 }
 
 /// What the log line tells beyond the bill; filled in as it becomes known.
@@ -217,7 +218,28 @@ async fn collected<'l>(
         pinned: object.as_ref().map(|pin| pin.credential),
         object_id: object.as_ref().map_or("", |pin| &pin.id),
     };
-    let result = attempt::run(&plan, sink, &mut meter, call.usage_asked).await;
+    let times = plan.times();
+    let attempted = attempt::run(&plan, sink, &mut meter, &times).await;
+    let result = match attempted {
+        Ok(Attempted::Answered(answer, pass)) => {
+            let delivered = match deliver::manner(&plan, &answer) {
+                Ok(Manner::Stream) => {
+                    deliver::stream(&plan, answer, &pass, sink, &mut meter, call.usage_asked, &times).await
+                }
+                Ok(Manner::Document) => deliver::document(&plan, answer, &pass, sink, &mut meter, &times).await,
+                Ok(Manner::Bytes) => deliver::bytes(&plan, answer, sink, &mut meter, &times).await,
+                Err(refusal) => Err(refusal),
+            };
+            pass.used(meter.reading.usage.map_or(tokens, |usage| usage.tokens()));
+            delivered
+        }
+        Ok(Attempted::Over(delivered)) => Ok(delivered),
+        Err(refusal) => Err(refusal),
+    };
+    let result = match result {
+        Err(refusal) => attempt::tell(refusal, &plan, sink, &mut meter).await,
+        delivered => delivered,
+    };
     settle(result, &mut meter, teller)
 }
 
@@ -299,7 +321,7 @@ async fn read_body(
 #[expect(clippy::too_many_arguments, reason = "everything that an answer may depend on")]
 async fn refuse(
     core: &Core,
-    live: Option<&Rc<Arc<Live>>>,
+    live: Option<&Live>,
     request: &mut Request,
     sink: &mut Sink<'_>,
     dialect: Dialect,
@@ -343,7 +365,7 @@ fn finish(
     request: &Request,
     sink: &Sink<'_>,
     teller: &Teller<'_>,
-    live: Option<&Rc<Arc<Live>>>,
+    live: Option<&Live>,
     done: Done,
 ) -> bool {
     let (status, code, outcome, bill, keep) = match &done {

@@ -127,7 +127,11 @@ impl Follower {
         let pointer = store.pointer()?;
         self.state.looked_at.store(clock::wall_seconds(), Ordering::Relaxed);
         self.state.stale.store(false, Ordering::Relaxed);
-        let Some(pointer) = pointer else { return Ok(()) };
+        let Some(pointer) = pointer else {
+            // An empty store knows nothing of what is served here: its folder was moved away, or is another one.
+            self.state.stale.store(self.current.is_some(), Ordering::Relaxed);
+            return Ok(());
+        };
         if self.tried == Some(pointer) {
             return Ok(());
         }

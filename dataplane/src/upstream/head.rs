@@ -55,6 +55,7 @@ pub enum Length {
 
 /// Writes a vendor's request head: its own path, host and credential; of the caller's fields everything but what
 /// belongs to the caller's connection or names it.
+#[expect(clippy::too_many_arguments, reason = "a head is made of all of these")]
 pub fn write_head(
     out: &mut Vec<u8>,
     request: &Request,

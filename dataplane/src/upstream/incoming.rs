@@ -24,7 +24,7 @@ impl Incoming {
         let left = if let Framing::Sized(length) = framing { length } else { 0 };
         let done = framing == Framing::None;
         // Something behind an answer without a body poisons the connection.
-        let reusable = reusable && !(done && !behind_head.is_empty());
+        let reusable = reusable && (!done || behind_head.is_empty());
         let behind_head = if behind_head.is_empty() {
             buffer::give_back(behind_head);
             Vec::new()
