@@ -1,0 +1,401 @@
+//! What is fuzzed, as plain functions: `suite/fuzz.rs` runs them on stable over seeds and seeded random changes of them, and
+//! cargo-fuzz where there is a nightly compiler. A body panics when something does not hold.
+
+use serde::de::IgnoredAny;
+use weir::dialect::{self, Reading, Sense};
+use weir::wire::chunked::{Decoded, Decoder};
+use weir::wire::http1::{self, Method, Progress};
+use weir::wire::json;
+use weir::wire::sse::{Event, Framer};
+use weir::wire::template::Template;
+use weir::{parse, seal};
+use weir_shared::key::{Fingerprint, Pepper};
+use weir_shared::ledger::{HEADER_BYTES, Records};
+use weir_shared::money::Rate;
+use weir_shared::policy::size::JSON_DEPTH_MAX;
+use weirbench::grammar;
+
+pub struct Body {
+    pub name: &'static str,
+    pub run: fn(&[u8]),
+    pub seeds: &'static [&'static str],
+}
+
+/// A list of things is a list: a new body is one line here, and one file in `fuzz_targets`.
+pub const ALL: &[Body] = &[
+    Body { name: "request_head", run: request_head, seeds: HEADS },
+    Body { name: "answer_head", run: answer_head, seeds: ANSWERS },
+    Body { name: "chunked", run: chunked, seeds: CHUNKS },
+    Body { name: "sse", run: sse, seeds: STREAMS },
+    Body { name: "json_like_serde", run: json_like_serde, seeds: DOCUMENTS },
+    Body { name: "json_views", run: json_views, seeds: DOCUMENTS },
+    Body { name: "languages", run: languages, seeds: DOCUMENTS },
+    Body { name: "streams", run: streams, seeds: STREAMS },
+    Body { name: "templates", run: templates, seeds: STREAMS },
+    Body { name: "calls", run: calls, seeds: CALLS },
+    Body { name: "routes", run: routes, seeds: PATHS },
+    Body { name: "keys", run: keys, seeds: KEYS },
+    Body { name: "sealed_ids", run: sealed_ids, seeds: KEYS },
+    Body { name: "journal", run: journal, seeds: &["WEIRJRN1\u{1}\0\0\0", ""] },
+    Body {
+        name: "prices",
+        run: prices,
+        seeds: &["0.15", "10", "0.000001", "1e3", ".5", "-1", "18446744073709.551615"],
+    },
+];
+
+/// A head that grows byte by byte is judged at the first moment at which it can be, and like the whole.
+pub fn request_head(data: &[u8]) {
+    let whole = http1::request(data, &mut Progress::default());
+    let mut progress = Progress::default();
+    for end in (0..=data.len()).step_by(1 + data.len() / 64).chain([data.len()]) {
+        let step = http1::request(&data[..end], &mut progress);
+        if !matches!(step, Ok(None)) {
+            assert_eq!(format!("{step:?}"), format!("{whole:?}"), "cut at {end}");
+            break;
+        }
+    }
+    if let Ok(Some(head)) = whole {
+        assert!(head.bytes <= data.len());
+        for field in &head.fields {
+            let (name, value) = (field.name_in(data), field.value_in(data));
+            assert!(!name.is_empty() && name.iter().all(u8::is_ascii_graphic));
+            assert!(!value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')));
+        }
+    }
+}
+
+pub fn answer_head(data: &[u8]) {
+    for to_head in [false, true] {
+        let whole = http1::answer(data, &mut Progress::default(), to_head);
+        let mut progress = Progress::default();
+        for end in (0..=data.len()).step_by(1 + data.len() / 64).chain([data.len()]) {
+            let step = http1::answer(&data[..end], &mut progress, to_head);
+            if !matches!(step, Ok(None)) {
+                assert_eq!(format!("{step:?}"), format!("{whole:?}"), "cut at {end}");
+                break;
+            }
+        }
+    }
+}
+
+pub fn chunked(data: &[u8]) {
+    let decode = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut decoder = Decoder::default();
+        let mut payload = Vec::new();
+        let mut consumed = 0;
+        for piece in pieces {
+            let mut piece = piece.to_vec();
+            let Ok(Decoded { payload: length, consumed: taken, .. }) = decoder.decode(&mut piece) else { return None };
+            payload.extend_from_slice(&piece[..length]);
+            consumed += taken;
+            if decoder.is_done() {
+                break;
+            }
+        }
+        Some((payload, consumed, decoder.is_done()))
+    };
+    let whole = decode(&mut std::iter::once(data));
+    for size in [1, 2, 5, 17] {
+        let cut = decode(&mut data.chunks(size));
+        // What comes behind the end may be broken: who reads it whole sees that earlier.
+        if whole.is_some() {
+            assert_eq!(cut, whole, "pieces of {size}");
+        }
+    }
+}
+
+fn events(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<(usize, usize, Vec<u8>, Vec<u8>, u32)>, usize) {
+    let mut framer = Framer::default();
+    let mut bytes = Vec::new();
+    let mut found = Vec::new();
+    for piece in pieces {
+        bytes.extend_from_slice(piece);
+        while let Some(event) = framer.next(&bytes) {
+            let Event { whole, name, data_lines, .. } = event;
+            let data = if data_lines > 1 { event.join(&bytes) } else { event.data.of(&bytes).to_vec() };
+            found.push((whole.at, whole.len, name.of(&bytes).to_vec(), data, data_lines));
+        }
+    }
+    (found, framer.unfinished())
+}
+
+/// Any cut gives the same events; together with the unfinished rest they are the whole stream.
+pub fn sse(data: &[u8]) {
+    let (whole, unfinished) = events(&mut std::iter::once(data));
+    let mut at = 0;
+    for (start, length, ..) in &whole {
+        assert_eq!(*start, at, "a gap between events");
+        at += length;
+    }
+    assert!(unfinished <= data.len());
+    // A CR at a border may belong to an LF that has not come: then the LF opens the next event instead of closing this one.
+    let said = |events: &[(usize, usize, Vec<u8>, Vec<u8>, u32)]| {
+        events.iter().filter(|event| event.4 > 0).map(|event| (event.2.clone(), event.3.clone())).collect::<Vec<_>>()
+    };
+    for size in [1, 3, 7, 64] {
+        let (cut, _) = events(&mut data.chunks(size));
+        assert_eq!(said(&cut), said(&whole), "pieces of {size}");
+    }
+}
+
+/// Ours and serde_json's idea of JSON are one, up to the depth that we allow.
+pub fn json_like_serde(data: &[u8]) {
+    let ours = json::validate(data);
+    if depth(data) > JSON_DEPTH_MAX {
+        return;
+    }
+    let theirs = std::str::from_utf8(data).is_ok() && serde_json::from_slice::<IgnoredAny>(data).is_ok();
+    assert_eq!(ours.is_ok(), theirs, "{ours:?}");
+    if let Err(fault) = ours {
+        assert!(fault.at <= data.len());
+    }
+}
+
+/// The deepest nesting, strings left out.
+fn depth(data: &[u8]) -> usize {
+    let (mut now, mut most, mut string, mut escaped) = (0usize, 0, false, false);
+    for byte in data {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if string => escaped = true,
+            b'"' => string = !string,
+            b'{' | b'[' if !string => {
+                now += 1;
+                most = most.max(now);
+            }
+            b'}' | b']' if !string => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+/// What looks into a document that was validated sees what serde_json sees.
+pub fn json_views(data: &[u8]) {
+    if json::validate(data).is_err() {
+        return;
+    }
+    for (key, value) in json::members(data) {
+        let _ = (json::text(value), json::integer(value), json::key_is(key, "model"), json::elements(value).count());
+    }
+    let _ = (json::text(data), json::integer(data), json::is_empty_array(data), json::dig(data, &["a", "b"]));
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(data) else { return };
+    if let Some(object) = value.as_object() {
+        let seen = json::members(data).count();
+        assert!(seen >= object.len(), "{seen} members of {}", object.len());
+    }
+    if let Some(array) = value.as_array() {
+        assert_eq!(json::elements(data).count(), array.len());
+    }
+    if let Some(text) = value.as_str() {
+        let trimmed = data.trim_ascii();
+        assert_eq!(json::text(trimmed).as_deref(), Some(text));
+        let mut again = vec![b'"'];
+        json::escape_into(&mut again, text);
+        again.push(b'"');
+        assert_eq!(serde_json::from_slice::<String>(&again).ok().as_deref(), Some(text));
+    }
+}
+
+/// No document makes a reader panic, and what one accepts is JSON.
+pub fn languages(data: &[u8]) {
+    for language in dialect::ALL {
+        let mut reading = Reading::default();
+        let accepted = language.read_answer(data, &mut reading).is_ok();
+        assert!(!accepted || json::validate(data).is_ok(), "{}", language.name());
+        let mut reading = Reading::default();
+        let sense = language.read_event(b"", data, &mut reading);
+        let is_end = matches!(sense, Ok(Sense::End));
+        assert!(is_end || sense.is_err() || json::validate(data).is_ok(), "{}", language.name());
+        if let Some(usage) = reading.usage {
+            let _ = usage.prompt_tokens() + usage.answer_tokens();
+        }
+    }
+}
+
+/// The two readers of streams agree about what is finished; neither panics.
+pub fn streams(data: &[u8]) {
+    for (dialect, name) in [
+        (grammar::Dialect::OpenAiChat, "openai_chat"),
+        (grammar::Dialect::OpenAiResponses, "openai_responses"),
+        (grammar::Dialect::Anthropic, "anthropic"),
+        (grammar::Dialect::Gemini, "gemini"),
+    ] {
+        let Some(language) = dialect::ALL.iter().find(|language| language.name() == name) else { continue };
+        let judged = grammar::check(dialect, data);
+        let mut reading = Reading::default();
+        let mut accepted = true;
+        for (_, _, event, data, lines) in events(&mut std::iter::once(data)).0 {
+            if lines > 0 {
+                match language.read_event(&event, &data, &mut reading) {
+                    Ok(Sense::Failed) => reading.failed = true,
+                    Ok(Sense::End) => reading.ended = true,
+                    Ok(_) => {}
+                    Err(_) => accepted = false,
+                }
+            }
+        }
+        if let Ok(judged) = judged {
+            assert!(accepted, "{name}: a legal stream is refused");
+            let failed = matches!(judged.end, grammar::End::Error { .. });
+            assert!(!failed || reading.failed, "{name}: an error is not seen");
+            assert!(failed || reading.finished || reading.ended, "{name}: the end is not seen");
+        }
+    }
+}
+
+/// Whatever a template recognises, the slow reader finds legal, of the same length, plain, and with as much output.
+pub fn templates(data: &[u8]) {
+    let Some(language) = dialect::ALL.first() else { return };
+    let (found, _) = events(&mut std::iter::once(data));
+    let bytes = |event: &(usize, usize, Vec<u8>, Vec<u8>, u32)| &data[event.0..event.0 + event.1];
+    for pair in found.windows(2) {
+        let (before, now) = (bytes(&pair[0]), bytes(&pair[1]));
+        let plain = |event: &(usize, usize, Vec<u8>, Vec<u8>, u32)| {
+            event.4 == 1 && matches!(language.read_event(&event.2, &event.3, &mut Reading::default()), Ok(Sense::Plain))
+        };
+        if !plain(&pair[0]) || !plain(&pair[1]) {
+            continue;
+        }
+        let Some(data_at) = memchr::memmem::find(now, &pair[1].3) else { continue };
+        let Some(template) = Template::learn(before, now, data_at, pair[1].3.len()) else { continue };
+        for at in found.iter().map(|event| event.0).chain([0, data.len() / 2]) {
+            let Some(recognised) = template.recognise(&data[at..]) else { continue };
+            let event = &data[at..at + recognised.bytes];
+            let (framed, rest) = events(&mut std::iter::once(event));
+            assert_eq!((framed.len(), rest), (1, event.len()), "not exactly one event");
+            let mut reading = Reading::default();
+            let sense = language.read_event(&framed[0].2, &framed[0].3, &mut reading);
+            assert!(matches!(sense, Ok(Sense::Plain)), "{sense:?}");
+            assert_eq!(reading.output_bytes, recognised.output_bytes as u64);
+        }
+    }
+}
+
+/// A body that is accepted is sent on as JSON, with the vendor's name of the model and everything else as it was.
+pub fn calls(data: &[u8]) {
+    for path in [&b"/v1/chat/completions"[..], b"/v1/responses", b"/v1/messages", b"/v1/batches"] {
+        let Ok(route) = parse::route(Method::Post, path) else { panic!("a route") };
+        let Ok(call) = parse::call(&route, data, b"") else { continue };
+        let splices = parse::splices(&route, &call, "the-vendor's-name", data);
+        let mut sent = Vec::new();
+        splices.apply(data, &mut sent);
+        assert_eq!(sent.len(), splices.length(data.len()));
+        assert!(json::validate(&sent).is_ok(), "{}", String::from_utf8_lossy(&sent));
+        if call.places.model.is_some() {
+            let model = json::get(&sent, "model").and_then(json::text);
+            let escaped = model.is_none();
+            assert!(escaped || model.as_deref() == Some("the-vendor's-name"), "{model:?}");
+        }
+        // Whatever a reader takes for the model, it is the one that was authorised.
+        if let Ok(value) = serde_json::from_slice::<serde_json::Value>(&sent)
+            && call.places.model.is_some()
+        {
+            assert_eq!(value["model"], "the-vendor's-name");
+        }
+    }
+}
+
+pub fn routes(data: &[u8]) {
+    let (path, query) = parse::split_target(data);
+    for method in [Method::Get, Method::Post, Method::Delete] {
+        if let Ok(route) = parse::route(method, path) {
+            let mut sent = Vec::new();
+            parse::upstream_path(&route, "/v1", "model", "id", query, &mut sent);
+            assert!(sent.starts_with(b"/v1/"));
+            let inside = |byte: &u8| !byte.is_ascii_graphic();
+            assert!(!path.iter().any(inside) || !sent.iter().any(|byte| matches!(byte, b' ' | b'\r' | b'\n' | 0)));
+            // What is behind the question mark is the vendor's to judge.
+            let path = sent.split(|byte| *byte == b'?').next().unwrap_or_default();
+            assert!(!path.windows(3).any(|window| window == b"../"), "{}", String::from_utf8_lossy(path));
+        }
+    }
+}
+
+pub fn keys(data: &[u8]) {
+    if Fingerprint::of(data, &Pepper([1; 32])).is_some() {
+        let text = std::str::from_utf8(data).expect("a key is text");
+        assert!(text.starts_with("weir-") && text.len() == weir_shared::key::TEXT_BYTES);
+    }
+}
+
+pub fn sealed_ids(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    assert_eq!(seal::open(&[7; 32], "tenant", text), None, "somebody has guessed a seal");
+    if let Some(sealed) = seal::seal(&[7; 32], "tenant", "vendor", "credential", text) {
+        assert_eq!(seal::open(&[7; 32], "tenant", &sealed).map(|opened| opened.id).as_deref(), Some(text));
+        assert_eq!(seal::open(&[7; 32], "other", &sealed), None);
+    }
+}
+
+/// Recovery gives the longest good prefix and never panics.
+pub fn journal(data: &[u8]) {
+    let Ok((_, mut records)) = Records::open(data) else { return };
+    let mut count = 0u64;
+    while let Some(Ok(record)) = records.next() {
+        count += 1;
+        assert!(record.attempts.len() < 1_000);
+    }
+    assert!(records.position() >= HEADER_BYTES && records.position() <= data.len().max(HEADER_BYTES));
+    assert!(count <= data.len() as u64 / 100);
+}
+
+/// A price is read exactly, or not at all.
+pub fn prices(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(rate) = Rate::per_million(text) else { return };
+    // Micro-dollars: six digits behind the point, all the others are zero.
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let fraction = fraction.trim_end_matches('0');
+    assert!(fraction.len() <= 6, "{text} is not exact");
+    let expected = format!("{whole}{fraction:0<6}");
+    assert_eq!(expected.trim_start_matches('0'), rate.0.to_string().trim_start_matches('0'), "{text}");
+}
+
+const HEADS: &[&str] = &[
+    "POST /v1/chat/completions?x=1 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 12\r\nConnection: close, x\r\n\r\n{",
+    "\r\nGET / HTTP/1.0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n0\r\n\r\n",
+    "GET http://a/b HTTP/1.1\r\nHost: [::1]\r\nX: \t y \r\n\r\n",
+];
+const ANSWERS: &[&str] = &[
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "HTTP/1.0 404 Not Found\r\nContent-Length: 3\r\n\r\nabc",
+    "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+];
+const CHUNKS: &[&str] =
+    &["5\r\nhello\r\n0\r\n\r\n", "A;x=\"y\"\r\n0123456789\r\n000\r\nT: x\r\n\r\nGET", "1\r\na\r\n1\r\nb\r\n0\r\n\r\n"];
+const STREAMS: &[&str] = &[
+    "data: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\ndata: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"},\"finish_reason\":null}]}\n\ndata: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"yy\"},\"finish_reason\":null}]}\n\ndata: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: {\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+    "event: message_start\r\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"x\",\"content\":[],\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\r\n\r\nevent: content_block_start\r\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\r\n\r\nevent: ping\ndata: {\"type\":\"ping\"}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"bc\"}}\n\nevent: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}],\"role\":\"model\"},\"index\":0}]}\r\n\r\ndata: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"b\"}],\"role\":\"model\"},\"finishReason\":\"STOP\",\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":1,\"candidatesTokenCount\":2,\"totalTokenCount\":3}}\r\n\r\n",
+    "\u{feff}: comment\rid: 7\rretry: 1\rdata:a\rdata: b\r\rdata\n\nevent\n\n",
+];
+const DOCUMENTS: &[&str] = &[
+    r#"{"a":[1,-0.5e+3,true,false,null,"\u00e9\n\\"],"b":{"c":{}},"usage":{"prompt_tokens":5,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":1}}}"#,
+    r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":1,"output_tokens":2,"cache_read_input_tokens":3}}"#,
+    r#"[{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":1,"thoughtsTokenCount":4}}]"#,
+    r#"{"type":"response.completed","sequence_number":3,"response":{"id":"resp_1","usage":{"input_tokens":1,"output_tokens":2}}}"#,
+    r#""a string \ud83d\ude00 é""#,
+    "[DONE]",
+    " [ ] ",
+];
+const CALLS: &[&str] = &[
+    r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":false}}"#,
+    r#" { "stream" : true , "model" : "a\u0062" , "stream_options" : { } , "n" : 2 , "max_tokens" : 5 } "#,
+    r#"{"model":"m","input":"x","previous_response_id":"resp_w1abc","stream_options":null,"stream":true}"#,
+    r#"{"input_file_id":"file-w1abc"}"#,
+];
+const PATHS: &[&str] = &[
+    "/v1/chat/completions?beta=true&key=x",
+    "/v1beta/models/a%2Fb:streamGenerateContent?alt=sse",
+    "/v1/files/file-w1abc/content",
+    "//models//x%3AgenerateContent",
+];
+const KEYS: &[&str] = &[
+    "weir-aaaaaaaa-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "file-w1AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "resp_w1_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-",
+    "batch_abc",
+];
