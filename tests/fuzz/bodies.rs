@@ -105,7 +105,10 @@ pub fn chunked(data: &[u8]) {
     }
 }
 
-fn events(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<(usize, usize, Vec<u8>, Vec<u8>, u32)>, usize) {
+/// An event as it was framed: its place, its name, its data, and how many lines of data it had.
+type Framed = (usize, usize, Vec<u8>, Vec<u8>, u32);
+
+fn events(pieces: &mut dyn Iterator<Item = &[u8]>) -> (Vec<Framed>, usize) {
     let mut framer = Framer::default();
     let mut bytes = Vec::new();
     let mut found = Vec::new();
@@ -130,7 +133,7 @@ pub fn sse(data: &[u8]) {
     }
     assert!(unfinished <= data.len());
     // A CR at a border may belong to an LF that has not come: then the LF opens the next event instead of closing this one.
-    let said = |events: &[(usize, usize, Vec<u8>, Vec<u8>, u32)]| {
+    let said = |events: &[Framed]| {
         events.iter().filter(|event| event.4 > 0).map(|event| (event.2.clone(), event.3.clone())).collect::<Vec<_>>()
     };
     for size in [1, 3, 7, 64] {
@@ -249,10 +252,10 @@ pub fn streams(data: &[u8]) {
 pub fn templates(data: &[u8]) {
     let Some(language) = dialect::ALL.first() else { return };
     let (found, _) = events(&mut std::iter::once(data));
-    let bytes = |event: &(usize, usize, Vec<u8>, Vec<u8>, u32)| &data[event.0..event.0 + event.1];
+    let bytes = |event: &Framed| &data[event.0..event.0 + event.1];
     for pair in found.windows(2) {
         let (before, now) = (bytes(&pair[0]), bytes(&pair[1]));
-        let plain = |event: &(usize, usize, Vec<u8>, Vec<u8>, u32)| {
+        let plain = |event: &Framed| {
             event.4 == 1 && matches!(language.read_event(&event.2, &event.3, &mut Reading::default()), Ok(Sense::Plain))
         };
         if !plain(&pair[0]) || !plain(&pair[1]) {

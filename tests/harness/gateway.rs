@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use weir_shared::ledger::Record;
@@ -15,7 +15,7 @@ use crate::answer::Answer;
 use crate::call::{Call, Request};
 use crate::setup::Setup;
 use crate::wire::{PATIENCE, Wire};
-use crate::{binary, journal, process};
+use crate::{binary, clock, journal, process};
 
 pub struct Gateway {
     pub setup: Setup,
@@ -185,8 +185,8 @@ impl Gateway {
 
     /// Waits for the process to end by itself; its exit code.
     pub fn wait_exit(&mut self, patience: Duration) -> Option<i32> {
-        let until = Instant::now() + patience;
-        while Instant::now() < until {
+        let until = clock::now() + patience;
+        while clock::now() < until {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return status.code().or(Some(-1));
             }
@@ -217,12 +217,12 @@ pub fn eventually(mut is: impl FnMut() -> bool) -> bool {
 }
 
 pub fn within(patience: Duration, mut is: impl FnMut() -> bool) -> bool {
-    let until = Instant::now() + patience;
+    let until = clock::now() + patience;
     loop {
         if is() {
             return true;
         }
-        if Instant::now() > until {
+        if clock::now() > until {
             return false;
         }
         std::thread::sleep(Duration::from_millis(10));

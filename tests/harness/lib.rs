@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod binary;
 pub mod call;
+pub mod clock;
 pub mod gateway;
 pub mod journal;
 pub mod model;

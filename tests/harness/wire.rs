@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use weirbench::http::Reader;
 
 use crate::answer::Answer;
+use crate::clock;
 
 /// Nothing that a test waits for takes longer, unless it says so.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,7 +41,7 @@ impl Wire {
     }
 
     pub fn answer_within(&mut self, patience: Duration, to_head: bool) -> Answer {
-        let until = Instant::now() + patience;
+        let until = clock::now() + patience;
         let mut reader = Reader::default();
         reader.keep_headers = true;
         let mut answer = Answer::default();
@@ -72,7 +73,7 @@ impl Wire {
 
     /// All bytes until these are among them.
     pub fn until(&mut self, needle: &[u8]) -> Vec<u8> {
-        let until = Instant::now() + PATIENCE;
+        let until = clock::now() + PATIENCE;
         let found = |held: &[u8]| held.windows(needle.len()).any(|window| window == needle);
         while !found(&self.held) {
             match self.read_more(until) {
@@ -85,7 +86,7 @@ impl Wire {
 
     /// Everything until the peer closes.
     pub fn rest(&mut self, patience: Duration) -> Result<Vec<u8>, String> {
-        let until = Instant::now() + patience;
+        let until = clock::now() + patience;
         loop {
             match self.read_more(until) {
                 Ok(true) => {}
@@ -97,12 +98,12 @@ impl Wire {
 
     /// The peer closes within this time, with nothing more to say.
     pub fn closes_within(&mut self, patience: Duration) -> bool {
-        self.held.is_empty() && matches!(self.read_more(Instant::now() + patience), Ok(false))
+        self.held.is_empty() && matches!(self.read_more(clock::now() + patience), Ok(false))
     }
 
     /// Nothing comes within this time.
     pub fn is_silent_for(&mut self, span: Duration) -> bool {
-        self.held.is_empty() && matches!(self.read_more(Instant::now() + span), Err(why) if why == TIMEOUT)
+        self.held.is_empty() && matches!(self.read_more(clock::now() + span), Err(why) if why == TIMEOUT)
     }
 
     /// Closes the sending side only.
@@ -119,7 +120,7 @@ impl Wire {
     fn read_more(&mut self, until: Instant) -> Result<bool, String> {
         let mut buffer = [0; 64 << 10];
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(clock::now());
             if left.is_zero() {
                 return Err(TIMEOUT.into());
             }

@@ -1,12 +1,12 @@
 //! Callers that are slow, that leave, that ask for several things at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_shared::ledger::Outcome;
 use weir_tests::gateway::{eventually, within};
 use weir_tests::table::{ensure, same};
 use weir_tests::wire::PATIENCE;
-use weir_tests::{Call, Dialect, Gateway, Model, Setup, Table, Wire};
+use weir_tests::{Call, Dialect, Gateway, Model, Setup, Table, Wire, clock};
 
 /// A hang-up is heard within a second; in a test on a shared machine, within ten.
 const HEARD: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ fn a_slow_head_is_not_waited_for() {
     for wire in &mut slow {
         wire.send("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nX-Slow: ");
     }
-    let started = Instant::now();
+    let started = clock::now();
     assert_eq!(weir.chat("good-openai").status, 200);
     assert!(started.elapsed() < Duration::from_secs(5));
     // A byte now and then does not help.
@@ -62,7 +62,7 @@ fn a_slow_body_is_not_waited_for() {
     ] {
         let mut wire = weir.wire();
         wire.send(format!("{head}{lines}"));
-        let started = Instant::now();
+        let started = clock::now();
         while !drip.is_empty() && started.elapsed() < Duration::from_secs(4) && wire.send(drip) {
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -131,7 +131,7 @@ fn who_leaves_stops_the_vendor() {
             wire.until(until);
         }
         std::thread::sleep(Duration::from_millis(100));
-        let left = Instant::now();
+        let left = clock::now();
         let kept = match leaves {
             Leaves::Fin => {
                 drop(wire);
@@ -318,7 +318,7 @@ fn a_storm_of_connections() {
             wire.reset();
         });
     }
-    let started = Instant::now();
+    let started = clock::now();
     assert_eq!(weir.chat("good-openai").status, 200);
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(eventually(|| weir.descriptors() <= before + 8), "{} descriptors, {before} before", weir.descriptors());

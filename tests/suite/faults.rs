@@ -1,11 +1,11 @@
 //! Whatever a vendor does, the caller gets an answer of its own dialect, in time, that tells nothing of the vendor.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_shared::ledger::Outcome;
 use weir_tests::model::SECRET;
 use weir_tests::table::{ensure, same};
-use weir_tests::{Answer, Call, Dialect, Gateway, Model, Setup, Table};
+use weir_tests::{Answer, Call, Dialect, Gateway, Model, Setup, Table, clock};
 use weirbench::grammar::End;
 
 /// Short, so that a test of a deadline is short; still ten times what the gateway needs.
@@ -138,7 +138,7 @@ fn run_all<C: Sync>(
 }
 
 fn refused(weir: &Gateway, case: &Case, call: Call, stream: bool, model: &str, words: &str) -> Result<(), String> {
-    let started = Instant::now();
+    let started = clock::now();
     let answer = weir.call(&call.request(model, stream));
     let took = started.elapsed();
     let shown = || format!("{} {} {:?}", answer.status, answer.text(), answer.broken);
@@ -242,7 +242,7 @@ fn refusals_that_are_the_callers() {
             format!("{:?}", answer.headers),
         ),
     );
-    let started = Instant::now();
+    let started = clock::now();
     let answer = weir.chat(&absurd);
     table.case(
         "absurd",
@@ -353,7 +353,7 @@ fn events_are_not_collected() {
     let model = setup.model(Dialect::OpenAi, "events=3,fault=silent=3000@1");
     let weir = setup.start();
     let mut wire = weir.wire();
-    let started = Instant::now();
+    let started = clock::now();
     wire.send(Call::Chat.request(&model, true).bytes(&weir.key));
     wire.until(b"\"content\":");
     assert!(started.elapsed() < Duration::from_secs(2), "the first event took {:?}", started.elapsed());
@@ -454,7 +454,7 @@ fn floods_are_bounded() {
     let before = weir.memory();
     let mut table = Table::new();
     for (words, model) in &models {
-        let started = Instant::now();
+        let started = clock::now();
         let answer = weir.stream(model);
         let outcome = ensure(started.elapsed() < Duration::from_secs(20), format!("{:?}", started.elapsed()))
             .and_then(|()| match answer.status {
@@ -557,7 +557,7 @@ fn recovery() {
     for (words, model) in &cases {
         let first = weir.chat(model).status;
         weir.vendor().set(words, "events=3").expect("legal words");
-        let started = Instant::now();
+        let started = clock::now();
         let well = weir_tests::gateway::within(Duration::from_secs(50), || weir.chat(model).status == 200);
         let took = started.elapsed();
         table.case(

@@ -5,7 +5,9 @@
 mod bodies;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use weir_tests::clock;
 
 /// `WEIR_FUZZ_SECONDS` for each body; the ordinary run only looks for what is easily found.
 fn patience() -> Duration {
@@ -35,7 +37,7 @@ fn bodies_hold() {
 /// The first input on which it fails, and how.
 fn try_out(body: &bodies::Body) -> Option<(Vec<u8>, String)> {
     let mut random = Random(0x5eed_0001 + body.name.len() as u64);
-    let started = Instant::now();
+    let started = clock::now();
     let mut inputs: Vec<Vec<u8>> = body.seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect();
     let mut number = 0;
     loop {

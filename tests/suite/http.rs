@@ -1,10 +1,10 @@
 //! What is not exactly one HTTP request is refused, the connection ends, and nothing of it reaches a vendor.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_tests::table::{ensure, same};
 use weir_tests::wire::PATIENCE;
-use weir_tests::{Call, Dialect, Gateway, Request, Setup, Table};
+use weir_tests::{Call, Dialect, Gateway, Request, Setup, Table, clock};
 
 const COUNTED: &str = "name=counted,events=2";
 
@@ -355,7 +355,7 @@ fn bodies_that_are_too_large() {
     let desk = Desk { body: Call::Chat.body(&model, false, ""), weir };
     let mut table = Table::new();
     let declared = desk.post("HTTP/1.1", "Content-Length: 200000\r\n", "");
-    let started = Instant::now();
+    let started = clock::now();
     table.case("declared", desk.refused(&declared, &[413]));
     table.case("at once", ensure(started.elapsed() < Duration::from_secs(5), format!("{:?}", started.elapsed())));
     let expecting = desk.post("HTTP/1.1", "Content-Length: 200000\r\nExpect: 100-continue\r\n", "");
@@ -429,7 +429,7 @@ fn bodies_that_are_not_json() {
     ];
     let before = desk.calls();
     for (name, body) in cases {
-        let started = Instant::now();
+        let started = clock::now();
         let answer = desk.weir.call(&Request::post("/v1/chat/completions", body));
         let outcome = ensure(matches!(answer.status, 400 | 413), format!("{} {}", answer.status, answer.text()))
             .and_then(|()| {
@@ -468,7 +468,7 @@ fn bodies_that_are_only_odd() {
         ("negative limits", with("\"max_tokens\":-1,\"n\":-1".into())),
         ("newlines", desk.body.replace(',', ",\r\n\t ")),
     ] {
-        let started = Instant::now();
+        let started = clock::now();
         let answer = desk.weir.call(&Request::post("/v1/chat/completions", body));
         let quick = started.elapsed() < Duration::from_secs(30);
         table.case(name, same("(status, quick)", (answer.status, quick), (200, true)));

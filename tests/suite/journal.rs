@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_tests::gateway::{eventually, within};
-use weir_tests::{Call, Dialect, Setup, Wire, journal, process};
+use weir_tests::{Call, Dialect, Setup, Wire, clock, journal, process};
 
 /// How often the process is killed in the middle of traffic; the nightly run says more.
 fn rounds() -> usize {
@@ -159,7 +159,7 @@ fn a_full_disk_refuses_and_recovers() {
     assert_eq!((refused.status, refused.code().as_str()), (503, "billing_unavailable"), "{}", refused.text());
     assert!(refused.header("retry-after").is_some());
     let calls = weir.vendor().counter("name=good,events=3").requests;
-    let started = Instant::now();
+    let started = clock::now();
     for _ in 0..20 {
         assert_eq!(weir.chat("good-openai").status, 503);
     }
@@ -170,7 +170,7 @@ fn a_full_disk_refuses_and_recovers() {
     // Who was admitted is served to the end, and recorded.
     open.until(b"data: [DONE]");
     disk.free();
-    let started = Instant::now();
+    let started = clock::now();
     assert!(eventually(|| weir.chat("good-openai").status == 200), "it does not recover");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert!(eventually(|| weir.ask_admin("/ready").status == 200));

@@ -1,10 +1,10 @@
 //! Limits of keys are exact on all cores together; limits of credentials send a call to the next one.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_tests::table::{ensure, same};
-use weir_tests::{Answer, Call, Dialect, Gateway, Model, Setup, Table};
+use weir_tests::{Answer, Call, Dialect, Gateway, Model, Setup, Table, clock};
 
 /// Many requests at the same time, on connections of their own; how often each status came.
 fn storm(weir: &Gateway, key: &str, model: &str, count: usize) -> BTreeMap<u16, usize> {
@@ -27,7 +27,7 @@ fn requests_per_minute_are_exact() {
     let model = setup.model(Dialect::OpenAi, words);
     let weir = setup.start();
     let key = weir.new_key(&["--rpm", "30"]);
-    let started = Instant::now();
+    let started = clock::now();
     let statuses = storm(&weir, &key, &model, 80);
     let refilled = started.elapsed().as_secs() as usize / 2 + 1;
     let served = statuses.get(&200).copied().unwrap_or(0);

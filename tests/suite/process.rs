@@ -1,10 +1,10 @@
 //! The process: how it starts, follows its store, drains, and bears a machine that gives it too little.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_tests::gateway::{self, Gateway, eventually, within};
 use weir_tests::model::SECRET;
-use weir_tests::{Call, Dialect, Model, Request, Setup, Wire, process};
+use weir_tests::{Call, Dialect, Model, Request, Setup, Wire, clock, process};
 
 #[test]
 fn the_driver_is_told() {
@@ -108,7 +108,7 @@ fn a_drain_has_an_end() {
         })
         .collect();
     std::thread::sleep(Duration::from_millis(500));
-    let started = Instant::now();
+    let started = clock::now();
     weir.terminate();
     for (call, wire) in &mut wires {
         let answer = wire.answer();
@@ -210,7 +210,7 @@ fn it_runs_without_its_store() {
     let store = weir.state().join("store");
     let aside = weir.state().join("store-aside");
     std::fs::rename(&store, &aside).expect("the store can be moved");
-    let started = Instant::now();
+    let started = clock::now();
     while started.elapsed() < Duration::from_secs(4) {
         assert_eq!(weir.chat("good-openai").status, 200);
         std::thread::sleep(Duration::from_millis(50));
@@ -255,7 +255,7 @@ fn few_descriptors() {
     let spent = process::cpu_ticks(weir.pid()) - ticks;
     assert!(spent < 100, "{spent} ticks of ten milliseconds in two seconds");
     drop(crowd);
-    let started = Instant::now();
+    let started = clock::now();
     assert!(eventually(|| weir.chat("good-openai").status == 200), "it does not recover");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     weir.lives();
@@ -415,7 +415,7 @@ fn addresses_that_are_not_called() {
     }
     let weir = setup.start();
     for model in models {
-        let started = Instant::now();
+        let started = clock::now();
         let answer = weir.chat(&model);
         assert!((502..=504).contains(&answer.status), "{model}: {} {}", answer.status, answer.text());
         assert!(started.elapsed() < Duration::from_secs(5), "{model}");
@@ -431,7 +431,7 @@ fn a_name_that_does_not_resolve() {
     let model = setup
         .add(Model::new(Dialect::OpenAi, "x").base_url("http://no-such-host.invalid/v1").times("connect = \"1s\""));
     let weir = setup.start();
-    let started = Instant::now();
+    let started = clock::now();
     let answer = weir.chat(&model);
     assert!(matches!(answer.status, 502 | 503), "{} {}", answer.status, answer.text());
     assert!(started.elapsed() < Duration::from_secs(10));
@@ -444,7 +444,7 @@ fn a_name_that_does_not_resolve() {
 fn many_keys() {
     let mut weir = Setup::new("process-keys").start();
     weir.ctl(&["key", "create", "--count", "20000", "--json"]);
-    let started = Instant::now();
+    let started = clock::now();
     weir.reboot();
     assert!(within(Duration::from_secs(30), || weir.chat("good-openai").status == 200));
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());

@@ -1,12 +1,12 @@
 //! TLS on both sides.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_tests::gateway::{Gateway, eventually};
 use weir_tests::table::{ensure, same};
 use weir_tests::wire::PATIENCE;
-use weir_tests::{Answer, Call, Dialect, Model, Setup, Table};
+use weir_tests::{Answer, Call, Dialect, Model, Setup, Table, clock};
 use weirbench::provider::tls::Leaf;
 use weirbench::provider::{self, Options};
 
@@ -75,7 +75,7 @@ fn handshakes_that_stall() {
     let mute = setup.add(Model::new(Dialect::OpenAi, "fault=mute").times("connect = \"500ms\""));
     let wrong = setup.add(Model::new(Dialect::OpenAi, "x").base_url(&format!("https://{}/v1", plain.addr)));
     let weir = setup.start();
-    let started = Instant::now();
+    let started = clock::now();
     let answer = weir.chat(&mute);
     assert!((502..=504).contains(&answer.status), "{}", answer.text());
     assert!(started.elapsed() < Duration::from_secs(5));
