@@ -323,7 +323,7 @@ fn unread_bodies_are_never_requests() {
             wire.send(head(target, auth, body.len()));
             std::thread::sleep(Duration::from_millis(30));
             wire.send(&body);
-            wire.send(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+            wire.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
             let said = String::from_utf8_lossy(&wire.rest(PATIENCE).unwrap_or_default()).into_owned();
             let models = said.matches("\"object\":\"list\"").count();
             table.case(
