@@ -119,6 +119,8 @@ pub struct Doors {
 pub fn run(driver: Driver, core: Core, doors: Doors) -> io::Result<()> {
     let core = Rc::new(core);
     driver.run(async move {
+        // Deadlines count from the coarse clock: before its first look at the time it stands still, an hour in the past.
+        clock::tick();
         let open = Rc::new(Cell::new(0));
         let mut listening = Vec::new();
         for (listener, tls) in
