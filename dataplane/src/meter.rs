@@ -138,7 +138,7 @@ impl<'l> Meter<'l> {
     }
 
     /// Writes the record. False when the journal could not take it in spite of its promise.
-    pub fn close(&mut self, status: u16, code: Option<Code>, outcome: Outcome) -> Option<Bill> {
+    pub fn close(&mut self, status: u16, code: Option<Code>, outcome: Outcome) -> Option<Box<Bill>> {
         if std::mem::replace(&mut self.closed, true) {
             return None;
         }
@@ -175,7 +175,7 @@ impl<'l> Meter<'l> {
             eprintln!("{{\"level\":\"error\",\"event\":\"record_lost\",\"request\":\"{}\"}}", record.id);
         }
         self.count(&usage, cost, sale, outcome, total_us, first_byte_us);
-        Some(Bill {
+        Some(Box::new(Bill {
             cost,
             sale,
             usage,
@@ -183,7 +183,7 @@ impl<'l> Meter<'l> {
             total_us,
             first_byte_us,
             time_ns: self.record.time_ns,
-        })
+        }))
     }
 
     /// The vendor's word when it can be believed; else what was delivered, counted by us.

@@ -121,14 +121,22 @@ fn read_event(event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense,
 
 fn read_answer(body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
     let mut found = Found::default();
-    json::scan(body, |member| found.take(member))?;
-    reading.output_bytes += found.output_bytes;
+    json::scan(body, |member| {
+        if member.depth == 1 {
+            found.take(member);
+        }
+    })?;
     reading.finished = true;
     if let Some(tier) = found.tier {
         reading.tier = Tier::of_vendor_word(tier);
     }
     if let Some(usage) = found.usage {
         reading.take_usage(openai_usage::read(usage));
+    }
+    if reading.usage.is_none() {
+        // Only then does it matter how much was said.
+        json::scan(body, |member| found.take(member))?;
+        reading.output_bytes += found.output_bytes;
     }
     Ok(())
 }

@@ -86,6 +86,7 @@ impl Plan<'_, '_> {
 const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
 
 /// What the attempts came to.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and it is moved once")]
 pub enum Attempted<'s> {
     /// The vendor answers; the rest is delivery.
     Answered(Answer, Pass<'s>),

@@ -31,7 +31,7 @@ pub struct Delivered {
     pub code: Option<Code>,
     pub outcome: Outcome,
     /// There already when the record had to be written before the last bytes left.
-    pub bill: Option<Bill>,
+    pub bill: Option<Box<Bill>>,
     pub gone: bool,
 }
 

@@ -36,9 +36,9 @@ use crate::wire::http1::{Method, Name};
 /// How a request ended.
 pub enum Done {
     /// Answered; what the log says of it.
-    Answered { status: u16, code: Option<Code>, outcome: Option<Outcome>, bill: Option<Bill> },
+    Answered { status: u16, code: Option<Code>, outcome: Option<Outcome>, bill: Option<Box<Bill>> },
     /// There is nobody to answer.
-    Gone(Option<Bill>),
+    Gone(Option<Box<Bill>>),
 }
 
 /// What the whole story needs to know about a request, settled at its start.
@@ -59,12 +59,15 @@ pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bo
     let text = request_id.text();
     let request_text = std::str::from_utf8(&text).unwrap_or_default();
     let (path, query) = parse::split_target(request.target());
-    let dialect = parse::dialect_of(
-        path,
-        request.get(Name::AnthropicVersion).is_some(),
-        request.get(Name::XGoogApiKey).is_some(),
-    );
     let route = parse::route(request.head.method, path);
+    let dialect = match &route {
+        Ok(route) if !matches!(route.endpoint.body, BodyKind::Models | BodyKind::Model) => route.language.dialect(),
+        // A path that the dialects share, or nobody's.
+        _ => {
+            let (anthropic, google) = (request.get(Name::AnthropicVersion), request.get(Name::XGoogApiKey));
+            parse::dialect_of(path, anthropic.is_some(), google.is_some())
+        }
+    };
     let query = query.to_vec();
     let here = core.live();
     let live: Option<&Live> = here.as_deref().map(|here| &**here);
@@ -106,7 +109,7 @@ struct Teller<'l> {
     stream: bool,
     /// The body has not been taken from the connection.
     unread: bool,
-    bill: Option<Bill>,
+    bill: Option<Box<Bill>>,
     outcome: Option<Outcome>,
 }
 
@@ -369,8 +372,8 @@ fn finish(
     done: Done,
 ) -> bool {
     let (status, code, outcome, bill, keep) = match &done {
-        Done::Answered { status, code, outcome, bill } => (*status, *code, *outcome, bill.as_ref(), true),
-        Done::Gone(bill) => (499, None, teller.outcome.or(Some(Outcome::Cancelled)), bill.as_ref(), false),
+        Done::Answered { status, code, outcome, bill } => (*status, *code, *outcome, bill.as_deref(), true),
+        Done::Gone(bill) => (499, None, teller.outcome.or(Some(Outcome::Cancelled)), bill.as_deref(), false),
     };
     core.gauges.add(Counter::BytesToCallers, sink.bytes);
     let line = Line {
@@ -388,7 +391,7 @@ fn finish(
         attempts: teller.attempts,
         stream: teller.stream,
         outcome: outcome.or(teller.outcome),
-        bill: bill.or(teller.bill.as_ref()),
+        bill: bill.or(teller.bill.as_deref()),
         bytes: sink.bytes,
         revision: live.map_or(0, |live| live.snapshot.revision),
     };

@@ -47,6 +47,8 @@ pub struct Follower {
     newest: Arc<Newest>,
     state: Arc<State>,
     current: Option<(Pointer, Arc<Live>)>,
+    /// Applied, and not yet kept beside us as the last good one.
+    unkept: Option<(Pointer, Manifest)>,
     /// The newest pointer that was tried, applied or not.
     tried: Option<Pointer>,
 }
@@ -74,7 +76,7 @@ impl Follower {
             looked_at: AtomicU64::new(0),
         });
         let builder = Builder::new(settings.pepper.clone(), settings.seal);
-        Ok(Self { settings, store: None, mirror, builder, newest, state, current: None, tried: None })
+        Ok(Self { settings, store: None, mirror, builder, newest, state, current: None, unkept: None, tried: None })
     }
 
     pub fn state(&self) -> Arc<State> {
@@ -91,7 +93,11 @@ impl Follower {
         {
             match self.mirror.manifest(&pointer) {
                 Ok(manifest) => match self.load(&pointer, &manifest, true) {
-                    Ok(()) => say("warning", "serving_last_good", &format!("revision {}", pointer.revision)),
+                    Ok(()) => {
+                        // Also when the store could be read: it is empty, and knows nothing of what is served.
+                        self.state.stale.store(true, Ordering::Relaxed);
+                        say("warning", "serving_last_good", &format!("revision {}", pointer.revision));
+                    }
                     Err(reason) => say("error", "last_good_unusable", &reason),
                 },
                 Err(error) => say("error", "last_good_unusable", &error.to_string()),
@@ -103,6 +109,9 @@ impl Follower {
 
     /// Follows for ever.
     pub fn run(mut self) {
+        if let Some((pointer, manifest)) = self.unkept.take() {
+            self.keep(&pointer, &manifest);
+        }
         loop {
             let waited = match &self.store {
                 Some(store) => store.wait(self.tried.as_ref(), Duration::from_secs(NODE_RENEWAL_SECONDS)),
@@ -115,6 +124,10 @@ impl Follower {
                 self.state.stale.store(true, Ordering::Relaxed);
             }
             self.renew_page();
+            // After the page: whoever waits for this revision need not wait for our own copy of it.
+            if let Some((pointer, manifest)) = self.unkept.take() {
+                self.keep(&pointer, &manifest);
+            }
         }
     }
 
@@ -149,7 +162,7 @@ impl Follower {
         }
         self.tried = Some(pointer);
         match self.load(&pointer, &manifest, false) {
-            Ok(()) => self.keep(&pointer, &manifest),
+            Ok(()) => self.unkept = Some((pointer, manifest)),
             Err(reason) => self.refuse(pointer.revision, reason),
         }
         self.renew_page();

@@ -396,16 +396,23 @@ fn fields(head: &[u8], from: usize) -> Result<Vec<Field>, BadHead> {
         if fields.len() == HEAD_FIELDS_MAX {
             return Err(BadHead::TooManyFields);
         }
-        let colon = line.iter().position(|byte| !is_token(*byte)).filter(|place| *place > 0 && line[*place] == b':');
-        let colon = colon.ok_or(BadHead::Malformed("a field's name is not a token"))?;
-        let value = line[colon + 1..].trim_ascii_start();
-        let value_at = at + line.len() - value.len();
+        let colon = line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len());
+        if colon == 0 || line.get(colon) != Some(&b':') {
+            return Err(BadHead::Malformed("a field's name is not a token"));
+        }
+        let (mut start, mut stop) = (colon + 1, line.len());
+        while start < stop && matches!(line[start], b' ' | b'\t') {
+            start += 1;
+        }
+        while stop > start && matches!(line[stop - 1], b' ' | b'\t') {
+            stop -= 1;
+        }
         fields.push(Field {
             name: name::classify_name(&line[..colon]),
             name_at: at as u32,
             name_len: colon as u32,
-            value_at: value_at as u32,
-            value_len: value.trim_ascii_end().len() as u32,
+            value_at: (at + start) as u32,
+            value_len: (stop - start) as u32,
         });
         at = end + 1;
     }
