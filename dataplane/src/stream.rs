@@ -395,6 +395,10 @@ impl<'a> Inspector<'a> {
 
     fn read(&mut self, event: Event, bytes: &[u8], reading: &mut Reading) -> Found {
         let whole = event.whole;
+        if whole.len as u64 > self.rules.event_bytes_max {
+            self.framer.skip_to(whole.at);
+            return Found::Malformed;
+        }
         if event.is_silent() {
             // Comments are forwarded as they are, when they are text at all.
             if simdutf8::basic::from_utf8(whole.of(bytes)).is_err() {

@@ -129,6 +129,7 @@ fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
         return Err(InvalidUsage);
     }
     let (mut read, mut written, mut short, mut long, mut lifetimes) = (Usage::NONE, 0, 0, 0, false);
+    let mut compacted = Usage::NONE;
     for (key, value) in json::members(usage) {
         match key {
             b"input_tokens" => read.set(Class::Input, number(value)?),
@@ -145,9 +146,7 @@ fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
                     lifetimes = true;
                 }
             }
-            // A request that the vendor compacted ran several times, and each run is billed; the rest of the object
-            // tells the last one only.
-            b"iterations" => return sum(json::elements(value)),
+            b"iterations" => compacted = compactions(value)?,
             b"server_tool_use" => {
                 let searches = json::get(value, "web_search_requests").map_or(Ok(0), number)?;
                 read.set(Class::ServerTool, searches);
@@ -159,13 +158,19 @@ fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
     let parts_hold = lifetimes && (short + long == written || written == 0);
     read.set(Class::CacheWrite5m, if parts_hold { short } else { written });
     read.set(Class::CacheWrite1h, if parts_hold { long } else { 0 });
+    for (class, count) in compacted.each() {
+        read.set(class, read.of(class).saturating_add(count));
+    }
     Ok(read)
 }
 
-fn sum<'a>(iterations: impl Iterator<Item = &'a [u8]>) -> Result<Usage, InvalidUsage> {
+/// The runs in which the vendor compacted the conversation: billed like the answer, and left out of its totals. Runs of
+/// other kinds are contained in the totals, or were another model's.
+fn compactions(iterations: &[u8]) -> Result<Usage, InvalidUsage> {
     let mut sum = Usage::NONE;
-    for iteration in iterations {
-        for (class, count) in read_usage(iteration)?.each() {
+    let runs = json::elements(iterations).filter(|run| json::get(run, "type") == Some(b"\"compaction\""));
+    for run in runs {
+        for (class, count) in read_usage(run)?.each() {
             sum.set(class, sum.of(class).saturating_add(count));
         }
     }

@@ -318,7 +318,8 @@ fn skip(bytes: &[u8], mut at: usize) -> usize {
             b',' | b':' | b' ' | b'\n' | b'\r' | b'\t' => at += 1,
             0 if at >= bytes.len() => return at,
             _ => {
-                // A number or a word: to where it ends.
+                // A number or a word: to where it ends. At least one byte, whatever it is: nothing here may stand still.
+                at += 1;
                 while !matches!(byte(bytes, at), b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t' | 0) {
                     at += 1;
                 }
