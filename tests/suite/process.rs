@@ -187,6 +187,8 @@ fn a_model_comes_and_goes() {
 fn it_boots_without_its_store() {
     let mut weir = Setup::new("process-no-store").start();
     weir.lives();
+    // It serves first and keeps its own copy then.
+    assert!(eventually(|| weir.state().join("snapshot/pointer").is_file()));
     weir.kill();
     let store = weir.state().join("store");
     let aside = weir.state().join("store-aside");
