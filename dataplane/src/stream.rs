@@ -427,11 +427,21 @@ impl<'a> Inspector<'a> {
             Sense::UsageOnly => {}
             Sense::End => return Found::End,
             Sense::Failed => {
-                self.changes.push((whole.at, whole.len, (self.rules.scrub)(whole.of(bytes))));
+                self.changes.push((whole.at, whole.len, self.last_words(event, data, bytes)));
                 return Found::Failed;
             }
         }
         Found::More
+    }
+
+    /// A vendor's own error event, with its ids sealed and without what no caller may see.
+    fn last_words(&self, event: Event, data: &[u8], bytes: &[u8]) -> Vec<u8> {
+        let rewritten = self.rules.rewrite.filter(|_| event.data_lines == 1).and_then(|rewrite| rewrite(data));
+        let Some(rewritten) = rewritten else { return (self.rules.scrub)(event.whole.of(bytes)) };
+        let mut out = bytes[event.whole.at..event.data.at].to_vec();
+        out.extend_from_slice(&rewritten);
+        out.extend_from_slice(&bytes[event.data.at + event.data.len..event.whole.at + event.whole.len]);
+        (self.rules.scrub)(&out)
     }
 
     fn malformed(&mut self, event: Event) -> Found {

@@ -260,8 +260,9 @@ impl Caller {
     pub async fn gone(&mut self) {
         loop {
             if self.inbox.len() >= INBOX_BYTES_MAX {
-                // Enough is waiting; only an error while writing can tell now.
-                std::future::pending::<()>().await;
+                // Whoever sends so much more before the answer is not waiting for it; and with the inbox full nobody
+                // could tell whether it is still there.
+                return;
             }
             self.readable().await;
             self.make_room();
@@ -344,6 +345,14 @@ impl Caller {
         let watch = self.watch.get_or_insert_with(|| Box::pin(self.link.socket.readable()));
         watch.await;
         self.watch = None;
+    }
+
+    /// What lies behind a request without a body is the next request, whatever becomes of this one.
+    pub fn keep_next(&mut self, request: &mut Request) {
+        if request.head.framing == Framing::None {
+            let end = request.head.bytes;
+            self.keep_rest(request, end);
+        }
     }
 
     fn keep_rest(&mut self, request: &mut Request, end: usize) {

@@ -72,12 +72,16 @@ impl Language for Responses {
         })?;
         reading.output_bytes += output_bytes;
         match kind {
-            b"response.completed" | b"response.incomplete" | b"response.failed" => {
+            b"response.completed" | b"response.incomplete" => {
                 reading.finished = true;
                 reading.ended = true;
-                reading.failed |= kind == b"response.failed";
                 read_response(response.unwrap_or_default(), reading);
                 Ok(Sense::Marked)
+            }
+            b"response.failed" => {
+                (reading.ended, reading.failed) = (true, true);
+                read_response(response.unwrap_or_default(), reading);
+                Ok(Sense::Failed)
             }
             b"error" => {
                 reading.failed = true;

@@ -13,7 +13,7 @@ use super::{Scene, fields};
 use crate::accept::{HEAD_ROOM, Head, Request, Sink};
 use crate::buffer;
 use crate::clock;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Why};
 use crate::dialect::error::scrub;
 use crate::gauge::{Counter, Timing};
 use crate::live::{Secret, Target};
@@ -136,7 +136,9 @@ pub async fn run<'s>(
             return Ok(Attempted::Answered(answer, pass));
         }
         meter.attempt(credential, status, Outcome::Failed, since);
-        let refusal = read_refusal(plan, answer, pass.secret).await;
+        let Some(refusal) = read_refusal(plan, answer, pass.secret, sink).await else {
+            return Ok(Attempted::Over(Delivered::gone(meter)));
+        };
         if !matches!(status, 401 | 403 | 429) {
             return Err(refusal);
         }
@@ -264,15 +266,19 @@ fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
 /// An error's body is read up to here; the rest is not worth a word.
 const ERROR_BYTES_MAX: usize = 64 << 10;
 
-/// A vendor's refusal, in words that a caller may see.
-pub async fn read_refusal(plan: &Plan<'_, '_>, mut answer: Answer, secret: &Secret) -> Refusal {
+/// And within this time; what the vendor has to say about an error is short.
+const ERROR_BODY_MS: u64 = 5_000;
+
+/// A vendor's refusal, in words that a caller may see. `None`: the caller has gone meanwhile.
+pub async fn read_refusal(
+    plan: &Plan<'_, '_>,
+    mut answer: Answer,
+    secret: &Secret,
+    sink: &mut Sink<'_>,
+) -> Option<Refusal> {
     let status = answer.head.status;
     let retry_after =
         answer.head.get(Name::RetryAfter, &answer.head_bytes).filter(|value| is_retry_after(value)).map(<[u8]>::to_vec);
-    let content_type = answer.head.get(Name::ContentType, &answer.head_bytes).unwrap_or_default().to_vec();
-    let mut body = buffer::small();
-    let incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
-    let whole = collect(incoming, &mut body, ERROR_BYTES_MAX, plan).await;
     let code = match status {
         401 | 403 => Code::UpstreamAuth,
         429 => Code::VendorRateLimited,
@@ -283,17 +289,34 @@ pub async fn read_refusal(plan: &Plan<'_, '_>, mut answer: Answer, secret: &Secr
     };
     let own_words = |mut refusal: Refusal| {
         refusal.retry_after = retry_after.clone();
-        refusal
+        Some(refusal)
     };
     let shown = match status {
         // The caller's own mistakes, and the vendor's limits, keep their status and their words.
-        400 | 402 | 404..=428 | 429 | 430..500 => status,
-        529 if plan.route.language.dialect() == Dialect::Anthropic => 529,
+        400 | 402 | 404..=499 => status,
+        529 if plan.route.language.dialect() == Dialect::Anthropic => {
+            return own_words(Refusal::plain(code).with_status(529));
+        }
+        // Whatever else it says is not for the caller: it is not even read, and its connection ends.
         _ => return own_words(Refusal::plain(code)),
     };
-    let legal = whole && parse::is_json(&content_type) && json::validate(&body).is_ok();
+    let is_json = answer.head.get(Name::ContentType, &answer.head_bytes).is_some_and(parse::is_json);
+    let incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
+    if let Some(link) = incoming.link() {
+        link.deadline.set(ERROR_BODY_MS, Why::FirstByte);
+    }
+    let mut body = buffer::small();
+    let whole = {
+        // Dropped when the caller goes: the connection is dropped with it.
+        let mut collecting = pin!(collect(incoming, &mut body, ERROR_BYTES_MAX, plan));
+        let mut gone = pin!(sink.caller.gone());
+        match either(collecting.as_mut(), gone.as_mut()).await {
+            Either::First(whole) => whole,
+            Either::Second(()) => return None,
+        }
+    };
     let mut refusal = Refusal::new(code, vendor_words(status)).with_status(shown);
-    if legal && status != 529 {
+    if whole && is_json && json::validate(&body).is_ok() {
         refusal.vendor_body = Some(scrub(&body, &plan.secrets(secret)));
     }
     buffer::give_back(body);
@@ -303,7 +326,6 @@ pub async fn read_refusal(plan: &Plan<'_, '_>, mut answer: Answer, secret: &Secr
 fn vendor_words(status: u16) -> &'static str {
     match status {
         429 => Code::VendorRateLimited.meaning(),
-        529 => Code::UpstreamOverloaded.meaning(),
         _ => "The vendor refused the request.",
     }
 }

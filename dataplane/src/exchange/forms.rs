@@ -189,7 +189,10 @@ async fn send<'s>(
         };
     }
     meter.attempt(credential, status, Outcome::Failed, since);
-    Err(attempt::read_refusal(plan, answer, pass.secret).await)
+    match attempt::read_refusal(plan, answer, pass.secret, sink).await {
+        Some(refusal) => Err(refusal),
+        None => Ok(Delivered::gone(meter)),
+    }
 }
 
 /// A form's bytes: what was collected to find the model, then the rest as it comes.

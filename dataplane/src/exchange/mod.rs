@@ -76,6 +76,7 @@ pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bo
         request.head.keep_alive && !core.phase().is_draining() && memory::pressure() < Pressure::KeepNoConnections;
     let bodied = request.head.method != Method::Head;
     let from = live.map_or(caller.address, |live| fields::client_address(&request, caller.address, live));
+    caller.keep_next(&mut request);
     let mut sink = Sink::new(caller, times, request.head.v11, bodied, keep);
     let mut teller = Teller { request: request_text, from, ..Teller::default() };
     let done = match live {
