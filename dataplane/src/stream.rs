@@ -152,6 +152,11 @@ pub async fn forward(
         }
         // A read that filled its buffer is followed by more: then a large one takes it all at once.
         burst = if burst { buffer.len() > buffer::SMALL / 2 } else { buffer.len() >= buffer::SMALL - ALMOST };
+        if good_to == HEAD_ROOM && kept > 0 && end.is_none() {
+            // Not one whole event yet: it goes on in the same buffer. Copying what is unfinished for every read would
+            // let a vendor that sends a large event in small pieces keep the core busy with that alone.
+            continue;
+        }
         let mut next = None;
         if kept > 0 && end.is_none() {
             let room = HEAD_ROOM + 2 * kept + CRLF;

@@ -63,6 +63,8 @@ pub struct Framer {
     event: Event,
     /// The line before ended in CR: an LF here still belongs to it.
     after_cr: bool,
+    /// The event has a line that is not empty. Empty lines before it belong to it and mean nothing.
+    begun: bool,
 }
 
 impl Framer {
@@ -92,8 +94,9 @@ impl Framer {
             }
             self.searched = self.line;
             if line.len > 0 {
+                self.begun = true;
                 self.read_line(line, bytes);
-            } else if line.at > self.start && !self.only_line_ends(line.at, bytes) {
+            } else if self.begun {
                 let event = Event { whole: Span { at: self.start, len: self.line - self.start }, ..self.event };
                 self.begin(self.line);
                 return Some(event);
@@ -131,11 +134,7 @@ impl Framer {
     fn begin(&mut self, at: usize) {
         self.start = at;
         self.event = Event::default();
-    }
-
-    /// Empty lines before an event's first line belong to it and mean nothing.
-    fn only_line_ends(&self, end: usize, bytes: &[u8]) -> bool {
-        bytes[self.start..end].iter().all(|byte| matches!(byte, b'\n' | b'\r'))
+        self.begun = false;
     }
 
     fn read_line(&mut self, line: Span, bytes: &[u8]) {
@@ -211,6 +210,16 @@ mod tests {
     fn an_event_without_its_empty_line_is_not_one() {
         assert!(events(b"data: {}\n", 3).is_empty());
         assert!(events(b"data: {}", 100).is_empty());
+    }
+
+    /// A vendor that sends nothing but line ends costs a look at each byte, not at each byte for each line.
+    #[test]
+    fn a_flood_of_empty_lines_is_walked_once() {
+        let flood = vec![b'\n'; 4 << 20];
+        let mut framer = Framer::default();
+        assert_eq!(framer.next(&flood), None);
+        let event = [&flood[..], b"data: 1\n\n"].concat();
+        assert_eq!(framer.next(&event).map(|event| event.data.len), Some(1));
     }
 
     #[test]
