@@ -21,6 +21,8 @@ pub struct Meter<'l> {
     gauges: &'l Gauges,
     price: &'l PriceList,
     markup_bp: i32,
+    /// More tokens than this were never used: the vendor's word cannot be believed.
+    plausible_tokens: u64,
     started: Nanos,
     first_byte: Option<Nanos>,
     prompt_bytes: u64,
@@ -96,6 +98,7 @@ impl<'l> Meter<'l> {
             gauges,
             price: subject.model.map_or(&FREE, |model| &model.price),
             markup_bp: key.tenant.markup_bp,
+            plausible_tokens: plausible_tokens(subject.model),
             started: subject.started,
             first_byte: None,
             prompt_bytes: subject.prompt_bytes as u64,
@@ -192,7 +195,8 @@ impl<'l> Meter<'l> {
             return (Usage::NONE, 0);
         }
         let complete = outcome == Outcome::Complete;
-        match (self.reading.usage, self.reading.usage_invalid) {
+        let absurd = self.reading.usage.is_some_and(|usage| usage.tokens() > self.plausible_tokens);
+        match (self.reading.usage, self.reading.usage_invalid || absurd) {
             (Some(usage), false) if complete || usage.answer_tokens() > 0 => {
                 (self.at_least_delivered(usage, complete), 0)
             }
@@ -237,8 +241,10 @@ impl<'l> Meter<'l> {
             },
             1,
         );
-        gauges.add(Counter::CostNano, cost.0.unsigned_abs());
-        gauges.add(Counter::SaleNano, sale.0.unsigned_abs());
+        if self.record.flags & flag::OVERFLOW == 0 {
+            gauges.add(Counter::CostNano, cost.0.unsigned_abs());
+            gauges.add(Counter::SaleNano, sale.0.unsigned_abs());
+        }
         gauges.add(Counter::TokensIn, usage.prompt_tokens());
         gauges.add(Counter::TokensOut, usage.answer_tokens());
         if self.record.flags & flag::ESTIMATED != 0 {
@@ -257,6 +263,13 @@ impl<'l> Meter<'l> {
     pub fn attempts(&self) -> usize {
         self.record.attempts.len()
     }
+}
+
+/// Many times what the model can read and write at once: several choices, runs of tools, and catalogs that lag behind.
+fn plausible_tokens(model: Option<&Model>) -> u64 {
+    const TIMES: u64 = 64;
+    const SMALLEST: u64 = 1 << 20;
+    model.map_or(SMALLEST, |model| model.context_tokens.saturating_add(model.output_tokens_max).max(SMALLEST)) * TIMES
 }
 
 /// Errs towards more tokens for text of any language that uses an alphabet.

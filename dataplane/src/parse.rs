@@ -174,7 +174,11 @@ pub enum Malformed {
     NoModel,
     ModelNotAString,
     StreamNotABoolean,
+    TooManyIds,
 }
+
+/// Objects that one request may name; each costs a hash to open.
+const IDS_MAX: usize = 1_024;
 
 /// Fields that decide; said twice, two readers could believe different ones.
 const DECIDING: &[&str] = &[
@@ -187,6 +191,7 @@ const DECIDING: &[&str] = &[
     "n",
     "previous_response_id",
     "input_file_id",
+    "input",
 ];
 
 /// Reads a JSON body in one validating pass.
@@ -196,12 +201,15 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
     let mut twice = None;
     let mut model: Option<&'b [u8]> = None;
     let mut stream: Option<&'b [u8]> = None;
-    json::scan(body, |member| {
+    json::scan_with_elements(body, |member| {
+        if member.scalar && is_object_id(member.key, member.value) && call.places.ids.len() <= IDS_MAX {
+            call.places.ids.push(member.at..member.at + member.value.len());
+        }
+        if member.element {
+            return;
+        }
         if member.depth == 2 && member.key == b"maxOutputTokens" {
             call.tokens_max = json::integer(member.value);
-        }
-        if member.scalar && is_object_id(member.key, member.value) {
-            call.places.ids.push(member.at..member.at + member.value.len());
         }
         if member.depth != 1 {
             return;
@@ -229,6 +237,9 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
         }
     })
     .map_err(Malformed::Json)?;
+    if call.places.ids.len() > IDS_MAX {
+        return Err(Malformed::TooManyIds);
+    }
     if let Some(name) = twice {
         return Err(Malformed::Twice(name));
     }
@@ -255,8 +266,13 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
 /// Members whose value names an object of a vendor's. What some of them name must have been sealed here, or it may be
 /// another tenant's; others name things of many kinds, and only a sealed value is one of ours.
 fn is_object_id(key: &[u8], value: &[u8]) -> bool {
+    if key.contains(&b'\\') {
+        // Escaped, a name is the same name.
+        let quoted = [b"\"", key, b"\""].concat();
+        return json::text(&quoted).is_some_and(|name| !name.contains('\\') && is_object_id(name.as_bytes(), value));
+    }
     match key {
-        b"previous_response_id" | b"input_file_id" | b"file_id" => value.starts_with(b"\""),
+        b"previous_response_id" | b"input_file_id" | b"file_id" | b"file_ids" => value.starts_with(b"\""),
         b"response_id" | b"video_id" | b"id" => crate::seal::looks_sealed(value),
         _ => false,
     }
@@ -274,6 +290,11 @@ fn find_usage_request(language: &dyn Language, body: &[u8], call: &mut Call<'_>)
     }
     for (key, value) in json::members(inside).filter(|(key, _)| json::key_is(key, request.inner)) {
         let _ = key;
+        // Anything but a boolean is the vendor's to refuse.
+        if !matches!(value, b"true" | b"false" | b"null") {
+            call.usage_asked = true;
+            continue;
+        }
         let at = object.start + (value.as_ptr() as usize - inside.as_ptr() as usize);
         call.places.usage_value = Some(at..at + value.len());
         call.usage_asked = value == b"true";
@@ -285,9 +306,18 @@ fn find_usage_request(language: &dyn Language, body: &[u8], call: &mut Call<'_>)
 pub struct Splices(Vec<(Range<usize>, Vec<u8>)>);
 
 impl Splices {
+    /// In their order; they nearly always come in it. What overlaps one that is there already is left out: it lies within
+    /// something that goes anyhow.
     pub fn replace(&mut self, range: Range<usize>, with: Vec<u8>) {
-        self.0.push((range, with));
-        self.0.sort_by_key(|(range, _)| range.start);
+        let place = self.0.partition_point(|(known, _)| known.start <= range.start);
+        let before = place.checked_sub(1).and_then(|before| self.0.get(before));
+        if before.is_some_and(|(known, _)| known.end > range.start) {
+            return;
+        }
+        if self.0.get(place).is_some_and(|(known, _)| range.end > known.start) {
+            return;
+        }
+        self.0.insert(place, (range, with));
     }
 
     pub fn is_empty(&self) -> bool {

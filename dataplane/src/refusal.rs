@@ -125,6 +125,7 @@ impl From<Malformed> for Refusal {
             }
             Malformed::NoModel => Self::new(Code::InvalidBody, "The field 'model' is missing."),
             Malformed::ModelNotAString => Self::new(Code::InvalidBody, "The field 'model' must be a string."),
+            Malformed::TooManyIds => Self::new(Code::InvalidBody, "The body names more than 1024 objects."),
             Malformed::StreamNotABoolean => Self::new(Code::InvalidBody, "The field 'stream' must be true or false."),
         }
     }

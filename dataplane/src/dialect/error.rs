@@ -43,30 +43,35 @@ pub fn body(dialect: Dialect, status: u16, code: Code, message: &str, request_id
 pub fn scrub(text: &[u8], secrets: &[&[u8]]) -> Vec<u8> {
     let mut out = text.to_vec();
     for secret in secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN) {
-        let mut from = 0;
-        while let Some(at) = memchr::memmem::find(&out[from..], secret) {
-            let start = from + at;
-            out.splice(start..start + secret.len(), *b"***");
-            from = start + 3;
-        }
+        out = without(&out, secret, |_| Some(0));
     }
-    scrub_accounts(&mut out);
+    // Vendors name the operator's organisation and project in their words.
+    for mark in [&b"org-"[..], b"proj_"] {
+        out = without(&out, mark, |rest| {
+            let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            (length >= ACCOUNT_BYTES_MIN).then_some(length)
+        });
+    }
     out
 }
 
-/// Vendors name the operator's organisation and project in their words.
-fn scrub_accounts(out: &mut Vec<u8>) {
-    for mark in [&b"org-"[..], b"proj_"] {
-        let mut from = 0;
-        while let Some(at) = memchr::memmem::find(&out[from..], mark) {
-            let start = from + at + mark.len();
-            let length = out[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-            from = start;
-            if length >= ACCOUNT_BYTES_MIN {
-                out.splice(start..start + length, *b"***");
-            }
+/// In one pass: wherever `mark` stands, it goes together with as many bytes behind it as `more` says, or stays.
+fn without(text: &[u8], mark: &[u8], more: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    for found in memchr::memmem::find_iter(text, mark) {
+        if found < at {
+            continue;
+        }
+        let behind = found + mark.len();
+        if let Some(length) = more(&text[behind..]) {
+            out.extend_from_slice(&text[at..found]);
+            out.extend_from_slice(b"***");
+            at = behind + length;
         }
     }
+    out.extend_from_slice(&text[at..]);
+    out
 }
 
 const ACCOUNT_BYTES_MIN: usize = 8;

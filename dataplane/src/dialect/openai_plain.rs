@@ -7,6 +7,7 @@ use weir_shared::usage::{Class, Usage};
 use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, error, openai_usage};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, NotJson};
+use crate::wire::template;
 
 pub struct Plain;
 
@@ -79,14 +80,18 @@ impl Language for Plain {
     }
 
     fn read_answer(&self, body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
-        let mut pictures = 0;
+        let (mut pictures, mut output_bytes) = (0, 0);
         json::scan(body, |member| {
+            if template::is_output(member.key) && member.value.starts_with(b"\"") {
+                output_bytes += member.value.len() as u64 - 2;
+            }
             pictures += u64::from(matches!(member.key, b"b64_json") || (member.key == b"url" && member.depth == 3));
             if member.depth == 1 && member.key == b"usage" && member.value != b"null" {
                 reading.take_usage(openai_usage::read(member.value));
             }
         })?;
         reading.finished = true;
+        reading.output_bytes += output_bytes;
         if pictures > 0 {
             let usage = reading.usage.unwrap_or(Usage::NONE);
             reading.usage = Some(usage.with(Class::Image, pictures));

@@ -6,6 +6,7 @@ use weir_shared::catalog::OnHangUp;
 use weir_shared::fault::Code;
 use weir_shared::ledger::Outcome;
 use weir_shared::policy::time::Times;
+use weir_shared::usage::{Class, Usage};
 
 use super::attempt::{Plan, answer_head, is_bodyless, is_encoded};
 use super::objects;
@@ -24,6 +25,7 @@ use crate::route::Pass;
 use crate::stream::{self, End, Rewrite, Rules};
 use crate::upstream::{Answer, Failure, Incoming};
 use crate::wire::http1::Name;
+use crate::wire::json;
 
 /// What became of an admitted call.
 pub struct Delivered {
@@ -288,7 +290,7 @@ pub async fn bytes<'s>(
     let mut head = answer_head(plan, status, Some(&answer));
     let mut incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
     meter.delivered = true;
-    meter.reading.usage = Some(speech_usage(plan));
+    meter.reading.usage = known_usage(plan);
     cost_field(&mut head, plan, meter);
     let length = incoming.length();
     match length {
@@ -333,6 +335,7 @@ pub async fn bytes<'s>(
             }
         };
         meter.first_byte();
+        meter.reading.output_bytes += (buffer.len() - crate::accept::HEAD_ROOM) as u64;
         let bill = last.then(|| meter.close(status, None, Outcome::Complete)).flatten();
         let written;
         (written, buffer) = match length {
@@ -361,11 +364,16 @@ fn head_room(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer
 }
 
-/// Speech is paid by the characters that were asked for.
-fn speech_usage(plan: &Plan<'_, '_>) -> weir_shared::usage::Usage {
-    use crate::wire::json;
-    use weir_shared::usage::{Class, Usage};
-    let said = plan.route.endpoint.path == "audio/speech";
-    let characters = said.then(|| json::get(plan.body, "input").and_then(json::text)).flatten();
-    Usage::NONE.with(Class::Character, characters.map_or(0, |text| text.chars().count() as u64))
+/// What bytes cost that nobody reads. Speech is paid by the characters that were asked for, and objects cost nothing; of
+/// anything else the vendor's usage is missing, and what is delivered is counted.
+fn known_usage(plan: &Plan<'_, '_>) -> Option<Usage> {
+    if plan.model.is_none() {
+        return Some(Usage::NONE);
+    }
+    if plan.route.endpoint.path != "audio/speech" {
+        return None;
+    }
+    let input = json::members(plan.body).find(|(key, _)| json::key_is(key, "input"));
+    let characters = input.and_then(|(_, value)| json::text(value)).map_or(0, |text| text.chars().count() as u64);
+    Some(Usage::NONE.with(Class::Character, characters))
 }

@@ -158,6 +158,10 @@ async fn send<'s>(
             break;
         }
     }
+    if !source.done {
+        // The vendor answers without the rest of the form, which is still to come: its bytes must never be a request.
+        sink.close_after();
+    }
     if let Some(failure) = failed {
         meter.attempt(credential, 0, Outcome::Failed, since);
         return Err(failure.into());

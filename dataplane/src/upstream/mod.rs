@@ -111,10 +111,18 @@ async fn exchange(
 ) -> Result<Answer, (Failure, bool)> {
     link.deadline.set_at(answer_by_ms, Why::FirstByte);
     if let Err(failure) = link.send(request).await {
-        return Err((failure, true));
+        // A vendor that refuses early stops reading; its answer may be there already.
+        link.deadline.set(EARLY_ANSWER_MS, Why::FirstByte);
+        return match (failure, await_head(link, answers_head).await) {
+            (Failure::Cut, Ok(answer)) => Ok(answer),
+            (failure, _) => Err((failure, true)),
+        };
     }
     await_head(link, answers_head).await
 }
+
+/// Until the answer of a vendor that has stopped reading.
+const EARLY_ANSWER_MS: u64 = 1_000;
 
 /// Interim answers (100, 103) that are passed over before the real one.
 const INTERIM_MAX: usize = 8;

@@ -22,16 +22,28 @@ pub struct Member<'a> {
     pub depth: usize,
     /// A string, number or literal: not an object or an array.
     pub scalar: bool,
+    /// No member itself, but a scalar within an array: the key is the array's.
+    pub element: bool,
 }
 
 /// Validates a whole document and calls `each` for every member of the outermost object, and for every member with a
 /// scalar value at any depth.
 pub fn scan<'a>(document: &'a [u8], each: impl FnMut(Member<'a>)) -> Result<(), NotJson> {
+    scan_as::<false>(document, each)
+}
+
+/// The same, and every scalar within an array, under the array's key.
+pub fn scan_with_elements<'a>(document: &'a [u8], each: impl FnMut(Member<'a>)) -> Result<(), NotJson> {
+    scan_as::<true>(document, each)
+}
+
+#[inline(always)]
+fn scan_as<'a, const ELEMENTS: bool>(document: &'a [u8], each: impl FnMut(Member<'a>)) -> Result<(), NotJson> {
     if simdutf8::basic::from_utf8(document).is_err() {
         let at = simdutf8::compat::from_utf8(document).map_or_else(|error| error.valid_up_to(), |_| 0);
         return Err(NotJson { at, why: "not UTF-8" });
     }
-    let end = space(document, walk(document, space(document, 0), each)?);
+    let end = space(document, walk::<ELEMENTS>(document, space(document, 0), each)?);
     if end < document.len() { fail(end, "something follows the document") } else { Ok(()) }
 }
 
@@ -222,7 +234,11 @@ fn member_name(bytes: &[u8], at: usize) -> Result<(&[u8], usize), NotJson> {
 
 /// One value, however deep, in one loop: a stranger's nesting never becomes our stack. Returns where it ends.
 #[inline(always)]
-fn walk<'a>(bytes: &'a [u8], mut at: usize, mut each: impl FnMut(Member<'a>)) -> Result<usize, NotJson> {
+fn walk<'a, const ELEMENTS: bool>(
+    bytes: &'a [u8],
+    mut at: usize,
+    mut each: impl FnMut(Member<'a>),
+) -> Result<usize, NotJson> {
     // One bit per level: set when that level is an object.
     let mut objects: u128 = 0;
     let mut depth: usize = 0;
@@ -265,7 +281,9 @@ fn walk<'a>(bytes: &'a [u8], mut at: usize, mut each: impl FnMut(Member<'a>)) ->
             _ => return fail(at.min(bytes.len()), "a value is missing"),
         }
         if in_object && (scalar || depth == 1) {
-            each(Member { key, value: &bytes[start..at], at: start, depth, scalar });
+            each(Member { key, value: &bytes[start..at], at: start, depth, scalar, element: false });
+        } else if ELEMENTS && scalar && depth > 0 && !in_object {
+            each(Member { key, value: &bytes[start..at], at: start, depth, scalar, element: true });
         }
         // A value ended here: what follows closes levels or goes on.
         loop {
@@ -291,7 +309,7 @@ fn walk<'a>(bytes: &'a [u8], mut at: usize, mut each: impl FnMut(Member<'a>)) ->
             depth -= 1;
             if depth == 1 && objects & 1 == 1 {
                 let (key, from) = outer;
-                each(Member { key, value: &bytes[from..at], at: from, depth, scalar: false });
+                each(Member { key, value: &bytes[from..at], at: from, depth, scalar: false, element: false });
             }
         }
     }
