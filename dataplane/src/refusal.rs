@@ -15,6 +15,7 @@ use crate::resolve::Unresolved;
 use crate::route::{NoPass, retry_in};
 use crate::upstream::Failure;
 use crate::wire::http1::BadHead;
+use crate::wire::multipart::BadForm;
 
 #[derive(Debug)]
 pub struct Refusal {
@@ -86,6 +87,9 @@ impl Refusal {
             Unreadable::TooSlow(_) => Self::plain(Code::HeadTimeout).closing(),
             Unreadable::Head(bad) => bad.into(),
             Unreadable::Chunk(_) => Self::new(Code::BadRequest, "The body's chunked coding is broken.").closing(),
+            Unreadable::Form(BadForm(why)) => {
+                Self::new(Code::InvalidBody, format!("The form cannot be read: {why}.")).closing()
+            }
             Unreadable::BodyTooLarge => Self::plain(Code::BodyTooLarge).closing(),
             Unreadable::OutOfMemory => Self::plain(Code::Overloaded).retry_in(1_000_000_000).closing(),
         })

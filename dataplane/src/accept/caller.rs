@@ -14,6 +14,7 @@ use crate::link::{Link, LinkFault};
 use crate::memory::{Hold, OutOfMemory};
 use crate::wire::chunked::{BadChunk, Decoder};
 use crate::wire::http1::{self, BadHead, Framing, RequestHead};
+use crate::wire::multipart::BadForm;
 
 pub struct Caller {
     pub link: Link,
@@ -86,6 +87,7 @@ pub enum Unreadable {
     TooSlow(Why),
     Head(BadHead),
     Chunk(BadChunk),
+    Form(BadForm),
     BodyTooLarge,
     OutOfMemory,
 }

@@ -26,6 +26,7 @@ use crate::route;
 use crate::upstream::{self, Length};
 use crate::wire::chunked::{self, Decoder};
 use crate::wire::http1::{Framing, Name};
+use crate::wire::multipart::{BadForm, Found, Walker};
 
 pub fn is_form(content_type: &[u8]) -> bool {
     let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -47,10 +48,9 @@ pub async fn forward<'l>(
     let live = scene.live;
     let gateway = &live.snapshot.catalog.gateway;
     let limit = gateway.sizes.forwarded_bytes_max;
-    let boundary = request
-        .get(Name::ContentType)
-        .and_then(boundary)
-        .ok_or_else(|| Refusal::new(Code::InvalidBody, "The form's content type has no boundary."))?;
+    let walker = request.get(Name::ContentType).and_then(Walker::of_content_type).ok_or_else(|| {
+        Refusal::new(Code::InvalidBody, "The content type must be multipart/form-data with one boundary.").closing()
+    })?;
     fields::check_length(request, limit)?;
     if request.head.framing == Framing::None {
         return Err(Refusal::new(Code::InvalidBody, "The form is empty."));
@@ -60,9 +60,9 @@ pub async fn forward<'l>(
     }
     request.head.expects_continue = false;
     teller.unread = false;
-    let mut source = Source::new(request, limit);
     let wants_model = matches!(route.endpoint.body, BodyKind::ModelInForm | BodyKind::ModelInEither);
-    let found = match source.prologue(sink.caller, &gateway.times, &boundary, wants_model).await {
+    let mut source = Source::new(request, limit, walker);
+    let found = match source.prologue(sink.caller, &gateway.times, wants_model).await {
         Ok(found) => found,
         Err(unreadable) => return Refusal::of_unreadable(unreadable).map_or(Ok(Done::Gone(None)), Err),
     };
@@ -214,10 +214,20 @@ struct Source {
     done: bool,
     pace: Pace,
     hold: Hold,
+    walker: Walker,
+    model: Model,
+}
+
+/// Where the field `model` is, as far as it has been seen. A form that has it twice is nobody's to forward.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Model {
+    Unseen,
+    Open { value_at: usize },
+    At { value_at: usize, value_end: usize },
 }
 
 impl Source {
-    fn new(request: &mut Request, limit: u64) -> Self {
+    fn new(request: &mut Request, limit: u64, walker: Walker) -> Self {
         let declared = if let Framing::Sized(length) = request.head.framing { length } else { 0 };
         Self {
             collected: Caller::take_behind_head(request),
@@ -232,6 +242,8 @@ impl Source {
             done: false,
             pace: Pace::start(),
             hold: Hold::default(),
+            walker,
+            model: Model::Unseen,
         }
     }
 
@@ -240,7 +252,6 @@ impl Source {
         &mut self,
         caller: &mut Caller,
         times: &weir_shared::policy::time::Times,
-        boundary: &[u8],
         wants_model: bool,
     ) -> Result<Option<std::ops::Range<usize>>, Unreadable> {
         let raw = std::mem::take(&mut self.collected);
@@ -250,8 +261,8 @@ impl Source {
             return Ok(None);
         }
         loop {
-            if let Some(field) = field(&self.collected, boundary, b"model") {
-                return Ok(Some(field));
+            if let Model::At { value_at, value_end } = self.model {
+                return Ok(Some(value_at..value_end));
             }
             if self.done || self.collected.len() > PROLOGUE_BYTES_MAX {
                 break;
@@ -325,6 +336,26 @@ impl Source {
         Ok(None)
     }
 
+    /// Every byte of the form is looked at while it passes: the model that was admitted is the only one in it.
+    fn look(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
+        let mut model = self.model;
+        let mut twice = false;
+        let walked = self.walker.walk(bytes, |found| match (found, model) {
+            (Found::Field { name, value_at }, Model::Unseen) if name == b"model" => model = Model::Open { value_at },
+            (Found::Field { name, .. }, _) => twice |= name == b"model",
+            (Found::End { value_end }, Model::Open { value_at }) => {
+                // An empty value ends before it begins: its delimiter shares the line end.
+                model = Model::At { value_at, value_end: value_end.max(value_at) };
+            }
+            _ => {}
+        });
+        self.model = model;
+        match walked {
+            Ok(()) if twice => Err(Unreadable::Form(BadForm("it has two fields 'model'"))),
+            walked => walked.map_err(Unreadable::Form),
+        }
+    }
+
     /// Takes the caller's framing off; what lies behind the body goes back to the connection.
     fn unframe(&mut self, mut raw: Vec<u8>, caller: &mut Caller) -> Result<Vec<u8>, Unreadable> {
         match self.framing {
@@ -342,64 +373,8 @@ impl Source {
                 self.done = decoded.done;
             }
         }
+        self.look(&raw)?;
         self.taken += raw.len() as u64;
         if self.taken > self.limit { Err(Unreadable::BodyTooLarge) } else { Ok(raw) }
-    }
-}
-
-fn boundary(content_type: &[u8]) -> Option<Vec<u8>> {
-    let at = memchr::memmem::find(&content_type.to_ascii_lowercase(), b"boundary=")?;
-    let value = &content_type[at + 9..];
-    let value = match value.strip_prefix(b"\"") {
-        Some(quoted) => quoted.split(|byte| *byte == b'"').next()?,
-        None => value.split(|byte| matches!(byte, b';' | b' ')).next()?,
-    };
-    // RFC 2046: at most seventy characters.
-    (!value.is_empty() && value.len() <= 70).then(|| [b"--", value].concat())
-}
-
-/// Where the value of a form's field stands, when it is there whole.
-fn field(form: &[u8], boundary: &[u8], name: &[u8]) -> Option<std::ops::Range<usize>> {
-    let mut at = memchr::memmem::find(form, boundary)? + boundary.len();
-    loop {
-        let rest = form.get(at..)?;
-        let head_end = memchr::memmem::find(rest, b"\r\n\r\n")?;
-        let head = &rest[..head_end];
-        let start = at + head_end + 4;
-        let length = memchr::memmem::find(&form[start..], &[b"\r\n", boundary].concat())?;
-        if disposition_names(head, name) {
-            return Some(start..start + length);
-        }
-        at = start + length + 2 + boundary.len();
-    }
-}
-
-fn disposition_names(head: &[u8], name: &[u8]) -> bool {
-    let lower = head.to_ascii_lowercase();
-    let Some(at) = memchr::memmem::find(&lower, b"content-disposition:") else { return false };
-    let line = head[at..].split(|byte| *byte == b'\r').next().unwrap_or_default();
-    line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).any(|part| {
-        let value = part.strip_prefix(b"name=").unwrap_or_default();
-        let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
-        value == name
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FORM: &[u8] = b"--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"model\"\r\n\r\nmodel\r\n--XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--XX--\r\n";
-
-    #[test]
-    fn the_model_is_found_and_nothing_that_looks_like_it() {
-        let found = field(FORM, b"--XX", b"model").unwrap();
-        assert_eq!(&FORM[found.clone()], b"whisper-1");
-        for cut in 0..found.end + 6 {
-            assert_eq!(field(&FORM[..cut], b"--XX", b"model"), None, "{cut}");
-        }
-        assert_eq!(boundary(b"multipart/form-data; Boundary=\"a b\"; x"), Some(b"--a b".to_vec()));
-        assert_eq!(boundary(b"multipart/form-data; boundary=abc"), Some(b"--abc".to_vec()));
-        assert_eq!(boundary(b"multipart/form-data"), None);
     }
 }

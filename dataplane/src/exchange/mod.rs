@@ -149,6 +149,9 @@ async fn keyed<'l>(
     if request.get(Name::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::plain(Code::UnsupportedEncoding).closing());
     }
+    if request.head.fields.iter().filter(|field| field.name == Name::ContentType).count() > 1 {
+        return Err(Refusal::new(Code::BadRequest, "The request has two content types.").closing());
+    }
     let is_form = request.get(Name::ContentType).is_some_and(forms::is_form);
     match route.endpoint.body {
         BodyKind::Models | BodyKind::Model => models::answer(scene, request, key, &route, sink, teller).await,

@@ -6,3 +6,4 @@ pub mod http1;
 pub mod chunked;
 pub mod sse;
 pub mod template;
+pub mod multipart;
