@@ -42,6 +42,8 @@ struct Desk {
     retired: Mutex<Vec<Retired>>,
     current: Mutex<Option<Arc<File>>>,
     dirty: AtomicBool,
+    /// The current segment could not be synced: the next record goes to another file.
+    sync_failed: AtomicBool,
     segments: AtomicU64,
 }
 
@@ -80,6 +82,7 @@ impl Journal {
             retired: Mutex::default(),
             current: Mutex::default(),
             dirty: AtomicBool::new(false),
+            sync_failed: AtomicBool::new(false),
             segments: AtomicU64::new(last.segments),
         });
         desk.prepare();
@@ -119,10 +122,13 @@ impl Journal {
         // Never back, not even when the wall clock goes.
         record.time_ns = record.time_ns.max(self.time_ns.get() + 1);
         let mut current = self.current.borrow_mut();
-        if current.as_ref().is_none_or(|segment| segment.room() < FRAME_BYTES_MAX as u64)
+        let failed = self.desk.sync_failed.swap(false, Ordering::Relaxed);
+        if (failed || current.as_ref().is_none_or(|segment| segment.room() < FRAME_BYTES_MAX as u64))
             && let Some(next) = self.turn_over(record.time_ns)
-            && let Some(Segment { file, at, .. }) = current.replace(next)
+            && let Some(Segment { map, file, at }) = current.replace(next)
         {
+            // Unmapped before its unused end may be cut off.
+            drop(map);
             self.desk.retire(file, at as u64);
         }
         let Some(segment) = current.as_mut() else { return false };
@@ -155,7 +161,8 @@ impl Journal {
 
     /// The process ends: what is written is synced and the unused space given back.
     pub fn close(&self) {
-        if let Some(Segment { file, at, .. }) = self.current.borrow_mut().take() {
+        if let Some(Segment { map, file, at }) = self.current.borrow_mut().take() {
+            drop(map);
             self.desk.retire(file, at as u64);
         }
         self.desk.sync();
@@ -226,7 +233,8 @@ impl Desk {
             if let Some(file) = current
                 && let Err(error) = file.sync_data()
             {
-                // The pages that failed are clean now and would be believed: this file takes no more records.
+                // The pages that failed are clean now and a second try would be believed: the file is retired instead.
+                self.sync_failed.store(true, Ordering::Relaxed);
                 eprintln!("{{\"level\":\"error\",\"event\":\"journal_sync_failed\",\"error\":\"{error}\"}}");
             }
         }

@@ -85,10 +85,6 @@ impl Link {
         }
     }
 
-    pub fn is_tls(&self) -> bool {
-        self.tls.is_some()
-    }
-
     /// Appends what comes to the buffer; 0 is the end. With TLS, an end without the peer's word is an error.
     ///
     /// Must not be dropped while it runs, see `socket`.

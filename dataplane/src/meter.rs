@@ -117,20 +117,15 @@ impl<'l> Meter<'l> {
 
     pub fn attempt(&mut self, credential: &'l str, status: u16, outcome: Outcome, since: Nanos) {
         let now = clock::now();
-        if outcome == Outcome::Complete {
-            self.first_byte = Some(now);
-        }
         let micros = u32::try_from((now - since) / 1_000).unwrap_or(u32::MAX);
         let vendor = self.record.vendor;
         self.record.credential = credential;
         self.record.attempts.push(Attempt { vendor, credential, status, outcome, micros, cost: Nano(0) });
     }
 
-    /// The first byte of an answer is on its way to the caller.
-    pub fn first_byte(&mut self) {
-        if self.first_byte.is_none() {
-            self.first_byte = Some(clock::now());
-        }
+    /// The first byte of an answer was on its way to the caller at this moment; said twice, the first one holds.
+    pub fn first_byte(&mut self, at: Nanos) {
+        self.first_byte.get_or_insert(at);
     }
 
     /// What it costs by now, for a header that leaves before the record is closed.
@@ -140,7 +135,7 @@ impl<'l> Meter<'l> {
         (cost.unwrap_or_default(), sale.unwrap_or_default())
     }
 
-    /// Writes the record. False when the journal could not take it in spite of its promise.
+    /// Writes the record. `None`: it had been written before.
     pub fn close(&mut self, status: u16, code: Option<Code>, outcome: Outcome) -> Option<Box<Bill>> {
         if std::mem::replace(&mut self.closed, true) {
             return None;

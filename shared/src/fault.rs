@@ -140,16 +140,6 @@ impl Code {
             _ => "server_error",
         }
     }
-
-    /// Anthropic's word for it, in `error.type`.
-    pub fn anthropic_type(self) -> &'static str {
-        anthropic_type_of(self.status())
-    }
-
-    /// Google's word for it, in `error.status`.
-    pub fn gemini_status(self) -> &'static str {
-        gemini_status_of(self.status())
-    }
 }
 
 pub fn anthropic_type_of(status: u16) -> &'static str {

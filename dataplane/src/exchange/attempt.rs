@@ -251,7 +251,10 @@ pub async fn tell(
 }
 
 /// The credential is passed over for a while: as long as the vendor says, within reason.
-fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
+pub fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
+    if !matches!(status, 401 | 403 | 429) {
+        return;
+    }
     let said =
         refusal.retry_after.as_deref().and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok());
     let nanos = match (status, said) {

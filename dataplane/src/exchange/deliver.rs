@@ -1,5 +1,6 @@
 //! A vendor's good answer on its way to the caller: a stream, a checked document, or bytes as they come.
 
+use std::cell::Cell;
 use std::pin::pin;
 
 use weir_shared::catalog::OnHangUp;
@@ -113,14 +114,17 @@ pub async fn stream<'s>(
     meter.delivered = true;
     let mut reading = Reading::default();
     let mut bill = None;
-    let mut first_byte_at = None;
+    let first_byte_at: Cell<Option<clock::Nanos>> = Cell::new(None);
     let (end, incoming) = {
         let meter = &mut *meter;
         let mut first_byte = || {
-            first_byte_at.get_or_insert_with(clock::now);
+            if first_byte_at.get().is_none() {
+                first_byte_at.set(Some(clock::now()));
+            }
         };
         let mut close = |end: End, reading: &Reading| {
             meter.reading = reading.clone();
+            first_byte_at.get().into_iter().for_each(|at| meter.first_byte(at));
             let (_, code, outcome) = ending(end);
             bill = meter.close(200, code, outcome);
         };
@@ -137,10 +141,6 @@ pub async fn stream<'s>(
     if !matches!(end, End::Complete) {
         sink.close_after();
     }
-    if let (Some(bill), Some(at)) = (&mut bill, first_byte_at) {
-        bill.first_byte_us = (at - plan.request.started) / 1_000;
-        plan.scene.core.gauges.time(crate::gauge::Timing::FirstByte, bill.first_byte_us);
-    }
     Ok(Delivered { status: 200, code, outcome, bill, gone })
 }
 
@@ -153,7 +153,7 @@ fn ending(end: End) -> (bool, Option<Code>, Outcome) {
     }
 }
 
-/// The connection returns to its pool; when only its last chunk is missing, that is awaited apart from the caller.
+/// The connection returns to its pool when its answer has ended; one whose last chunk is still under way is not waited for.
 fn give_back(plan: &Plan<'_, '_>, incoming: Incoming) {
     if let Some(link) = incoming.into_reusable() {
         plan.scene.core.pools.give(link);
@@ -202,7 +202,7 @@ pub async fn document<'s>(
         give_back(plan, incoming);
     }
     meter.delivered = true;
-    meter.first_byte();
+    meter.first_byte(clock::now());
     let mut head = answer_head(plan, status, Some(&answer));
     cost_field(&mut head, plan, meter);
     let keeps_objects = matches!(plan.route.language.name(), "openai_responses" | "openai");
@@ -327,14 +327,14 @@ pub async fn bytes<'s>(
             Ok(count) => count == 0 || incoming.is_done(),
             Err(failure) => {
                 // The head has promised a body that will not come: only a cut connection is honest.
-                meter.first_byte();
+                meter.first_byte(clock::now());
                 let code = failure.code();
                 let bill = meter.close(status, Some(code), Outcome::Partial);
                 sink.caller.link.socket.shut();
                 return Ok(Delivered { status, code: Some(code), outcome: Outcome::Partial, bill, gone: true });
             }
         };
-        meter.first_byte();
+        meter.first_byte(clock::now());
         meter.reading.output_bytes += (buffer.len() - crate::accept::HEAD_ROOM) as u64;
         let bill = last.then(|| meter.close(status, None, Outcome::Complete)).flatten();
         let written;

@@ -186,15 +186,21 @@ async fn send<'s>(
     let status = answer.head.status;
     if (200..300).contains(&status) {
         meter.attempt(credential, status, Outcome::Complete, since);
-        return match deliver::manner(plan, &answer)? {
+        let delivered = match deliver::manner(plan, &answer)? {
             Manner::Stream => deliver::stream(plan, answer, &pass, sink, meter, true, &times).await,
             Manner::Document => deliver::document(plan, answer, &pass, sink, meter, &times).await,
             Manner::Bytes => deliver::bytes(plan, answer, sink, meter, &times).await,
         };
+        pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));
+        return delivered;
     }
     meter.attempt(credential, status, Outcome::Failed, since);
     match attempt::read_refusal(plan, answer, pass.secret, sink).await {
-        Some(refusal) => Err(refusal),
+        Some(refusal) => {
+            // A form cannot be said twice: the next one takes another credential.
+            attempt::rest(pass.secret, &refusal, status);
+            Err(refusal)
+        }
         None => Ok(Delivered::gone(meter)),
     }
 }

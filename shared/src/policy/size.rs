@@ -20,7 +20,7 @@ pub struct Sizes {
     pub event_bytes_max: u64,
     /// A unary answer, which is collected to be checked and priced.
     pub answer_bytes_max: u64,
-    /// All collected bodies, answers, unfinished events and spools of the process together.
+    /// All collected bodies, answers and unfinished events of the process together.
     pub memory_bytes_max: u64,
 }
 
