@@ -6,7 +6,7 @@ use weir_shared::ledger::Outcome;
 use weir_tests::gateway::{eventually, within};
 use weir_tests::table::{ensure, same};
 use weir_tests::wire::PATIENCE;
-use weir_tests::{Call, Dialect, Gateway, Model, Setup, Table, Wire, clock};
+use weir_tests::{Call, Dialect, Exact, Gateway, Model, Request, Setup, Table, Wire, clock};
 
 /// A hang-up is heard within a second; in a test on a shared machine, within ten.
 const HEARD: Duration = Duration::from_secs(10);
@@ -103,6 +103,21 @@ enum Leaves {
     Rst,
 }
 
+impl Leaves {
+    /// What is still open then.
+    fn leave(self, mut wire: Wire) -> Option<Wire> {
+        match self {
+            Self::Fin => drop(wire),
+            Self::HalfClose => {
+                wire.half_close();
+                return Some(wire);
+            }
+            Self::Rst => wire.reset(),
+        }
+        None
+    }
+}
+
 #[test]
 fn who_leaves_stops_the_vendor() {
     let mut setup = Setup::new("callers-leave");
@@ -132,20 +147,7 @@ fn who_leaves_stops_the_vendor() {
         }
         std::thread::sleep(Duration::from_millis(100));
         let left = clock::now();
-        let kept = match leaves {
-            Leaves::Fin => {
-                drop(wire);
-                None
-            }
-            Leaves::HalfClose => {
-                wire.half_close();
-                Some(wire)
-            }
-            Leaves::Rst => {
-                wire.reset();
-                None
-            }
-        };
+        let kept = leaves.leave(wire);
         let heard = within(HEARD, || weir.vendor().counter(words).aborted == 1);
         let took = left.elapsed();
         drop(kept);
@@ -162,6 +164,87 @@ fn who_leaves_stops_the_vendor() {
         let outcomes: Vec<_> =
             records.iter().filter(|record| record.model == *model).map(|record| record.outcome).collect();
         table.case(format!("{phase}, {leaves:?}: its record"), same("outcomes", outcomes, vec![Outcome::Cancelled]));
+    }
+    weir.lives();
+    table.end();
+}
+
+/// Not even while an error's body is awaited.
+#[test]
+fn who_leaves_in_an_error_stops_the_vendor() {
+    let mut setup = Setup::new("callers-leave-error");
+    let mut cases = Vec::new();
+    for leaves in [Leaves::Fin, Leaves::HalfClose, Leaves::Rst] {
+        for stream in [false, true] {
+            let begun = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
+            let vendor = Exact::start(|_| begun.into());
+            let model = setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()));
+            cases.push((leaves, stream, model, vendor));
+        }
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (leaves, stream, model, vendor) in &cases {
+        let mut wire = weir.wire();
+        wire.send(chat(&weir, model, *stream));
+        let begun = within(PATIENCE, || vendor.asked() == 1);
+        std::thread::sleep(Duration::from_millis(100));
+        let kept = leaves.leave(wire);
+        let heard = within(HEARD, || vendor.left() == 1);
+        drop(kept);
+        table.case(
+            format!("{leaves:?}, stream={stream}"),
+            ensure(begun, "the vendor was not asked")
+                .and_then(|()| ensure(heard, "the vendor is not told"))
+                .and_then(|()| same("calls", vendor.asked(), 1)),
+        );
+    }
+    // Cancelled, not refused: it is the caller's leaving that ended it, no deadline.
+    let records = weir.records();
+    for (leaves, stream, model, _) in &cases {
+        let outcomes: Vec<_> =
+            records.iter().filter(|record| record.model == *model).map(|record| record.outcome).collect();
+        table.case(
+            format!("{leaves:?}, stream={stream}: its record"),
+            same("outcomes", outcomes, vec![Outcome::Cancelled]),
+        );
+    }
+    weir.lives();
+    table.end();
+}
+
+/// Whoever has sent more than is read ahead is still watched.
+#[test]
+fn who_leaves_behind_a_flood_stops_the_vendor() {
+    let mut setup = Setup::new("callers-leave-flood");
+    let mut cases = Vec::new();
+    for bytes in [1 << 10, 60 << 10, 64 << 10, 200 << 10] {
+        for (stream, words) in [(false, "fault=stall"), (true, "fault=stall"), (true, "events=10,fault=stall@2")] {
+            let words = format!("name={bytes}{stream},{words}");
+            cases.push((bytes, stream, setup.model(Dialect::OpenAi, &words), words));
+        }
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (bytes, stream, model, words) in &cases {
+        let mut wire = weir.wire();
+        wire.send(chat(&weir, model, *stream));
+        let begun = within(PATIENCE, || weir.vendor().counter(words).live == 1);
+        let next = chat(&weir, "good-openai", false);
+        wire.send(&next.repeat(bytes / next.len() + 1)[..*bytes]);
+        std::thread::sleep(Duration::from_millis(100));
+        wire.reset();
+        let heard = within(HEARD, || weir.vendor().counter(words).aborted == 1);
+        table.case(
+            words,
+            ensure(begun, "the vendor was not asked").and_then(|()| ensure(heard, "the vendor is not told")),
+        );
+    }
+    let records = weir.records();
+    for (_, _, model, words) in &cases {
+        let outcomes: Vec<_> =
+            records.iter().filter(|record| record.model == *model).map(|record| record.outcome).collect();
+        table.case(format!("{words}: its record"), same("outcomes", outcomes, vec![Outcome::Cancelled]));
     }
     weir.lives();
     table.end();
@@ -231,6 +314,49 @@ fn pipelined_requests_are_answered_in_order() {
     assert_eq!(wire.answer().status, 400);
     assert!(wire.closes_within(HEARD));
     weir.lives();
+}
+
+/// Also behind a request that has no body and no key, and behind one that is refused.
+#[test]
+fn what_is_pipelined_behind_any_request_is_answered() {
+    let weir = Setup::new("callers-pipeline-any").start();
+    let last = Call::Chat.request("good-openai", false).header("Connection", "close").bytes(&weir.key);
+    let mut table = Table::new();
+    for (method, target, keyless, status) in [
+        ("OPTIONS", "/v1/chat/completions", true, 204),
+        ("OPTIONS", "/v1/chat/completions", false, 204),
+        ("OPTIONS", "/", true, 204),
+        ("GET", "/", true, 200),
+        ("GET", "/", false, 200),
+        ("HEAD", "/", true, 200),
+        ("GET", "/v1/models", false, 200),
+        ("GET", "/v1/models/none", false, 404),
+        ("GET", "/nowhere", false, 404),
+        ("DELETE", "/v1/chat/completions", false, 405),
+    ] {
+        let request = Request::new(method, target).header("Origin", "http://localhost");
+        let first = if keyless { request.keyless() } else { request }.bytes(&weir.key);
+        for (name, pieces, statuses) in [
+            ("at once", vec![[&first[..], &last].concat()], vec![status, 200]),
+            ("cut", vec![[&first[..], &last[..40]].concat(), last[40..].to_vec()], vec![status, 200]),
+            ("three", vec![[&first[..], &first, &last].concat()], vec![status, status, 200]),
+        ] {
+            let mut wire = weir.wire();
+            for piece in pieces {
+                wire.send(piece);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let outcome = wire.rest(HEARD).and_then(|said| {
+                let said = String::from_utf8_lossy(&said);
+                let answers = said.split("HTTP/1.1 ").skip(1);
+                let found: Vec<u16> = answers.filter_map(|answer| answer.get(..3)?.parse().ok()).collect();
+                same("the list of answers", found, statuses)
+            });
+            table.case(format!("{method} {target} keyless={keyless}, {name}"), outcome);
+        }
+    }
+    weir.lives();
+    table.end();
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use weir_shared::ledger::Outcome;
 use weir_tests::model::SECRET;
 use weir_tests::table::{ensure, same};
-use weir_tests::{Answer, Call, Dialect, Gateway, Model, Setup, Table, clock};
+use weir_tests::wire::PATIENCE;
+use weir_tests::{Answer, Call, Dialect, Exact, Gateway, Model, Setup, Table, clock};
 use weirbench::grammar::End;
 
 /// Short, so that a test of a deadline is short; still ten times what the gateway needs.
@@ -346,6 +347,92 @@ fn in_the_middle_of_a_stream() {
     table.end();
 }
 
+/// An error within a stream that names the credential and the address: the caller reads neither, the record says failed.
+#[test]
+fn errors_within_a_stream_are_scrubbed() {
+    let mut setup = Setup::new("faults-scrubbed");
+    let created = r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","object":"response","status":"in_progress","model":"m","output":[]}}"#;
+    let created = format!("event: response.created\ndata: {created}\n\n");
+    let failed = r#"{"type":"response.failed","sequence_number":1,"response":{"id":"resp_1","object":"response","status":"failed","model":"m","output":[],"error":{"code":"server_error","message":"TOLD"}}}"#;
+    let in_two_lines =
+        format!("{created}event: response.failed\ndata: {failed}\n\n").replace(r#","output""#, "\ndata: ,\"output\"");
+    let error = r#"{"type":"error","sequence_number":1,"code":"server_error","message":"TOLD","param":null}"#;
+    let chunk = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"hi"},"finish_reason":null}]}"#;
+    let chat_error = r#"{"error":{"message":"TOLD","type":"server_error","param":null,"code":null}}"#;
+    let mut cases = Vec::new();
+    for (name, call, stream) in [
+        ("response.failed", Call::Responses, format!("{created}event: response.failed\ndata: {failed}\n\n")),
+        ("in two lines", Call::Responses, in_two_lines),
+        ("without space", Call::Responses, format!("{created}event:response.failed\r\ndata:{failed}\r\n\r\n")),
+        ("error", Call::Responses, format!("{created}event: error\ndata: {error}\n\n")),
+        ("chat", Call::Chat, format!("data: {chunk}\n\ndata: {chat_error}\n\n")),
+    ] {
+        let vendor = Exact::start(|address| {
+            let told = format!("key {SECRET} is not known at http://{address}/ ({})", address.ip());
+            event_stream(stream.replace("TOLD", &told).as_bytes())
+        });
+        cases.push((name, call, setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()).times(TIMES))));
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (name, call, model) in &cases {
+        let answer = weir.call(&call.request(model, true));
+        let outcome = tells_nothing(&answer)
+            .and_then(|()| answer.read(call.grammar()))
+            .and_then(|reading| ensure(matches!(reading.end, End::Error { .. }), format!("{:?}", reading.end)))
+            .and_then(|()| same("outcome", weir.record(&answer.request_id()).outcome, Outcome::Partial));
+        table.case(name, outcome);
+    }
+    nothing_leaks(&weir);
+    weir.lives();
+    table.end();
+}
+
+/// A 200 of this event stream, whole.
+fn event_stream(body: &[u8]) -> Vec<u8> {
+    whole(200, "text/event-stream", body)
+}
+
+fn whole(status: u16, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} Oh\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+/// An error whose body begins and never ends: the caller gets an answer all the same, though the times allow minutes.
+#[test]
+fn errors_that_stall() {
+    let mut setup = Setup::new("faults-error-stalls");
+    let mut cases = Vec::new();
+    for (vendors, status) in [(500, 502), (503, 503), (401, 502), (400, 400), (404, 404), (429, 429)] {
+        for length in ["Content-Length: 1000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"] {
+            for stream in [false, true] {
+                let vendor = stalled_error(vendors, length);
+                let model = setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()));
+                cases.push((format!("{vendors} stream={stream} {length:?}"), status, stream, model, vendor));
+            }
+        }
+    }
+    let weir = setup.start();
+    let table = run_all(&weir, &cases, |weir, (name, status, stream, model, vendor)| {
+        let answer = weir.call(&Call::Chat.request(model, *stream));
+        let outcome = same("(status, broken)", (answer.status, answer.broken.clone()), (*status, None))
+            .and_then(|()| in_the_dialect(Call::Chat, &answer))
+            .and_then(|()| tells_nothing(&answer))
+            .and_then(|()| {
+                let ended = weir_tests::gateway::eventually(|| vendor.left() == vendor.asked());
+                ensure(ended, "a connection with half an answer is kept")
+            });
+        (name.clone(), outcome)
+    });
+    weir.lives();
+    table.end();
+}
+
+fn stalled_error(status: u16, length: &str) -> Exact {
+    Exact::start(|_| format!("HTTP/1.1 {status} Oh\r\nContent-Type: application/json\r\n{length}").into_bytes())
+}
+
 /// Events arrive when they are sent, not when the stream ends.
 #[test]
 fn events_are_not_collected() {
@@ -474,6 +561,85 @@ fn floods_are_bounded() {
     }
     let grown = weir.memory().saturating_sub(before);
     table.case("memory", ensure(grown < 128 << 20, format!("grew by {grown}")));
+    weir.lives();
+    table.end();
+}
+
+/// Megabytes of what means nothing are not a core's work: others are served meanwhile.
+#[test]
+fn nothing_at_length_holds_up_nobody() {
+    let mut setup = Setup::new("faults-nothing");
+    setup.cores = 1;
+    let chunk = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}"#;
+    let good = format!("data: {chunk}\n\ndata: [DONE]\n\n");
+    let mut cases = Vec::new();
+    for (name, nothing) in [
+        ("line feeds", "\n"),
+        ("line ends", "\r\n"),
+        ("carriage returns", "\r"),
+        ("comments", ":\n"),
+        ("empty data", "data\n\n"),
+        ("fields", "retry: 1\n"),
+    ] {
+        let vendor = Exact::start(|_| {
+            event_stream(&[nothing.repeat((1 << 20) / nothing.len()).as_bytes(), b"\n\n", good.as_bytes()].concat())
+        });
+        cases.push((name, setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()))));
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (name, model) in &cases {
+        let mut flooded = weir.wire();
+        flooded.send(Call::Chat.request(model, true).bytes(&weir.key));
+        std::thread::sleep(Duration::from_millis(100));
+        let started = clock::now();
+        let other = weir.chat("good-openai");
+        let took = started.elapsed();
+        let answer = flooded.answer();
+        let outcome = same("the other's status", other.status, 200)
+            .and_then(|()| ensure(took < PATIENCE / 2, format!("the other waited {took:?}")))
+            .and_then(|()| answer.read(Call::Chat.grammar()).map_err(|why| why.chars().take(300).collect()))
+            .map(drop);
+        table.case(name, outcome);
+    }
+    weir.lives();
+    table.end();
+}
+
+/// Nor are megabytes of what is replaced, a piece at a time.
+#[test]
+fn replacing_at_length_holds_up_nobody() {
+    let mut setup = Setup::new("faults-replacing");
+    setup.cores = 1;
+    let accounts = "org-aaaaaaaaaaaaaaaa ".repeat(200_000);
+    let error =
+        format!(r#"data: {{"error":{{"message":"{accounts}","type":"server_error","param":null,"code":null}}}}"#);
+    let ids = r#"{"id":"resp_1"},"#.repeat(200_000);
+    let many_ids = format!(r#"{{"id":"resp_1","object":"response","status":"completed","output":[{ids}{{}}]}}"#);
+    let mut cases = Vec::new();
+    for (name, call, stream, answer) in [
+        ("accounts in an error", Call::Chat, true, event_stream(format!("{error}\n\n").as_bytes())),
+        ("ids in an answer", Call::Responses, false, whole(200, "application/json", many_ids.as_bytes())),
+    ] {
+        let vendor = Exact::start(|_| answer);
+        cases.push((name, call, stream, setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()))));
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (name, call, stream, model) in &cases {
+        let mut flooded = weir.wire();
+        flooded.send(call.request(model, *stream).bytes(&weir.key));
+        std::thread::sleep(Duration::from_millis(100));
+        let started = clock::now();
+        let other = weir.chat("good-openai");
+        let took = started.elapsed();
+        let answer = flooded.answer();
+        let outcome = same("the other's status", other.status, 200)
+            .and_then(|()| ensure(took < PATIENCE / 2, format!("the other waited {took:?}")))
+            .and_then(|()| same("broken", answer.broken.clone(), None))
+            .and_then(|()| ensure(!answer.text().contains("org-aaaa"), "it tells the account"));
+        table.case(name, outcome);
+    }
     weir.lives();
     table.end();
 }

@@ -1,8 +1,11 @@
 //! Objects with ids and forms: sealed on their way down, opened on their way up, nobody else's.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use weir_tests::table::{ensure, same};
-use weir_tests::{Answer, Call, Dialect, Gateway, Model, Request, Setup, Table};
+use weir_tests::wire::PATIENCE;
+use weir_tests::{Answer, Call, Dialect, Exact, Gateway, Model, Request, Setup, Table};
 
 const WORDS: &str = "name=objects,events=3";
 
@@ -271,4 +274,108 @@ fn forms_that_are_none() {
     table.case("no calls", same("calls", desk.weir.vendor().counter(WORDS).requests - before, 0));
     desk.weir.lives();
     table.end();
+}
+
+/// The model that is asked for is the model that the vendor reads, however the form is written.
+#[test]
+fn forms_that_two_readers_could_read_differently() {
+    let desk = Desk::open("objects-two-readers");
+    let key = desk.weir.new_key(&["--model", &desk.model]);
+    let before = desk.weir.vendor().counter(WORDS).requests;
+    let field =
+        |name: &str, value: &str| format!("--BOUND\r\nContent-Disposition: form-data; {name}\r\n\r\n{value}\r\n");
+    let good = field("name=\"model\"", &desk.model);
+    let bad = field("name=\"model\"", "forbidden");
+    let one = "multipart/form-data; boundary=BOUND";
+    let mut table = Table::new();
+    for (name, types, body) in [
+        ("twice", vec![one], format!("{good}{bad}--BOUND--\r\n")),
+        ("twice, the other first", vec![one], format!("{bad}{good}--BOUND--\r\n")),
+        ("a delimiter within a line", vec![one], format!("x{good}{bad}--BOUND--\r\n")),
+        ("a part before the form", vec![one], format!("x\r\n{good}{bad}--BOUND--\r\n")),
+        (
+            "a boundary within a parameter",
+            vec!["multipart/form-data; xboundary=BOUND; boundary=OTHER"],
+            format!("{good}--BOUND--\r\n{}--OTHER--\r\n", bad.replace("BOUND", "OTHER")),
+        ),
+        (
+            "two boundaries",
+            vec!["multipart/form-data; boundary=BOUND; boundary=OTHER"],
+            format!("{good}--BOUND--\r\n{}--OTHER--\r\n", bad.replace("BOUND", "OTHER")),
+        ),
+        (
+            "two content types",
+            vec![one, "multipart/form-data; boundary=OTHER"],
+            format!("{good}--BOUND--\r\n{}--OTHER--\r\n", bad.replace("BOUND", "OTHER")),
+        ),
+        ("a name in capitals", vec![one], format!("{}{good}--BOUND--\r\n", field("Name=\"model\"", "forbidden"))),
+    ] {
+        let mut request = Request::new("POST", "/v1/audio/transcriptions").key(&key);
+        for value in types {
+            request = request.header("Content-Type", value);
+        }
+        request.body = body.into_bytes();
+        let answer = desk.weir.call(&request);
+        table.case(name, ensure(matches!(answer.status, 400 | 404), format!("{} {}", answer.status, answer.text())));
+    }
+    // A form may have begun to pass when it turns out to be none; it never passes whole.
+    let sent = desk.weir.vendor().last(WORDS).unwrap_or_default().body;
+    let sent = String::from_utf8_lossy(&sent).into_owned();
+    let calls = desk.weir.vendor().counter(WORDS).requests - before;
+    table.case("what the vendor read", ensure(calls == 0 || !sent.contains("forbidden"), sent));
+    desk.weir.lives();
+    table.end();
+}
+
+/// A vendor's own id opens nothing, wherever it stands and however its name is written.
+#[test]
+fn plain_ids_open_nothing() {
+    let desk = Desk::open("objects-plain-ids");
+    let before = desk.weir.vendor().counter(WORDS).requests;
+    let mut table = Table::new();
+    for member in [
+        r#""previous_response_id":"resp_raw""#,
+        r#""previous_response\u005fid":"resp_raw""#,
+        r#""x":{"file_id":"file-raw"}"#,
+        r#""x":{"file\u005fid":"file-raw"}"#,
+        r#""tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["file-raw"]}}]"#,
+    ] {
+        let answer = desk.weir.call(&Call::Responses.request_with(&desk.model, false, &format!(",{member}")));
+        table.case(member, ensure(matches!(answer.status, 400 | 404), format!("{} {}", answer.status, answer.text())));
+    }
+    table.case("calls", same("calls", desk.weir.vendor().counter(WORDS).requests - before, 0));
+    // An id of one's own within a part that is replaced itself.
+    let own = id(&desk.weir.call(&Call::Responses.request(&desk.model, false)).json());
+    let within = format!(r#","stream_options":{{"include_usage":{{"id":"{own}"}}}}"#);
+    let answer = desk.weir.call(&Call::Chat.request_with(&desk.model, true, &within));
+    table.case("an id within what is replaced", ensure(answer.status != 0, format!("{:?}", answer.broken)));
+    desk.weir.lives();
+    table.end();
+}
+
+/// What a caller still sends of a form that was answered already is nobody's request.
+#[test]
+fn a_form_that_is_answered_early() {
+    let mut setup = Setup::new("objects-early-form");
+    let vendor = Exact::start_and_close(|_| {
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\nConnection: close\r\n\r\n{\"text\":\"hi\"}".to_vec()
+    });
+    let model = setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()));
+    let weir = setup.start();
+    let begun = format!(
+        "--BOUND\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--BOUND\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"
+    );
+    let mut wire = weir.wire();
+    wire.send(format!(
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: multipart/form-data; boundary=BOUND\r\nContent-Length: 5000000\r\n\r\n{begun}",
+        weir.key
+    ));
+    std::thread::sleep(Duration::from_millis(300));
+    wire.send("a".repeat(200_000));
+    std::thread::sleep(Duration::from_millis(300));
+    wire.send(format!("GET /v1/models HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", weir.key));
+    wire.half_close();
+    let said = String::from_utf8_lossy(&wire.rest(PATIENCE).expect("it closes")).into_owned();
+    assert!(said.matches("HTTP/1.1 ").count() <= 1, "{said}");
+    weir.lives();
 }
