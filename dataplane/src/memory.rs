@@ -50,6 +50,15 @@ pub struct Hold(u64);
 pub struct OutOfMemory;
 
 impl Hold {
+    /// For bodies that are still coming: all of them together get half of the budget, so that whoever sends large ones
+    /// slowly cannot keep the others from being answered.
+    pub fn grow_body_to(&mut self, bytes: u64) -> Result<(), OutOfMemory> {
+        if bytes > self.0 && held().saturating_add(bytes - self.0) > limit() / 2 {
+            return Err(OutOfMemory);
+        }
+        self.grow_to(bytes)
+    }
+
     /// Grows (never shrinks) to `bytes`, or leaves everything as it was.
     pub fn grow_to(&mut self, bytes: u64) -> Result<(), OutOfMemory> {
         let Some(more) = bytes.checked_sub(self.0).filter(|more| *more > 0) else { return Ok(()) };

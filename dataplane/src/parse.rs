@@ -175,6 +175,7 @@ pub enum Malformed {
     ModelNotAString,
     StreamNotABoolean,
     TooManyIds,
+    Background,
 }
 
 /// Objects that one request may name; each costs a hash to open.
@@ -192,7 +193,10 @@ const DECIDING: &[&str] = &[
     "previous_response_id",
     "input_file_id",
     "input",
+    "background",
 ];
+/// Six bytes a letter.
+const ESCAPED_NAME_MAX: usize = 6 * 24;
 
 /// Reads a JSON body in one validating pass.
 pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>, Malformed> {
@@ -201,6 +205,7 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
     let mut twice = None;
     let mut model: Option<&'b [u8]> = None;
     let mut stream: Option<&'b [u8]> = None;
+    let mut background = false;
     json::scan_with_elements(body, |member| {
         if member.scalar && is_object_id(member.key, member.value) && call.places.ids.len() <= IDS_MAX {
             call.places.ids.push(member.at..member.at + member.value.len());
@@ -212,6 +217,10 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
             call.tokens_max = json::integer(member.value);
         }
         if member.depth != 1 {
+            return;
+        }
+        // No name that decides is longer, however it is escaped.
+        if member.key.len() > ESCAPED_NAME_MAX {
             return;
         }
         let escaped = member.key.contains(&b'\\');
@@ -228,6 +237,7 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
                 call.places.model = Some(range);
             }
             "stream" => stream = Some(member.value),
+            "background" => background = member.value == b"true",
             "stream_options" => call.places.usage_object = Some(range),
             "n" => call.choices = json::integer(member.value).unwrap_or(1).clamp(1, 1 << 16),
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
@@ -239,6 +249,9 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
     .map_err(Malformed::Json)?;
     if call.places.ids.len() > IDS_MAX {
         return Err(Malformed::TooManyIds);
+    }
+    if background && route.language.name() == "openai_responses" {
+        return Err(Malformed::Background);
     }
     if let Some(name) = twice {
         return Err(Malformed::Twice(name));

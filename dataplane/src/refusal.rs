@@ -129,6 +129,10 @@ impl From<Malformed> for Refusal {
             }
             Malformed::NoModel => Self::new(Code::InvalidBody, "The field 'model' is missing."),
             Malformed::ModelNotAString => Self::new(Code::InvalidBody, "The field 'model' must be a string."),
+            // Its usage is told when it is fetched, and nobody would book it then.
+            Malformed::Background => {
+                Self::new(Code::InvalidBody, "Background responses are not served yet; leave 'background' out.")
+            }
             Malformed::TooManyIds => Self::new(Code::InvalidBody, "The body names more than 1024 objects."),
             Malformed::StreamNotABoolean => Self::new(Code::InvalidBody, "The field 'stream' must be true or false."),
         }

@@ -129,7 +129,7 @@ pub async fn forward(
         let end = match (found, ended) {
             (Found::Malformed, _) => Some(End::Broken(Code::UpstreamInvalid)),
             (Found::Failed, _) => Some(End::VendorFailed),
-            (Found::End, _) => Some(End::Complete),
+            (Found::End, _) => Some(conclude(reading)),
             (Found::More, None) => {
                 // The vendor's last chunk often comes with its last event.
                 let whole = incoming.is_done() || reading.ended;
@@ -430,7 +430,13 @@ impl<'a> Inspector<'a> {
             Sense::Marked => self.rewrite(event, data, reading),
             Sense::UsageOnly if self.rules.hide_usage => self.changes.push((whole.at, whole.len, Vec::new())),
             Sense::UsageOnly => {}
-            Sense::End => return Found::End,
+            Sense::End => {
+                if !reading.ended {
+                    // An end of another dialect: not forwarded, and not believed.
+                    self.changes.push((whole.at, whole.len, Vec::new()));
+                }
+                return Found::End;
+            }
             Sense::Failed => {
                 self.changes.push((whole.at, whole.len, self.last_words(event, data, bytes)));
                 return Found::Failed;

@@ -285,13 +285,15 @@ async fn handshake(
     config: Arc<ServerConfig>,
     running: &Cell<usize>,
 ) -> Option<(Link, Vec<u8>)> {
+    let deadline = Deadline::of_caller(&socket);
+    deadline.set(times(core).handshake, Why::Handshake);
+    // Who says nothing takes no place: only a caller that has begun its handshake costs one.
+    socket.readable().await;
     if running.get() >= HANDSHAKES_MAX {
         core.gauges.add(Counter::ConnectionsRefused, 1);
         return None;
     }
     running.set(running.get() + 1);
-    let deadline = Deadline::of_caller(&socket);
-    deadline.set(times(core).handshake, Why::Handshake);
     let shaken = Link::accept(socket, config).await;
     running.set(running.get() - 1);
     if shaken.is_err() {

@@ -198,8 +198,7 @@ fn responses_stay_with_their_credential() {
 fn forms_pass_untouched() {
     let desk = Desk::open("objects-forms");
     let noise: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let tricky =
-        b"--BOUN\r\n--BOUND-not\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nnot-this\r\n".to_vec();
+    let tricky = b"--BOUN\r\nx--BOUND\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nnot-this\r\n".to_vec();
     let mut table = Table::new();
     for (name, path, file) in [
         ("small", "/v1/audio/transcriptions", b"RIFF....".to_vec()),

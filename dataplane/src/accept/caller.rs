@@ -102,8 +102,6 @@ impl From<OutOfMemory> for Unreadable {
 const INBOX_BYTES_MAX: usize = HEAD_BYTES_MAX;
 /// From the grace period on, a body must come at this rate.
 const BODY_BYTES_PER_SECOND: u64 = 1 << 10;
-/// What is read of a body that nobody wants, so that the connection can go on.
-const DRAIN_BYTES_MAX: u64 = 64 << 10;
 
 impl Caller {
     pub fn new(link: Link, early: Vec<u8>, address: IpAddr) -> Self {
@@ -184,7 +182,7 @@ impl Caller {
             // Grows as bytes come, not as the caller promises.
             if body.len() == body.capacity() {
                 let room = length.min((2 * body.len()).max(buffer::LARGE));
-                hold.grow_to(room as u64)?;
+                hold.grow_body_to(room as u64)?;
                 body.reserve_exact(room - body.len());
             }
             self.fill(&mut body, &mut pace, times).await?;
@@ -210,7 +208,7 @@ impl Caller {
             if (body.len() + decoded.payload) as u64 > limit {
                 return Err(Unreadable::BodyTooLarge);
             }
-            hold.grow_to((body.len() + decoded.payload) as u64)?;
+            hold.grow_body_to((body.len() + decoded.payload) as u64)?;
             body.extend_from_slice(&piece[..decoded.payload]);
             if decoded.done {
                 self.inbox.extend_from_slice(&piece[decoded.consumed..]);
@@ -242,19 +240,21 @@ impl Caller {
         self.inbox.extend_from_slice(rest);
     }
 
-    /// Reads and forgets the rest of a body that was refused, so that its bytes never become a request. False when it is
-    /// too long for that: then the connection has to end.
-    pub async fn discard_body(&mut self, request: &mut Request, times: &Times) -> bool {
-        let length = match request.head.framing {
-            Framing::None => 0,
-            Framing::Sized(length) if !request.head.expects_continue => length,
-            _ => return false,
-        };
-        if length > DRAIN_BYTES_MAX {
-            return false;
+    /// Forgets the body of a request that was refused, so that its bytes never become a request. False when it has not
+    /// come whole yet: the answer does not wait for it, and the connection has to end.
+    pub fn discard_body(&mut self, request: &mut Request) -> bool {
+        match request.head.framing {
+            Framing::None => true,
+            Framing::Sized(length) => {
+                let end = (request.head.bytes as u64).saturating_add(length);
+                let whole = request.bytes.len() as u64 >= end;
+                if whole {
+                    self.keep_rest(request, end as usize);
+                }
+                whole
+            }
+            _ => false,
         }
-        let mut hold = Hold::default();
-        self.body(request, DRAIN_BYTES_MAX, times, &mut hold).await.is_ok()
     }
 
     /// Until the caller has gone. Its half-closed connection counts: it cannot be told from a closed one, and an answer

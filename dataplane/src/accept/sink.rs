@@ -209,7 +209,9 @@ impl<'c> Sink<'c> {
     pub async fn interim(&mut self, line: &[u8]) -> Result<(), LinkFault> {
         let mut out = buffer::small();
         out.extend_from_slice(line);
+        self.caller.deadline.set(self.times.write, Why::Write);
         let (result, out) = self.caller.link.write(out, 0).await;
+        self.caller.deadline.clear();
         buffer::give_back(out);
         result
     }
@@ -223,12 +225,26 @@ impl<'c> Sink<'c> {
     async fn write_kept(&mut self, out: Vec<u8>, from: usize) -> (Result<(), LinkFault>, Vec<u8>) {
         self.started = true;
         self.bytes += (out.len() - from) as u64;
+        let mut from = from;
+        // Progress renews the deadline: a large answer goes out in pieces, each with the whole time.
+        while out.len() - from > PIECE {
+            self.caller.deadline.set(self.times.write, Why::Write);
+            let piece = out[from..from + PIECE].to_vec();
+            let (result, _) = self.caller.link.write(piece, 0).await;
+            if result.is_err() {
+                return (result, out);
+            }
+            from += PIECE;
+        }
         self.caller.deadline.set(self.times.write, Why::Write);
         let (result, out) = self.caller.link.write(out, from).await;
         self.caller.deadline.clear();
         (result, out)
     }
 }
+
+/// What a slow caller must take within one write deadline.
+const PIECE: usize = 256 << 10;
 
 fn reason(status: u16) -> &'static str {
     http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Status")

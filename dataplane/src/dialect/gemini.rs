@@ -143,7 +143,7 @@ fn modality(usage: &[u8], list: &str, name: &[u8]) -> Result<u64, InvalidUsage> 
     let Some(list) = json::get(usage, list) else { return Ok(0) };
     let mut sum = 0;
     for entry in json::elements(list).filter(|entry| json::get(entry, "modality") == Some(name)) {
-        sum += count(entry, "tokenCount")?;
+        sum = count(entry, "tokenCount")?.checked_add(sum).ok_or(InvalidUsage)?;
     }
     Ok(sum)
 }

@@ -126,7 +126,7 @@ fn read_answer(body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
             found.take(member);
         }
     })?;
-    reading.finished = true;
+    (reading.finished, reading.failed) = (true, found.failed);
     if let Some(tier) = found.tier {
         reading.tier = Tier::of_vendor_word(tier);
     }

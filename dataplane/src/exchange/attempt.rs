@@ -77,8 +77,9 @@ impl Plan<'_, '_> {
     }
 
     /// What a caller must never see in a vendor's words.
-    pub fn secrets<'a>(&'a self, secret: &'a Secret) -> [&'a [u8]; 3] {
-        [&secret.value, self.vendor.base.authority.as_bytes(), self.vendor.base.host.as_bytes()]
+    pub fn secrets<'a>(&'a self, secret: &'a Secret) -> [&'a [u8]; 4] {
+        let base = &self.vendor.base;
+        [&secret.value, base.authority.as_bytes(), base.host.as_bytes(), base.path.as_bytes()]
     }
 }
 

@@ -181,8 +181,9 @@ pub async fn document<'s>(
     let incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
     let (collected, incoming) =
         collect_document(incoming, sink, limit, plan.request.started / 1_000_000 + times.total).await;
-    let body = match collected {
-        Ok(body) => body,
+    // What it takes of the memory budget is held until the caller has taken it.
+    let (body, _hold) = match collected {
+        Ok(collected) => collected,
         Err(Stopped::Gone) => {
             meter.delivered = true;
             return Ok(Delivered::gone(meter));
@@ -197,6 +198,10 @@ pub async fn document<'s>(
             .language
             .read_answer(&body, &mut meter.reading)
             .map_err(|_| Refusal::plain(Code::UpstreamInvalid))?;
+    }
+    if meter.reading.failed {
+        // An error told under a good status is an error all the same.
+        return Err(Refusal::plain(Code::UpstreamError));
     }
     if let Some(incoming) = incoming {
         give_back(plan, incoming);
@@ -235,7 +240,7 @@ async fn collect_document(
     sink: &mut Sink<'_>,
     limit: u64,
     total_at_ms: u64,
-) -> (Result<Vec<u8>, Stopped>, Option<Incoming>) {
+) -> (Result<(Vec<u8>, Hold), Stopped>, Option<Incoming>) {
     if let Some(link) = incoming.link() {
         link.deadline.set_at(total_at_ms, Why::Total);
     }
@@ -269,8 +274,8 @@ async fn collect_document(
         };
         body = bytes;
         match read {
-            Ok(_) if incoming.is_done() => return (Ok(body), Some(incoming)),
-            Ok(0) => return (Ok(body), Some(incoming)),
+            Ok(_) if incoming.is_done() => return (Ok((body, hold)), Some(incoming)),
+            Ok(0) => return (Ok((body, hold)), Some(incoming)),
             Ok(_) if body.len() as u64 > limit => return (Err(Stopped::TooLarge), None),
             Ok(_) => {}
             Err(failure) => return (Err(Stopped::Failed(failure)), None),

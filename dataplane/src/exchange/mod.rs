@@ -125,7 +125,7 @@ impl Default for Teller<'_> {
             names: ("", "", ""),
             attempts: 0,
             stream: false,
-            unread: false,
+            unread: true,
             bill: None,
             outcome: None,
         }
@@ -140,7 +140,6 @@ async fn keyed<'l>(
     sink: &mut Sink<'_>,
     teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
-    teller.unread = true;
     let key = auth::authenticate(request, query, scene.from, scene.live)?;
     teller.key = key.id;
     teller.tenant = &key.tenant.name;
@@ -182,6 +181,10 @@ async fn collected<'l>(
         request.shrink();
     }
     let bytes = body.bytes(request);
+    if !bytes.is_empty() && request.head.method != Method::Post {
+        // Some servers do not read it, and take it for the next request.
+        return Err(Refusal::new(Code::InvalidBody, "Only POST requests have a body here."));
+    }
     scene.core.gauges.add(Counter::BytesFromCallers, bytes.len() as u64);
 
     let empty_object = route.endpoint.body == BodyKind::Object && bytes.is_empty();
@@ -199,6 +202,9 @@ async fn collected<'l>(
             (Some(model), model.vendor)
         }
     };
+    if without_model && route.endpoint.path == "batches" {
+        objects::may_batch(live, key, vendor_place)?;
+    }
     let (vendor, target) = live.target(vendor_place);
     let tokens =
         model.map_or(0, |model| admit::worst_case(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
@@ -341,10 +347,9 @@ async fn refuse(
     if sink.has_begun() {
         return done;
     }
-    let times = live.map_or_else(Times::default, |live| live.snapshot.catalog.gateway.times);
     if refusal.close {
         sink.close_after();
-    } else if unread && !sink.caller.discard_body(request, &times).await {
+    } else if unread && !sink.caller.discard_body(request) {
         // An answer before its request was read: those bytes must never become a request.
         sink.close_after();
     }

@@ -19,6 +19,17 @@ pub struct Pin {
     pub id: String,
 }
 
+/// A batch runs whatever models its file names, and nobody here reads them: it is for keys that may use all of the
+/// vendor's models.
+pub fn may_batch(live: &Live, key: &Key, vendor: u32) -> Result<(), Refusal> {
+    let models = live.snapshot.catalog.models.iter().enumerate();
+    let mut of_vendor = models.filter(|(_, model)| model.vendor == vendor);
+    if of_vendor.all(|(place, _)| live.snapshot.may_use(place as u32, key)) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::ModelNotFound, "Batches are for keys that may use every model of the vendor."))
+}
+
 /// The object that a path or a body names, if any. Whatever does not open is not found.
 pub fn open(live: &Live, key: &Key, route: &Route, call: &Call<'_>, body: &[u8]) -> Result<Option<Pin>, Refusal> {
     let not_found = || Refusal::plain(Code::ObjectNotFound);

@@ -120,7 +120,7 @@ fn passes_up(name: Name, text: &[u8]) -> bool {
     }
 }
 
-/// Fields that would choose an account of the operator's at the vendor.
+/// Fields that would choose an account of the operator's at the vendor, another method or path, or a part of the answer.
 fn is_account(text: &[u8]) -> bool {
     [
         &b"openai-organization"[..],
@@ -129,6 +129,14 @@ fn is_account(text: &[u8]) -> bool {
         b"true-client-ip",
         b"cf-connecting-ip",
         b"x-client-ip",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x_api_key",
+        b"x-amz-security-token",
+        b"range",
     ]
     .iter()
     .any(|name| text.eq_ignore_ascii_case(name))

@@ -88,6 +88,10 @@ impl Incoming {
                 let (read, filled) = link.link.read(buffer).await;
                 buffer = filled;
                 if let Some(why) = link.deadline.fired() {
+                    // What came in the same moment still counts, without its framing.
+                    if self.unframe(&mut buffer, from).is_err() {
+                        buffer.truncate(from);
+                    }
                     return (Err(Failure::TimedOut(why)), buffer);
                 }
                 match read {

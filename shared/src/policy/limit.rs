@@ -8,6 +8,8 @@ use crate::key::LimitsDraft;
 pub type Nanos = u64;
 
 const MINUTE: Nanos = 60_000_000_000;
+/// Of a bucket that was overdrawn by what a request really used.
+const DEBT_MINUTES: u64 = 5;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
@@ -104,7 +106,7 @@ impl LimitState {
         self.leave();
         let Some(limit) = limits.tokens else { return };
         if used > reserved {
-            charge(&self.tokens_full_at, limit.time_of(used - reserved), now);
+            charge(&self.tokens_full_at, limit, used - reserved, now);
         } else {
             give(&self.tokens_full_at, limit.time_of(reserved - used));
         }
@@ -174,8 +176,10 @@ fn take(full_at: &AtomicU64, limit: PerMinute, units: u64, now: Nanos) -> Result
 }
 
 /// Takes without asking: what was used was used.
-fn charge(full_at: &AtomicU64, cost: Nanos, now: Nanos) {
-    let charge = |seen: u64| Some(seen.max(now).saturating_add(cost));
+fn charge(full_at: &AtomicU64, limit: PerMinute, units: u64, now: Nanos) {
+    // However wrong a vendor's count is, it locks nobody out for longer than a few minutes.
+    let furthest = now.saturating_add(DEBT_MINUTES * limit.full());
+    let charge = |seen: u64| Some(seen.max(now).saturating_add(limit.time_of(units)).min(furthest.max(seen)));
     let _ = full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charge);
 }
 
