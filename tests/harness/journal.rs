@@ -12,8 +12,12 @@ pub fn records(folder: &Path) -> Vec<Record<'static>> {
     paths.sort();
     let mut all = Vec::new();
     for path in paths {
-        // Records borrow from their segment; a test process is short enough to keep them.
-        let bytes: &'static [u8] = Box::leak(std::fs::read(&path).unwrap_or_default().into_boxed_slice());
+        // Records borrow from their segment; a test process is short enough to keep what is used of them. A segment is
+        // allocated whole, and a last record may end in zeros itself.
+        let mut bytes = std::fs::read(&path).unwrap_or_default();
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        bytes.truncate(used + weir_shared::ledger::FRAME_BYTES_MAX);
+        let bytes: &'static [u8] = Box::leak(bytes.into_boxed_slice());
         if bytes.iter().take(HEADER_BYTES).all(|byte| *byte == 0) {
             continue;
         }
