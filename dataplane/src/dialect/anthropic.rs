@@ -20,7 +20,7 @@ impl Language for Messages {
         Dialect::Anthropic
     }
 
-    fn endpoints(&self) -> &'static [Endpoint] {
+    fn endpoints(&'static self) -> &'static [Endpoint] {
         const fn call(path: &'static str, stream: StreamWhen) -> Endpoint {
             Endpoint { path, methods: &[Method::Post], body: BodyKind::ModelInJson, answer: AnswerKind::Json, stream }
         }

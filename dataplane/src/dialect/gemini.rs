@@ -20,7 +20,7 @@ impl Language for Generate {
         Dialect::Gemini
     }
 
-    fn endpoints(&self) -> &'static [Endpoint] {
+    fn endpoints(&'static self) -> &'static [Endpoint] {
         const fn call(path: &'static str, stream: StreamWhen) -> Endpoint {
             Endpoint { path, methods: &[Method::Post], body: BodyKind::ModelInPath, answer: AnswerKind::Json, stream }
         }

@@ -18,9 +18,9 @@ use weir_shared::usage::{COUNT_MAX, Tier, Usage};
 use crate::wire::http1::{Method, Name};
 use crate::wire::json::NotJson;
 
-pub const ALL: &[&dyn Language] = &[
-    &openai_chat::Chat,
-    &openai_chat::Completions,
+pub const ALL: &[&'static dyn Language] = &[
+    &openai_chat::CHAT,
+    &openai_chat::COMPLETIONS,
     &openai_responses::Responses,
     &openai_plain::Plain,
     &anthropic::Messages,
@@ -32,7 +32,7 @@ pub trait Language: Sync {
 
     fn dialect(&self) -> Dialect;
 
-    fn endpoints(&self) -> &'static [Endpoint];
+    fn endpoints(&'static self) -> &'static [Endpoint];
 
     /// Reads one event of a stream: validates its data and says what it means.
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson>;

@@ -9,70 +9,36 @@ use crate::wire::http1::Method;
 use crate::wire::json::{self, Member, NotJson};
 use crate::wire::template;
 
-pub struct Chat;
-pub struct Completions;
+/// Chat completions, and the older completions: two paths of one language.
+pub struct Chat {
+    name: &'static str,
+    endpoints: [Endpoint; 1],
+}
 
-const POST: &[Method] = &[Method::Post];
-const USAGE: UsageRequest = UsageRequest { member: "stream_options", inner: "include_usage" };
-const DONE: &[u8] = b"data: [DONE]\n\n";
+pub static CHAT: Chat = Chat { name: "openai_chat", endpoints: [endpoint("chat/completions")] };
+pub static COMPLETIONS: Chat = Chat { name: "openai_completions", endpoints: [endpoint("completions")] };
 
-impl Language for Chat {
-    fn name(&self) -> &'static str {
-        "openai_chat"
-    }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::OpenAi
-    }
-
-    fn endpoints(&self) -> &'static [Endpoint] {
-        &[Endpoint {
-            path: "chat/completions",
-            methods: POST,
-            body: BodyKind::ModelInJson,
-            answer: AnswerKind::Json,
-            stream: StreamWhen::Asked,
-        }]
-    }
-
-    fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
-        read_event(event, data, reading)
-    }
-
-    fn read_answer(&self, body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
-        read_answer(body, reading)
-    }
-
-    fn terminator(&self) -> &'static [u8] {
-        DONE
-    }
-
-    fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {
-        error_event(out, code, message);
-    }
-
-    fn usage_request(&self) -> Option<UsageRequest> {
-        Some(USAGE)
+const fn endpoint(path: &'static str) -> Endpoint {
+    Endpoint {
+        path,
+        methods: &[Method::Post],
+        body: BodyKind::ModelInJson,
+        answer: AnswerKind::Json,
+        stream: StreamWhen::Asked,
     }
 }
 
-impl Language for Completions {
+impl Language for Chat {
     fn name(&self) -> &'static str {
-        "openai_completions"
+        self.name
     }
 
     fn dialect(&self) -> Dialect {
         Dialect::OpenAi
     }
 
-    fn endpoints(&self) -> &'static [Endpoint] {
-        &[Endpoint {
-            path: "completions",
-            methods: POST,
-            body: BodyKind::ModelInJson,
-            answer: AnswerKind::Json,
-            stream: StreamWhen::Asked,
-        }]
+    fn endpoints(&'static self) -> &'static [Endpoint] {
+        &self.endpoints
     }
 
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
@@ -84,7 +50,7 @@ impl Language for Completions {
     }
 
     fn terminator(&self) -> &'static [u8] {
-        DONE
+        b"data: [DONE]\n\n"
     }
 
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {
@@ -92,7 +58,7 @@ impl Language for Completions {
     }
 
     fn usage_request(&self) -> Option<UsageRequest> {
-        Some(USAGE)
+        Some(UsageRequest { member: "stream_options", inner: "include_usage" })
     }
 }
 

@@ -23,7 +23,7 @@ impl Language for Plain {
         Dialect::OpenAi
     }
 
-    fn endpoints(&self) -> &'static [Endpoint] {
+    fn endpoints(&'static self) -> &'static [Endpoint] {
         const fn call(path: &'static str, body: BodyKind, answer: AnswerKind, stream: StreamWhen) -> Endpoint {
             Endpoint { path, methods: POST, body, answer, stream }
         }

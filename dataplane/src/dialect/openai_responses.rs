@@ -22,7 +22,7 @@ impl Language for Responses {
         Dialect::OpenAi
     }
 
-    fn endpoints(&self) -> &'static [Endpoint] {
+    fn endpoints(&'static self) -> &'static [Endpoint] {
         const fn object(path: &'static str, methods: &'static [Method], stream: StreamWhen) -> Endpoint {
             Endpoint { path, methods, body: BodyKind::Object, answer: AnswerKind::Either, stream }
         }

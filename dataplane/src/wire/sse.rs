@@ -74,6 +74,10 @@ impl Framer {
             if self.after_cr && self.searched == self.line && self.line < bytes.len() {
                 self.after_cr = false;
                 if bytes[self.line] == b'\n' {
+                    // The second half of a line end whose first half ended an event: it goes out with what came before.
+                    if self.start == self.line {
+                        self.start += 1;
+                    }
                     self.line += 1;
                     self.searched = self.line;
                 }
@@ -203,6 +207,18 @@ mod tests {
             }
             let with_mark = format!("\u{feff}{text}");
             assert_eq!(events(with_mark.as_bytes(), 3), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_end_that_is_cut_leaves_nothing_behind() {
+        let bytes = b"data: 1\r\n\r\n";
+        for cut in 0..=bytes.len() {
+            let mut framer = Framer::default();
+            let before = framer.next(&bytes[..cut]).is_some();
+            let after = framer.next(bytes).is_some();
+            assert!(before != after && framer.next(bytes).is_none(), "cut at {cut}");
+            assert_eq!(framer.unfinished(), bytes.len(), "cut at {cut}");
         }
     }
 
