@@ -39,6 +39,83 @@ impl Dialect {
     }
 }
 
+/// Where a vendor departs from the dialect it claims. One line here, one rule in that dialect's reader or writer.
+macro_rules! deviations {
+    ($($(#[$doc:meta])* $deviation:ident $name:literal,)+) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[repr(u8)]
+        pub enum Deviation { $($(#[$doc])* $deviation,)+ }
+
+        impl Deviation {
+            pub const ALL: &[Self] = &[$(Self::$deviation,)+];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$deviation => $name,)+ }
+            }
+        }
+    };
+}
+
+deviations! {
+    /// Content is a list of parts, thoughts among them (Mistral's reasoning models).
+    ContentPartsList "content_parts_list",
+    /// A streamed tool call may have no index.
+    ToolIndexNull "tool_index_null",
+    /// The first delta does not say whose it is.
+    FirstDeltaWithoutRole "first_delta_without_role",
+    /// Usage stands under `x_groq`.
+    UsageUnderXGroq "usage_under_x_groq",
+    /// A stream that fails says so as `event: error`, under 200.
+    ErrorEventIn200 "error_event_in_200",
+    ErrorInStream "error_in_stream",
+    /// Thoughts stand in the text, between `<think>` and `</think>`.
+    ThinkTagsInText "think_tags_in_text",
+    TwoFinishChunks "two_finish_chunks",
+    CommentLines "comment_lines",
+    UsageOnEveryChunk "usage_on_every_chunk",
+    ObjectChatCompletionDone "object_chat_completion_done",
+    /// Answers carry no id (Snowflake).
+    NoId "no_id",
+    /// The reason to finish is an empty string, or there is no chunk with one.
+    EmptyFinish "empty_finish",
+}
+
+impl Deviation {
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|deviation| deviation.name() == name)
+    }
+}
+
+/// A set of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Deviations(u32);
+
+impl Deviations {
+    pub const NONE: Self = Self(0);
+
+    pub fn with(self, deviation: Deviation) -> Self {
+        Self(self.0 | 1 << deviation as u8)
+    }
+
+    pub fn has(self, deviation: Deviation) -> bool {
+        self.0 & 1 << deviation as u8 != 0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// How a model that thinks is told how much to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum Thinking {
+    /// By a number of tokens.
+    #[default]
+    Budget,
+    /// By a word: low, medium, high.
+    Effort,
+}
+
 /// The header field in which a vendor expects its credential.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthScheme {

@@ -3,6 +3,13 @@
 //! A language says which paths are its own, where the model's name stands, what an event means, what an answer used, and
 //! how an error, a sign of life and an end are written. What is the same on both sides passes untouched.
 
+pub mod text;
+pub mod call;
+pub mod event;
+pub mod proof;
+pub mod compose;
+pub mod answer;
+pub mod speech;
 mod anthropic;
 mod gemini;
 mod openai_chat;
@@ -33,6 +40,11 @@ pub trait Language: Sync {
     fn dialect(&self) -> Dialect;
 
     fn endpoints(&'static self) -> &'static [Endpoint];
+
+    /// The language as one that is translated from and into. `None`: it only passes.
+    fn speech(&self) -> Option<&'static dyn speech::Speech> {
+        None
+    }
 
     /// Reads one event of a stream: validates its data and says what it means.
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson>;
