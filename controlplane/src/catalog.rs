@@ -43,8 +43,10 @@ pub struct ListedVendor {
     #[serde(default)]
     pub auth: Option<String>,
     pub docs: String,
-    /// Where the vendor departs from its dialect. For people: nothing here acts on it.
-    #[allow(dead_code)]
+    /// Serves OpenAI's Responses beside chat completions.
+    #[serde(default)]
+    pub responses: Option<bool>,
+    /// Where the vendor departs from its dialect; taken over by the vendors that take from here.
     #[serde(default)]
     pub deviations: Vec<String>,
 }
@@ -119,6 +121,10 @@ struct ModelText {
     kind: String,
     reasoning: bool,
     #[serde(default)]
+    thinking: Option<String>,
+    #[serde(default)]
+    path: Option<String>,
+    #[serde(default)]
     free: bool,
     #[serde(default)]
     context_tokens: Option<u64>,
@@ -175,6 +181,8 @@ impl From<ModelText> for ModelDraft {
             upstream: text.upstream,
             kind: Some(text.kind),
             reasoning: text.reasoning,
+            thinking: text.thinking,
+            path: text.path,
             context_tokens: text.context_tokens,
             output_tokens_max: text.output_tokens_max,
             free: text.free,

@@ -281,6 +281,13 @@ impl Reader<'_> {
             if let Some(auth) = &vendor.auth {
                 table.default_to("auth", line, || Is::Text(auth.clone()));
             }
+            if let Some(responses) = vendor.responses {
+                table.default_to("responses", line, || Is::Flag(responses));
+            }
+            if !vendor.deviations.is_empty() {
+                let names = vendor.deviations.iter().map(|name| Node { line, is: Is::Text(name.clone()) });
+                table.default_to("deviations", line, || Is::List(names.collect()));
+            }
             if !table.has("base_url") && vendor.base_url_placeholder {
                 let what = format!("vendor {:?}: part of its address is known to you alone", vendor.name);
                 self.fault(&source, what, format!("add base_url = {:?}, with your part in it", vendor.base_url));

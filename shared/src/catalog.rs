@@ -116,6 +116,20 @@ pub enum Thinking {
     Effort,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnlyPath {
+    Chat,
+    Responses,
+}
+
+/// What becomes of a parameter that the vendor's dialect has no word for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Untranslatable {
+    #[default]
+    Refuse,
+    Drop,
+}
+
 /// The header field in which a vendor expects its credential.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthScheme {
@@ -250,6 +264,9 @@ pub struct Vendor {
     pub times: Times,
     pub on_hang_up: OnHangUp,
     pub strict_events: bool,
+    /// Serves OpenAI's Responses beside chat completions.
+    pub responses: bool,
+    pub deviations: Deviations,
     pub headers: Vec<(Arc<str>, Arc<str>)>,
     pub credentials: Vec<Credential>,
 }
@@ -262,6 +279,9 @@ pub struct Model {
     pub upstream: Arc<str>,
     pub kind: Arc<str>,
     pub reasoning: bool,
+    pub thinking: Thinking,
+    /// Of OpenAI's two languages the only one it is served in.
+    pub only: Option<OnlyPath>,
     pub context_tokens: u64,
     pub output_tokens_max: u64,
     pub price: Arc<PriceList>,

@@ -49,6 +49,10 @@ pub struct GatewayDraft {
     /// Whether answers tell callers what they cost, in `x-weir-cost`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_header: Option<bool>,
+    /// What becomes of a parameter that the vendor's dialect has no word for: `refuse` (default) answers 400 and names it;
+    /// `drop` leaves it out and names it in `x-weir-dropped`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untranslatable: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -99,6 +103,12 @@ pub struct VendorDraft {
     /// Whether malformed events end the stream (`strict`, default) or are left out (`lenient`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<String>,
+    /// Whether it serves OpenAI's Responses beside chat completions; yes, when left out. Of the dialect `openai` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responses: Option<bool>,
+    /// Where it departs from its dialect. With any, its answers are normalised instead of passed byte by byte.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deviations: Vec<String>,
     #[serde(default, rename = "credential")]
     pub credentials: Vec<CredentialDraft>,
 }
@@ -146,6 +156,12 @@ pub struct ModelDraft {
     /// Thinks before it answers, so that it is waited for longer.
     #[serde(default)]
     pub reasoning: bool,
+    /// How it is told how much to think, when that is not its dialect's usual way: `budget` (tokens) or `effort` (a word).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<String>,
+    /// The only path it is served on, where a vendor has several for its kind: `chat` or `responses`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use crate::catalog::{AuthScheme, BaseUrl, Credential, Dialect, Model, OnHangUp, Roots, SecretRef, Vendor};
+use crate::catalog::{
+    AuthScheme, BaseUrl, Credential, Deviation, Deviations, Dialect, Model, OnHangUp, OnlyPath, Roots, SecretRef,
+    Thinking, Untranslatable, Vendor,
+};
 use crate::draft::{self, Draft, ModelDraft, PriceDraft, Sourced, TenantDraft, VendorDraft, part};
 use crate::fault::{Fault, Source};
 use crate::id::Digest;
@@ -47,6 +50,7 @@ pub struct Gateway {
     pub cors_origins: Vec<Box<str>>,
     pub trusted_proxies: Vec<Network>,
     pub cost_header: bool,
+    pub untranslatable: Untranslatable,
 }
 
 /// An address range, `10.0.0.0/8`.
@@ -298,12 +302,22 @@ fn compile_gateway(draft: &Draft, faults: &mut Vec<Fault>) -> Gateway {
             }
         }
     }
+    let untranslatable = match is.untranslatable.as_deref() {
+        None | Some("refuse") => Untranslatable::Refuse,
+        Some("drop") => Untranslatable::Drop,
+        Some(other) => {
+            let what = format!("untranslatable = {other:?} is not known");
+            faults.push(Fault::new(source, what, "\"refuse\" or \"drop\"").at("untranslatable"));
+            Untranslatable::Refuse
+        }
+    };
     Gateway {
         times,
         sizes: is.sizes.over(Sizes::default()),
         cors_origins: is.cors_origins.iter().map(|origin| origin.as_str().into()).collect(),
         trusted_proxies,
         cost_header: is.cost_header.unwrap_or(true),
+        untranslatable,
     }
 }
 
@@ -395,6 +409,20 @@ fn compile_vendor(
             true
         }
     };
+    let mut deviations = Deviations::NONE;
+    for name in &is.deviations {
+        match Deviation::parse(name) {
+            Some(deviation) => deviations = deviations.with(deviation),
+            None => {
+                let known: Vec<_> = Deviation::ALL.iter().map(|deviation| deviation.name()).collect();
+                let fix = format!("any of {}", known.join(", "));
+                fault("deviations", format!("deviation {name:?} is not known"), &fix);
+            }
+        }
+    }
+    if is.responses.is_some() && dialect != Dialect::OpenAi {
+        fault("responses", "responses is of the dialect openai only".into(), "remove it");
+    }
     for (name, value) in &is.headers {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if name.is_empty() || !name.bytes().all(token) || !value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
@@ -421,6 +449,8 @@ fn compile_vendor(
         times: own_times,
         on_hang_up,
         strict_events,
+        responses: is.responses.unwrap_or(true),
+        deviations,
         headers: is.headers.iter().map(|(n, v)| (n.as_str().into(), v.as_str().into())).collect(),
         credentials,
     }
@@ -493,6 +523,23 @@ fn compile_models(drafts: &[Sourced<ModelDraft>], vendors: &[Vendor], faults: &m
                 "up to 256 printable ASCII characters without spaces, quotes and backslashes",
             );
         }
+        let thinking = match is.thinking.as_deref() {
+            None | Some("budget") => Thinking::Budget,
+            Some("effort") => Thinking::Effort,
+            Some(other) => {
+                fault("thinking", format!("thinking = {other:?} is not known"), "\"budget\" or \"effort\"");
+                Thinking::Budget
+            }
+        };
+        let only = match is.path.as_deref() {
+            None => None,
+            Some("chat") => Some(OnlyPath::Chat),
+            Some("responses") => Some(OnlyPath::Responses),
+            Some(other) => {
+                fault("path", format!("path = {other:?} is not known"), "\"chat\" or \"responses\"");
+                None
+            }
+        };
         let price = compile_price(source, is, faults);
         let id: Arc<str> = is.id.as_str().into();
         let places = by_id.entry(Arc::clone(&id)).or_default();
@@ -507,6 +554,8 @@ fn compile_models(drafts: &[Sourced<ModelDraft>], vendors: &[Vendor], faults: &m
             id,
             kind: is.kind.as_deref().unwrap_or("chat").into(),
             reasoning: is.reasoning,
+            thinking,
+            only,
             context_tokens: is.context_tokens.unwrap_or(0),
             output_tokens_max: is.output_tokens_max.unwrap_or(0),
             price,

@@ -208,6 +208,7 @@ const GATEWAY: &str = r##"# The gateway. Every *.toml below this folder is read,
 # cors_origins = ["https://app.example.com"]   # which browsers' pages may call; "*" for all
 # trusted_proxies = ["10.0.0.0/8"]             # whose X-Forwarded-For is believed
 # cost_header = true                           # tell callers what an answer cost, in x-weir-cost
+# untranslatable = "refuse"                    # what a vendor's dialect has no word for: refuse names it, drop leaves it out
 
 [gateway.times]   # these are the defaults
 # connect = "1s"                  # to a vendor's open connection, TLS included
@@ -241,6 +242,8 @@ const VENDOR_OPTIONS: &str = r##"# proxy = "http://proxy.internal:3128"   # reac
 # internal = false       # true: it may be reached on a loopback or private address
 # on_hang_up = "abort"   # when the caller goes: abort, or drain to the usage where a vendor bills all of it anyway
 # events = "strict"      # a malformed event ends the stream; lenient leaves it out
+# responses = true       # dialect openai: it serves /v1/responses, too; false: such calls are translated to chat
+# deviations = []        # where it departs from its dialect, so that its answers are normalised; see the catalog's README
 "##;
 
 const CREDENTIAL_OPTIONS: &str = r##"# requests_per_minute = 5000   # what the vendor grants this credential

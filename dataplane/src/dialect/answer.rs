@@ -48,7 +48,7 @@ impl Answer {
                     whole.take(piece);
                 }
             }
-            Event::Close { .. } => {}
+            Event::Close { .. } | Event::UsageInvalid => {}
             Event::Usage { usage, tier } => (self.usage, self.tier) = (Some(usage), tier),
             Event::Finish { choice, why } => {
                 if let Some(choice) = self.choice(choice as usize) {

@@ -32,6 +32,8 @@ pub enum Event<'a> {
         usage: Usage,
         tier: Tier,
     },
+    /// The vendor said something about usage that cannot be true: what is delivered is counted instead.
+    UsageInvalid,
     Finish {
         choice: u32,
         why: Finish<'a>,

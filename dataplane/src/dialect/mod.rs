@@ -10,6 +10,7 @@ pub mod proof;
 pub mod compose;
 pub mod answer;
 pub mod speech;
+pub mod relay;
 mod anthropic;
 mod gemini;
 mod openai_chat;
@@ -211,6 +212,11 @@ pub fn passes_down(name: Name, text: &[u8], dialect: Dialect) -> bool {
         }
         _ => false,
     }
+}
+
+/// The language that is translated under this name.
+pub fn speech_of(tongue: call::Tongue) -> Option<&'static dyn speech::Speech> {
+    ALL.iter().filter_map(|language| language.speech()).find(|speech| speech.tongue() == tongue)
 }
 
 #[cfg(test)]

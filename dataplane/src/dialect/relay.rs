@@ -1,0 +1,186 @@
+//! One answer on its way from a vendor's language into its caller's: frames in, frames out, and what was learned of it.
+
+use weir_shared::fault::Code;
+
+use super::Reading;
+use super::answer::Answer;
+use super::event::{Event, Piece};
+use super::speech::{Malformed, ReadEvents, Step, WriteEvents};
+use super::text::plain;
+use crate::wire::sse;
+
+/// A stream between two languages. Feed it what arrived; it appends what leaves.
+pub struct Relay<'h> {
+    frames: Frames,
+    reader: Box<dyn ReadEvents>,
+    writer: Box<dyn WriteEvents + 'h>,
+    /// The vendor's own words about its failure.
+    words: Option<String>,
+}
+
+enum Frames {
+    Sse(sse::Framer),
+}
+
+/// What a piece of a stream came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard {
+    More,
+    /// Nothing that follows belongs to the answer.
+    Over,
+    /// The vendor gave up, in [`Relay::words`].
+    Failed,
+    Malformed(&'static str),
+}
+
+/// More of a vendor's own words about a failure are not repeated.
+const WORDS_BYTES_MAX: usize = 4 << 10;
+
+impl<'h> Relay<'h> {
+    pub fn new(reader: Box<dyn ReadEvents>, writer: Box<dyn WriteEvents + 'h>) -> Self {
+        let frames = Frames::Sse(sse::Framer::default());
+        Self { frames, reader, writer, words: None }
+    }
+
+    /// Takes every whole frame of `bytes`. What is before [`Relay::unfinished`] is done with.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>, reading: &mut Reading) -> Heard {
+        let Self { frames, reader, writer, words } = self;
+        loop {
+            let step = match frames {
+                Frames::Sse(framer) => {
+                    let Some(event) = framer.next(bytes) else { return Heard::More };
+                    if event.is_silent() {
+                        continue;
+                    }
+                    let joined = (event.data_lines > 1).then(|| event.join(bytes));
+                    let data = joined.as_deref().unwrap_or(event.data.of(bytes));
+                    step(reader.as_mut(), writer.as_mut(), words, event.name.of(bytes), data, out, reading)
+                }
+            };
+            match step {
+                Err(Malformed(why)) => return Heard::Malformed(why),
+                Ok(_) if reading.failed => return Heard::Failed,
+                Ok(Step::Over) => {
+                    reading.ended = true;
+                    return Heard::Over;
+                }
+                Ok(Step::More) => {}
+            }
+        }
+    }
+
+    pub fn unfinished(&self) -> usize {
+        match &self.frames {
+            Frames::Sse(framer) => framer.unfinished(),
+        }
+    }
+
+    /// The first `by` bytes of the buffer are gone.
+    pub fn moved(&mut self, by: usize) {
+        match &mut self.frames {
+            Frames::Sse(framer) => framer.moved(by),
+        }
+    }
+
+    /// The vendor has said all: what its language leaves open is closed. Whether the answer is whole, `reading` tells.
+    pub fn close(&mut self, out: &mut Vec<u8>, reading: &mut Reading) {
+        let Self { reader, writer, words, .. } = self;
+        reader.end(&mut |event| pass(event, writer.as_mut(), words, out, reading));
+    }
+
+    /// The caller's legal end.
+    pub fn end(&mut self, out: &mut Vec<u8>) {
+        self.writer.end(out);
+    }
+
+    /// The caller's error, and nothing after it.
+    pub fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>) {
+        self.writer.fail(code, message, out);
+    }
+
+    pub fn words(&self) -> Option<&str> {
+        self.words.as_deref()
+    }
+}
+
+fn step(
+    reader: &mut dyn ReadEvents,
+    writer: &mut dyn WriteEvents,
+    words: &mut Option<String>,
+    name: &[u8],
+    data: &[u8],
+    out: &mut Vec<u8>,
+    reading: &mut Reading,
+) -> Result<Step, Malformed> {
+    reading.events += 1;
+    reader.read_event(name, data, &mut |event| pass(event, writer, words, out, reading))
+}
+
+fn pass(
+    event: Event<'_>,
+    writer: &mut dyn WriteEvents,
+    words: &mut Option<String>,
+    out: &mut Vec<u8>,
+    reading: &mut Reading,
+) {
+    if reading.failed {
+        return;
+    }
+    note(&event, reading);
+    match event {
+        // How it is told is decided by whoever knows what must not be told.
+        Event::Failed { message, .. } => {
+            let mut told = message.plain().into_owned();
+            let cut = told.floor_char_boundary(WORDS_BYTES_MAX);
+            told.truncate(cut);
+            *words = Some(told);
+        }
+        event => writer.write(event, out),
+    }
+}
+
+/// A whole answer, folded. `Err` when it is none of this language.
+pub fn fold(reader: &mut dyn ReadEvents, body: &[u8], reading: &mut Reading) -> Result<Answer, Malformed> {
+    let mut answer = Answer::default();
+    reader.read_answer(body, &mut |event| {
+        note(&event, reading);
+        answer.take(event);
+    })?;
+    Ok(answer)
+}
+
+/// What a step means for the meter and for the end of the stream.
+fn note(event: &Event<'_>, reading: &mut Reading) {
+    match event {
+        Event::Usage { usage, tier } => {
+            reading.usage = Some(*usage);
+            reading.tier = *tier;
+        }
+        Event::UsageInvalid => reading.usage_invalid = true,
+        Event::Finish { .. } => reading.finished = true,
+        Event::Failed { .. } => reading.failed = true,
+        Event::Piece { piece, .. } => {
+            reading.output_bytes += match piece {
+                Piece::Text(text) | Piece::Arguments(text) => text.raw().len() as u64,
+                Piece::ArgumentsObject(object) => object.len() as u64,
+                Piece::Proof(_) | Piece::Citation(_) | Piece::Data(_) => 0,
+            }
+        }
+        Event::Start { .. } | Event::Open { .. } | Event::Close { .. } => {}
+    }
+}
+
+/// A vendor's error body in a few words, whatever its language: what stands in `message`, wherever that is.
+pub fn words_of_error(body: &[u8]) -> Option<String> {
+    let mut found = None;
+    crate::wire::json::scan(body, |member| {
+        if found.is_none() && member.key == b"message" && member.value.starts_with(b"\"") {
+            found = Some(plain(&member.value[1..member.value.len() - 1]).into_owned());
+        }
+    })
+    .ok()?;
+    let mut words = found?;
+    let cut = words.floor_char_boundary(WORDS_BYTES_MAX);
+    words.truncate(cut);
+    Some(words)
+}
