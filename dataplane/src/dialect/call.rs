@@ -304,7 +304,26 @@ pub enum Param {
 }
 
 impl Param {
-    pub const COUNT: usize = Self::Modalities as usize + 1;
+    pub const ALL: &[Self] = &[
+        Self::Temperature,
+        Self::TopP,
+        Self::TopK,
+        Self::MinP,
+        Self::FrequencyPenalty,
+        Self::PresencePenalty,
+        Self::Seed,
+        Self::User,
+        Self::Metadata,
+        Self::ServiceTier,
+        Self::CacheKey,
+        Self::Verbosity,
+        Self::Logprobs,
+        Self::TopLogprobs,
+        Self::LogitBias,
+        Self::SafetySettings,
+        Self::Modalities,
+    ];
+    pub const COUNT: usize = Self::ALL.len();
 }
 
 /// The values of [`Param`]s that the caller gave; `null` is not given.

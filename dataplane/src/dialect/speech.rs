@@ -111,6 +111,8 @@ pub struct Heading<'h> {
     pub model: &'h str,
     pub created_s: u64,
     pub call: &'h Call<'h>,
+    /// A stream leaves as server-sent events; Gemini's callers who do not ask for them get one JSON array.
+    pub sse: bool,
 }
 
 /// Takes a member of a call's body when it is in the language's table. `prefix` is the path of its object, with the dot.
