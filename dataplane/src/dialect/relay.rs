@@ -5,7 +5,7 @@ use weir_shared::fault::Code;
 use super::Reading;
 use super::answer::Answer;
 use super::event::{Event, Piece};
-use super::speech::{Malformed, ReadEvents, Step, WriteEvents};
+use super::speech::{Framing, Malformed, ReadEvents, Step, WriteEvents};
 use super::text::plain;
 use crate::wire::sse;
 
@@ -37,8 +37,10 @@ pub enum Heard {
 const WORDS_BYTES_MAX: usize = 4 << 10;
 
 impl<'h> Relay<'h> {
-    pub fn new(reader: Box<dyn ReadEvents>, writer: Box<dyn WriteEvents + 'h>) -> Self {
-        let frames = Frames::Sse(sse::Framer::default());
+    pub fn new(framing: Framing, reader: Box<dyn ReadEvents>, writer: Box<dyn WriteEvents + 'h>) -> Self {
+        let frames = match framing {
+            Framing::Sse | Framing::EventStream => Frames::Sse(sse::Framer::default()),
+        };
         Self { frames, reader, writer, words: None }
     }
 

@@ -20,6 +20,11 @@ pub trait Speech: Sync {
     /// Writes a body for a vendor. What its language cannot say goes to `lost`, by name.
     fn write_call(&self, call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>);
 
+    /// How the events of a stream follow each other.
+    fn framing(&self) -> Framing {
+        Framing::Sse
+    }
+
     /// Reads one answer of a vendor.
     fn reader(&self, deviations: Deviations) -> Box<dyn ReadEvents>;
 
@@ -28,6 +33,13 @@ pub trait Speech: Sync {
 
     /// Writes a whole answer to a caller.
     fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Framing {
+    Sse,
+    /// Binary frames with checksums, as AWS sends them.
+    EventStream,
 }
 
 /// A caller's request, as far as its path told it.

@@ -1,0 +1,415 @@
+//! What vendors really sent, through the middle language: each recorded answer must mean what its vendor's SDK made of it,
+//! and must mean the same in each of our six languages, as a stream and as a whole. `WEIR_RECORDINGS` names the recordings.
+
+use std::path::PathBuf;
+
+use base64_lite::decode;
+use serde_json::Value;
+use weir::dialect::answer::Answer;
+use weir::dialect::call::{Call, Tongue};
+use weir::dialect::event::{Block, Finish};
+use weir::dialect::relay::{self, Heard, Relay};
+use weir::dialect::speech::{Heading, Speech};
+use weir::dialect::{self, Reading};
+use weir_shared::catalog::{Deviation, Deviations};
+use weir_shared::usage::Class;
+use weir_tests::Table;
+use weir_tests::table::same;
+use weirbench::grammar;
+
+struct Recording {
+    id: String,
+    tongue: Tongue,
+    deviations: Deviations,
+    stream: bool,
+    body: Vec<u8>,
+    expected: Value,
+}
+
+/// What all languages can say of an answer.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Meaning {
+    text: String,
+    thoughts: String,
+    tools: Vec<(String, Value)>,
+    finish: Option<String>,
+    prompt: u64,
+    answer: u64,
+    /// Part of `answer` that some SDKs leave out.
+    reasoning: u64,
+}
+
+fn recordings() -> Option<Vec<Recording>> {
+    let Some(folder) = std::env::var_os("WEIR_RECORDINGS").map(PathBuf::from) else {
+        eprintln!("SKIPPED: WEIR_RECORDINGS names no folder of recorded vendor traffic");
+        return None;
+    };
+    let read = |path: PathBuf| -> Value {
+        let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let expected = read(folder.join("EXPECTED.json"));
+    let mut found = Vec::new();
+    for (id, expected) in expected.as_object().expect("an object") {
+        let Some(tongue) = expected["api"].as_str().and_then(tongue) else { continue };
+        if expected["http"] != 200 || expected["text"].is_null() {
+            continue;
+        }
+        let provider = expected["provider"].as_str().unwrap_or_default();
+        let recording = read(folder.join(provider).join(format!("{id}.json")));
+        let response = &recording["response"];
+        let body = match (&response["body"], response["encoding"].as_str()) {
+            (Value::String(text), Some("base64")) => decode(text),
+            (Value::String(text), _) => text.clone().into_bytes(),
+            (other, _) => other.to_string().into_bytes(),
+        };
+        let stream = expected["stream"] == true;
+        found.push(Recording {
+            id: id.clone(),
+            tongue,
+            deviations: deviations(provider),
+            stream,
+            body,
+            expected: expected.clone(),
+        });
+    }
+    assert!(found.len() > 500, "only {} recordings", found.len());
+    Some(found)
+}
+
+fn tongue(api: &str) -> Option<Tongue> {
+    Some(match api {
+        "openai_chat" => Tongue::Chat,
+        "openai_responses" => Tongue::Responses,
+        "anthropic_messages" => Tongue::Messages,
+        "gemini_generate" | "gemini_stream" => Tongue::Generate,
+        "cohere_chat" => Tongue::Cohere,
+        "bedrock_converse" | "bedrock_converse_stream" => Tongue::Converse,
+        _ => return None,
+    })
+}
+
+/// As the built-in catalog says.
+fn deviations(provider: &str) -> Deviations {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../controlplane/catalog").join(format!("{provider}.toml"));
+    let Ok(text) = std::fs::read_to_string(path) else { return Deviations::NONE };
+    let line = text.lines().find(|line| line.starts_with("deviations")).unwrap_or_default();
+    let known = Deviation::ALL.iter().filter(|deviation| line.contains(&format!("\"{}\"", deviation.name())));
+    known.fold(Deviations::NONE, |set, deviation| set.with(*deviation))
+}
+
+fn speech(tongue: Tongue) -> &'static dyn Speech {
+    dialect::speech_of(tongue).unwrap_or_else(|| panic!("{tongue:?} is not translated"))
+}
+
+fn heading<'h>(call: &'h Call<'h>) -> Heading<'h> {
+    Heading { id: "0123456789abcdef", model: "a-model", created_s: 1_700_000_000, call }
+}
+
+/// A stream of one language as another's, in pieces of this size.
+fn relayed(from: Tongue, to: Tongue, deviations: Deviations, body: &[u8], piece: usize) -> Result<Vec<u8>, String> {
+    let call = Call { stream: true, usage_asked: true, ..Call::default() };
+    let heading = heading(&call);
+    let mut relay = Relay::new(speech(from).framing(), speech(from).reader(deviations), speech(to).writer(&heading));
+    let (mut out, mut reading) = (Vec::new(), Reading::default());
+    let (mut held, mut over) = (Vec::new(), false);
+    for piece in body.chunks(piece.max(1)).chain([&b"\n\n"[..]].into_iter().filter(|_| from != Tongue::Converse)) {
+        held.extend_from_slice(piece);
+        match relay.feed(&held, &mut out, &mut reading) {
+            Heard::More => {}
+            Heard::Over => over = true,
+            Heard::Failed => return Err(format!("failed: {:?}", relay.words())),
+            Heard::Malformed(why) => return Err(format!("malformed: {why}")),
+        }
+        let done = relay.unfinished();
+        held.drain(..done);
+        relay.moved(done);
+        if over {
+            break;
+        }
+    }
+    relay.close(&mut out, &mut reading);
+    relay.end(&mut out);
+    Ok(out)
+}
+
+/// A stream's meaning is that of the answer it folds into.
+fn folded(tongue: Tongue, deviations: Deviations, body: &[u8]) -> Result<(Answer, Reading), String> {
+    let collector = Collector::default();
+    let mut reading = Reading::default();
+    {
+        let writer = Box::new(Into_(&collector));
+        let mut relay = Relay::new(speech(tongue).framing(), speech(tongue).reader(deviations), writer);
+        let mut bytes = body.to_vec();
+        if tongue != Tongue::Converse {
+            bytes.extend_from_slice(b"\n\n");
+        }
+        let mut out = Vec::new();
+        match relay.feed(&bytes, &mut out, &mut reading) {
+            Heard::Failed => return Err(format!("failed: {:?}", relay.words())),
+            Heard::Malformed(why) => return Err(format!("malformed: {why}")),
+            Heard::More | Heard::Over => {}
+        }
+        relay.close(&mut out, &mut reading);
+    }
+    collector.order.into_inner().end()?;
+    Ok((collector.answer.into_inner(), reading))
+}
+
+#[derive(Default)]
+struct Collector {
+    answer: std::cell::RefCell<Answer>,
+    order: std::cell::RefCell<Order>,
+}
+
+struct Into_<'c>(&'c Collector);
+
+impl dialect::speech::WriteEvents for Into_<'_> {
+    fn write(&mut self, event: dialect::event::Event<'_>, _: &mut Vec<u8>) {
+        self.0.order.borrow_mut().see(&event);
+        self.0.answer.borrow_mut().take(event);
+    }
+
+    fn end(&mut self, _: &mut Vec<u8>) {}
+
+    fn fail(&mut self, _: weir_shared::fault::Code, _: &str, _: &mut Vec<u8>) {}
+}
+
+/// The order that `dialect/event.rs` promises.
+#[derive(Default)]
+struct Order {
+    started: bool,
+    open: Vec<bool>,
+    wrong: Option<String>,
+}
+
+impl Order {
+    fn see(&mut self, event: &dialect::event::Event<'_>) {
+        use dialect::event::Event;
+        let good = match event {
+            Event::Start { .. } => !std::mem::replace(&mut self.started, true),
+            Event::Open { block, .. } => {
+                let next = *block as usize == self.open.len();
+                self.open.push(true);
+                next && self.started
+            }
+            Event::Piece { block, .. } => self.open.get(*block as usize) == Some(&true),
+            Event::Close { block } => {
+                self.open.get_mut(*block as usize).is_some_and(|open| std::mem::replace(open, false))
+            }
+            Event::Finish { .. } | Event::Usage { .. } | Event::UsageInvalid | Event::Failed { .. } => self.started,
+        };
+        if !good && self.wrong.is_none() {
+            self.wrong = Some(format!("out of order: {event:?}"));
+        }
+    }
+
+    fn end(self) -> Result<(), String> {
+        match self.wrong {
+            Some(wrong) => Err(wrong),
+            None if self.open.contains(&true) => Err("a block is never closed".into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn meaning(answer: &Answer, reading: &Reading) -> Meaning {
+    let mut meaning = Meaning::default();
+    let empty = dialect::answer::Choice::default();
+    let choice = answer.choices.first().unwrap_or(&empty);
+    for block in &choice.blocks {
+        match &block.kind {
+            Block::Text => meaning.text += &block.text().plain(),
+            Block::Reasoning => meaning.thoughts += &block.text().plain(),
+            Block::ToolCall { name, .. } => {
+                let arguments = match &block.object {
+                    Some(object) => serde_json::from_slice(object).unwrap_or(Value::Null),
+                    None => serde_json::from_str(&block.text().plain()).unwrap_or(Value::Null),
+                };
+                // No arguments and an empty object are the same call.
+                let arguments = if arguments.is_null() { Value::Object(Default::default()) } else { arguments };
+                meaning.tools.push((name.plain().into_owned(), arguments));
+            }
+            Block::Refusal | Block::VendorTool { .. } | Block::Media { .. } => {}
+        }
+    }
+    meaning.finish = choice.finish.as_ref().map(|finish| match finish {
+        Finish::Stop | Finish::Sequence(_) | Finish::Paused => "stop".to_owned(),
+        Finish::Length => "length".to_owned(),
+        Finish::ToolCalls => "tool_calls".to_owned(),
+        Finish::Filtered => "content_filter".to_owned(),
+        Finish::Other(reason) => reason.plain().into_owned(),
+    });
+    let usage = reading.usage.unwrap_or(weir_shared::usage::Usage::NONE);
+    (meaning.prompt, meaning.answer) = (usage.prompt_tokens(), usage.answer_tokens());
+    meaning.reasoning = usage.of(Class::Reasoning);
+    meaning
+}
+
+fn read(recording: &Recording) -> Result<(Answer, Reading), String> {
+    if recording.stream {
+        return folded(recording.tongue, recording.deviations, &recording.body);
+    }
+    let mut reading = Reading::default();
+    let mut reader = speech(recording.tongue).reader(recording.deviations);
+    let answer =
+        relay::fold(reader.as_mut(), &recording.body, &mut reading).map_err(|why| format!("malformed: {why:?}"))?;
+    Ok((answer, reading))
+}
+
+fn agrees(meaning: &Meaning, expected: &Value) -> Result<(), String> {
+    let tools: Vec<(String, Value)> = expected["tools"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|tool| (tool["name"].as_str().unwrap_or_default().to_owned(), tool["args"].clone()))
+        .collect();
+    same("text", &*meaning.text, expected["text"].as_str().unwrap_or_default())?;
+    same("thoughts", &*meaning.thoughts, expected["thinking"].as_str().unwrap_or_default())?;
+    same("tools", numbers_alike(&meaning.tools), numbers_alike(&tools))?;
+    let finish = expected["finish"].as_str().filter(|finish| !finish.is_empty());
+    same("finish", meaning.finish.as_deref(), finish)?;
+    let allowed = |side: &str| -> Vec<u64> {
+        expected["usage"][side].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
+    };
+    let fits = |list: &[u64], found: u64| list.is_empty() || list.contains(&found);
+    let (prompt, answer) = (allowed("prompt"), allowed("completion"));
+    let fit = fits(&prompt, meaning.prompt)
+        && (fits(&answer, meaning.answer) || fits(&answer, meaning.answer - meaning.reasoning));
+    if fit {
+        Ok(())
+    } else {
+        Err(format!("usage ({}, {}), not ({prompt:?}, {answer:?})", meaning.prompt, meaning.answer))
+    }
+}
+
+/// 7006652 and 7006652.0 are one number.
+fn numbers_alike(tools: &[(String, Value)]) -> Vec<(String, Value)> {
+    fn alike(value: &Value) -> Value {
+        match value {
+            Value::Number(number) => number.as_f64().map_or(value.clone(), Value::from),
+            Value::Array(items) => items.iter().map(alike).collect(),
+            Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), alike(value))).collect(),
+            other => other.clone(),
+        }
+    }
+    tools.iter().map(|(name, arguments)| (name.clone(), alike(arguments))).collect()
+}
+
+#[test]
+fn recorded_answers_mean_what_their_sdks_read() {
+    let Some(recordings) = recordings() else { return };
+    let mut table = Table::new();
+    for recording in &recordings {
+        let Some(_) = dialect::speech_of(recording.tongue) else { continue };
+        let failed = !recording.expected["error"].is_null();
+        let outcome = match read(recording) {
+            Err(why) if failed && why.starts_with("failed") => Ok(()),
+            Err(why) => Err(why),
+            Ok((answer, reading)) => agrees(&meaning(&answer, &reading), &recording.expected),
+        };
+        table.case(format!("{:?} {}", recording.tongue, recording.id), outcome);
+    }
+    table.end();
+}
+
+/// Through each language and back, as a stream and as a whole, nothing of the meaning is lost.
+#[test]
+fn answers_mean_the_same_in_every_language() {
+    let Some(recordings) = recordings() else { return };
+    let mut table = Table::new();
+    for recording in &recordings {
+        if dialect::speech_of(recording.tongue).is_none() {
+            continue;
+        }
+        let Ok((answer, reading)) = read(recording) else { continue };
+        let before = meaning(&answer, &reading);
+        for to in Tongue::ALL.iter().copied().filter(|to| dialect::speech_of(*to).is_some()) {
+            let case = format!("{:?} to {to:?} {}", recording.tongue, recording.id);
+            table.case(format!("{case} whole"), whole_and_back(&answer, to, &before));
+            if recording.stream {
+                for piece in [usize::MAX, 1_000, 7] {
+                    let outcome = relayed(recording.tongue, to, recording.deviations, &recording.body, piece)
+                        .and_then(|bytes| streamed_back(to, &bytes, &before));
+                    table.case(format!("{case} stream in {piece}"), outcome);
+                }
+            }
+        }
+    }
+    table.end();
+}
+
+fn whole_and_back(answer: &Answer, to: Tongue, before: &Meaning) -> Result<(), String> {
+    let call = Call::default();
+    let mut body = Vec::new();
+    speech(to).write_answer(answer, &heading(&call), &mut body);
+    let text = || String::from_utf8_lossy(&body).into_owned();
+    serde_json::from_slice::<Value>(&body).map_err(|error| format!("no JSON: {error}: {}", text()))?;
+    let mut reading = Reading::default();
+    let mut reader = speech(to).reader(Deviations::NONE);
+    let back = relay::fold(reader.as_mut(), &body, &mut reading).map_err(|why| format!("{why:?}: {}", text()))?;
+    alike(&meaning(&back, &reading), before, to).map_err(|why| format!("{why}\n{}", text()))
+}
+
+fn streamed_back(to: Tongue, bytes: &[u8], before: &Meaning) -> Result<(), String> {
+    legal(to, bytes).map_err(|why| format!("{why}\n{}", String::from_utf8_lossy(bytes)))?;
+    let (answer, reading) =
+        folded(to, Deviations::NONE, bytes).map_err(|why| format!("{why}\n{}", String::from_utf8_lossy(bytes)))?;
+    alike(&meaning(&answer, &reading), before, to).map_err(|why| format!("{why}\n{}", String::from_utf8_lossy(bytes)))
+}
+
+/// By a checker that shares no code with the gateway.
+fn legal(to: Tongue, bytes: &[u8]) -> Result<(), String> {
+    let dialect = match to {
+        Tongue::Chat => grammar::Dialect::OpenAiChat,
+        Tongue::Responses => grammar::Dialect::OpenAiResponses,
+        Tongue::Messages => grammar::Dialect::Anthropic,
+        Tongue::Generate => grammar::Dialect::Gemini,
+        Tongue::Cohere | Tongue::Converse => return Ok(()),
+    };
+    grammar::check(dialect, bytes).map(drop).map_err(|illegal| illegal.to_string())
+}
+
+fn alike(after: &Meaning, before: &Meaning, to: Tongue) -> Result<(), String> {
+    let before = projected(before, to);
+    same("text", &*after.text, &*before.text)?;
+    same("thoughts", &*after.thoughts, &*before.thoughts)?;
+    same("tools", numbers_alike(&after.tools), numbers_alike(&before.tools))?;
+    same("finish", after.finish.as_deref(), before.finish.as_deref())?;
+    same("usage", (after.prompt, after.answer), (before.prompt, before.answer))
+}
+
+/// What a language cannot say, and what it says instead. Short, and each with its reason.
+fn projected(meaning: &Meaning, _to: Tongue) -> Meaning {
+    let mut projected = meaning.clone();
+    // A vendor's own reason to stop has no word elsewhere: it is an end.
+    let known = |finish: &String| ["stop", "length", "tool_calls", "content_filter"].contains(&finish.as_str());
+    projected.finish = Some(projected.finish.filter(known).unwrap_or_else(|| "stop".into()));
+    projected
+}
+
+/// Standard base64, for the recordings of binary streams.
+mod base64_lite {
+    pub fn decode(text: &str) -> Vec<u8> {
+        let value = |byte: u8| match byte {
+            b'A'..=b'Z' => Some(byte - b'A'),
+            b'a'..=b'z' => Some(byte - b'a' + 26),
+            b'0'..=b'9' => Some(byte - b'0' + 52),
+            b'+' => Some(62),
+            b'/' => Some(63),
+            _ => None,
+        };
+        let mut out = Vec::with_capacity(text.len() * 3 / 4);
+        let (mut bits, mut held) = (0u32, 0);
+        for six in text.bytes().filter_map(value) {
+            bits = bits << 6 | u32::from(six);
+            held += 6;
+            if held >= 8 {
+                held -= 8;
+                out.push((bits >> held) as u8);
+            }
+        }
+        out
+    }
+}
