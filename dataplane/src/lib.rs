@@ -22,6 +22,7 @@ pub mod accept;
 pub mod auth;
 pub mod parse;
 pub mod resolve;
+pub mod translate;
 pub mod admit;
 pub mod route;
 pub mod upstream;

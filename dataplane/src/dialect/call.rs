@@ -143,6 +143,36 @@ impl Tongue {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|tongue| tongue.name() == name)
     }
+
+    /// The endpoint that generates, as its language writes it down.
+    pub fn path(self, streams: bool) -> &'static str {
+        match (self, streams) {
+            (Self::Chat, _) => "chat/completions",
+            (Self::Responses, _) => "responses",
+            (Self::Messages, _) => "messages",
+            (Self::Generate, false) => "models/{model}:generateContent",
+            (Self::Generate, true) => "models/{model}:streamGenerateContent",
+            (Self::Cohere, _) => "chat",
+            (Self::Converse, false) => "model/{model}/converse",
+            (Self::Converse, true) => "model/{model}/converse-stream",
+        }
+    }
+
+    /// What a vendor wants behind that path when it is to stream.
+    pub fn stream_query(self) -> &'static [u8] {
+        match self {
+            Self::Generate => b"alt=sse",
+            _ => b"",
+        }
+    }
+
+    /// Header fields that a vendor of this language insists on.
+    pub fn fields(self) -> &'static [u8] {
+        match self {
+            Self::Messages => b"anthropic-version: 2023-06-01\r\n",
+            _ => b"",
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]
