@@ -9,9 +9,23 @@ use crate::journal::{Journal, Slot};
 use crate::memory::{self, Pressure};
 use std::rc::Rc;
 
+/// A place among the key's concurrent requests. It is taken before the body is read, so that a key at its limit has no
+/// more bodies collected; dropped, it is given back.
+pub struct Place<'l> {
+    pub key: &'l Key,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.key.state.leave();
+    }
+}
+
 pub struct Ticket<'l> {
     pub key: &'l Key,
     pub tokens: u64,
+    /// Given back when the ticket goes, whichever way.
+    _place: Place<'l>,
     slot: Option<Slot>,
 }
 
@@ -39,8 +53,18 @@ pub fn worst_case(body_bytes: usize, tokens_max: Option<u64>, model_max: u64, ch
     prompt.saturating_add(answer.saturating_mul(choices)).min(1 << 40)
 }
 
+/// The first half of admission: all that can be judged before the body is there.
+pub fn enter(key: &Key) -> Result<Place<'_>, Exhausted> {
+    if memory::pressure() >= Pressure::RefuseAll {
+        return Err(Exhausted::Memory);
+    }
+    key.state.enter(&key.limits).map_err(Exhausted::Limit)?;
+    Ok(Place { key })
+}
+
+/// The second half, when it is known what the request may use.
 pub fn admit<'l>(
-    key: &'l Key,
+    place: Place<'l>,
     tokens: u64,
     journal: &Rc<Journal>,
     record_bytes: usize,
@@ -52,15 +76,16 @@ pub fn admit<'l>(
         return Err(Exhausted::Memory);
     }
     let slot = journal.reserve(record_bytes).map_err(|_| Exhausted::JournalFull)?;
-    key.state.admit(&key.limits, tokens, now).map_err(Exhausted::Limit)?;
-    Ok(Ticket { key, tokens, slot: Some(slot) })
+    let key = place.key;
+    key.state.take(&key.limits, tokens, now).map_err(Exhausted::Limit)?;
+    Ok(Ticket { key, tokens, _place: place, slot: Some(slot) })
 }
 
 impl Ticket<'_> {
     /// The request is over and used so many tokens. What is left is the room for its record.
     pub fn settle(mut self, used: u64, now: clock::Nanos) -> Option<Slot> {
         let slot = self.slot.take();
-        self.key.state.settle(&self.key.limits, self.tokens, used, now);
+        self.key.state.used(&self.key.limits, self.tokens, used, now);
         slot
     }
 

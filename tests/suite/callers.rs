@@ -484,3 +484,55 @@ fn nothing_is_left_behind() {
     assert!(grown < 32 << 20, "{grown} bytes more");
     weir.lives();
 }
+
+/// Each piece in time is not enough: the whole has an end, too, as a body, as a form, and as an answer that is taken.
+#[test]
+fn who_dribbles_is_not_waited_for_in_the_end() {
+    let mut setup = Setup::new("callers-dribble");
+    setup.folder("[gateway.times]\nbody = \"1s\"\ntotal = \"3s\"\nwrite = \"2s\"");
+    let large = setup.model(Dialect::OpenAi, "events=30,text=1000000");
+    let weir = setup.start();
+    let head = format!("HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Length: 30000000\r\n", weir.key);
+    let form = "--BOUND\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngood-openai\r\n--BOUND\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
+    let mut table = Table::new();
+    for (name, begun) in [
+        ("JSON", format!("POST /v1/chat/completions {head}\r\n{{")),
+        (
+            "a form",
+            format!(
+                "POST /v1/audio/transcriptions {head}Content-Type: multipart/form-data; boundary=BOUND\r\n\r\n{form}"
+            ),
+        ),
+    ] {
+        let mut wire = weir.wire();
+        wire.send(begun);
+        let started = clock::now();
+        // Four times the least rate.
+        while started.elapsed() < Duration::from_secs(12) && wire.send(vec![b' '; 1 << 10]) {
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        let took = started.elapsed();
+        table.case(name, ensure(took < Duration::from_secs(10), format!("still taken after {took:?}")));
+    }
+    weir.settle();
+    // An answer of 30 MB, taken at ten times the rate that each piece of it must have.
+    let mut wire = weir.wire();
+    let _ = socket2::SockRef::from(&wire.socket).set_recv_buffer_size(64 << 10);
+    wire.send(chat(&weir, &large, false));
+    let started = clock::now();
+    let mut taken = wire.until(b"\r\n\r\n").len();
+    let mut buffer = vec![0; 64 << 10];
+    let mut ended = false;
+    while !ended && started.elapsed() < Duration::from_secs(14) {
+        use std::io::Read;
+        match wire.socket.read(&mut buffer) {
+            Ok(0) | Err(_) => ended = true,
+            Ok(count) => taken += count,
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    table.case("an answer", ensure(ended && taken > 1 << 20, format!("ended={ended} after {taken} bytes")));
+    weir.settle();
+    weir.lives();
+    table.end();
+}

@@ -237,3 +237,110 @@ fn one_key_at_its_limit_disturbs_nobody() {
     // A limit that is raised holds at once, and what was used stays used.
     weir.lives();
 }
+
+/// A place is taken before the body: a key that may do one thing at a time cannot have a second body collected, and who
+/// sends bodies slowly on many connections takes its own share of memory, nobody else's.
+#[test]
+fn a_body_under_way_takes_a_place_and_a_share() {
+    let mut setup = Setup::new("limits-bodies");
+    // The share of a key is an eighth of the budget.
+    setup.folder("[gateway.sizes]\nmemory_bytes_max = 67108864\nbody_bytes_max = 16777216");
+    let words = "name=bodies,events=2";
+    let model = setup.model(Dialect::OpenAi, words);
+    let weir = setup.start();
+    let (one, many, other) = (weir.new_key(&["--concurrent", "1"]), weir.new_key(&[]), weir.new_key(&[]));
+    let head = |key: &str, length: usize| {
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut table = Table::new();
+    // The place: the first waits for its body, the second is told at once and its connection ends.
+    let body = Call::Chat.body(&model, false, "");
+    let mut first = weir.wire();
+    first.send(head(&one, body.len()) + &body[..5]);
+    std::thread::sleep(Duration::from_millis(200));
+    let mut second = weir.wire();
+    second.send(head(&one, 1_000_000));
+    let answer = second.answer_within(Duration::from_secs(5), false);
+    table.case(
+        "a second body",
+        same("answer", (answer.status, answer.code()), (429, "rate_limit_exceeded".into()))
+            .and_then(|()| same("connection", answer.header("connection"), Some("close"))),
+    );
+    // Said whole, the refused request goes and the connection stays.
+    let mut whole = weir.wire();
+    whole.send(head(&one, body.len()) + &body);
+    table.case("a second request", same("status", whole.answer().status, 429));
+    first.send(&body[5..]);
+    table.case("the first body", same("status", first.answer().status, 200));
+    whole.send(head(&one, body.len()) + &body);
+    table.case("the place is given back", same("status", whole.answer().status, 200));
+    // Whatever becomes of a body, its place comes back.
+    let bad = b"{]".as_slice();
+    for (name, said) in
+        [("gone", b"{".as_slice()), ("not JSON", bad), ("no model", b"{}"), ("unknown", br#"{"model":"x"}"#)]
+    {
+        let mut wire = weir.wire();
+        wire.send(head(&one, if name == "gone" { 100 } else { said.len() }));
+        wire.send(said);
+        if name != "gone" {
+            wire.answer();
+        }
+        drop(wire);
+        std::thread::sleep(Duration::from_millis(200));
+        table.case(name, same("status", weir.call(&Call::Chat.request(&model, false).key(&one)).status, 200));
+    }
+    // The share: many bodies of one key wait; they hold less than a quarter of what there is, and others are served.
+    let slow: Vec<_> = (0..16)
+        .map(|_| {
+            let mut wire = weir.wire();
+            wire.send(head(&many, 6 << 20));
+            wire.send(vec![b' '; 4 << 20]);
+            wire
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let held = weir.metric("weir_memory_held_bytes");
+    table.case("held", ensure(held <= 8 << 20, format!("{held} bytes of one key's bodies")));
+    let large = format!(",\"x\":\"{}\"", "y".repeat(4 << 20));
+    let answer = weir.call(&Call::Chat.request_with(&model, false, &large).key(&other));
+    table.case("another key's body", same("status", answer.status, 200));
+    let answer = weir.call(&Call::Chat.request_with(&model, false, &large).key(&many));
+    table.case("one more of the same key", same("status", answer.status, 503));
+    drop(slow);
+    let free = || weir.metric("weir_memory_held_bytes") == 0;
+    table.case("given back", ensure(weir_tests::gateway::eventually(free), "memory is still held"));
+    let answer = weir.call(&Call::Chat.request_with(&model, false, &large).key(&many));
+    table.case("and served again", same("status", answer.status, 200));
+    weir.lives();
+    table.end();
+}
+
+/// Many keys of one address share what the address may hold.
+#[test]
+fn an_address_has_a_share_too() {
+    let mut setup = Setup::new("limits-address");
+    setup.folder("[gateway]\ntrusted_proxies = [\"127.0.0.1/32\"]\n[gateway.sizes]\nmemory_bytes_max = 67108864");
+    let weir = setup.start();
+    let keys: Vec<String> = (0..6).map(|_| weir.new_key(&[])).collect();
+    let send = |key: &str, from: &str| {
+        let mut wire = weir.wire();
+        wire.send(format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {from}\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n",
+            6 << 20
+        ));
+        wire.send(vec![b' '; 5 << 20]);
+        wire
+    };
+    let mut slow: Vec<_> = keys.iter().map(|key| send(key, "192.0.2.1")).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let held = weir.metric("weir_memory_held_bytes");
+    assert!((6 << 20..=16 << 20).contains(&held), "{held} bytes of one address's bodies");
+    // Another address with the same key is another share.
+    slow.push(send(&keys[5], "192.0.2.2"));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(weir.metric("weir_memory_held_bytes") > held, "the other address is refused");
+    drop(slow);
+    weir.lives();
+}

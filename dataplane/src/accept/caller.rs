@@ -366,7 +366,7 @@ impl Caller {
     }
 }
 
-/// How fast a body comes: after the grace period it must keep up a rate.
+/// How fast a body comes: after the grace period it must keep up a rate, and it is over before its request would be.
 pub struct Pace {
     since_ms: u64,
     bytes: u64,
@@ -381,6 +381,6 @@ impl Pace {
         self.bytes += bytes as u64;
         let elapsed_ms = clock::coarse_ms() - self.since_ms;
         let late = elapsed_ms > times.body && self.bytes < BODY_BYTES_PER_SECOND * elapsed_ms / 1_000;
-        if late { Err(Unreadable::TooSlow(Why::Body)) } else { Ok(()) }
+        if late || elapsed_ms > times.total { Err(Unreadable::TooSlow(Why::Body)) } else { Ok(()) }
     }
 }

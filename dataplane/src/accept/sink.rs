@@ -5,6 +5,7 @@ use weir_shared::policy::time::Times;
 
 use crate::accept::caller::Caller;
 use crate::buffer;
+use crate::clock;
 use crate::deadline::Why;
 use crate::link::LinkFault;
 use crate::wire::chunked;
@@ -226,9 +227,12 @@ impl<'c> Sink<'c> {
         self.started = true;
         self.bytes += (out.len() - from) as u64;
         let mut from = from;
-        // Progress renews the deadline: a large answer goes out in pieces, each with the whole time.
+        // Progress renews the deadline: a large answer goes out in pieces, each with the whole time; all of them together
+        // have as long as a request may take.
+        let over_at = clock::coarse_ms() + self.times.total;
+        let deadline = |times: &Times| (clock::coarse_ms() + times.write).min(over_at);
         while out.len() - from > PIECE {
-            self.caller.deadline.set(self.times.write, Why::Write);
+            self.caller.deadline.set_at(deadline(&self.times), Why::Write);
             let piece = out[from..from + PIECE].to_vec();
             let (result, _) = self.caller.link.write(piece, 0).await;
             if result.is_err() {
@@ -236,7 +240,7 @@ impl<'c> Sink<'c> {
             }
             from += PIECE;
         }
-        self.caller.deadline.set(self.times.write, Why::Write);
+        self.caller.deadline.set_at(deadline(&self.times), Why::Write);
         let (result, out) = self.caller.link.write(out, from).await;
         self.caller.deadline.clear();
         (result, out)

@@ -55,13 +55,14 @@ pub async fn forward<'l>(
     if request.head.framing == Framing::None {
         return Err(Refusal::new(Code::InvalidBody, "The form is empty."));
     }
+    let place = admit::enter(key)?;
     if request.head.expects_continue && sink.interim(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
         return Ok(Done::Gone(None));
     }
     request.head.expects_continue = false;
     teller.unread = false;
     let wants_model = matches!(route.endpoint.body, BodyKind::ModelInForm | BodyKind::ModelInEither);
-    let mut source = Source::new(request, limit, walker);
+    let mut source = Source::new(request, limit, walker, Hold::of_body(key.id, scene.from));
     let found = match source.prologue(sink.caller, &gateway.times, wants_model).await {
         Ok(found) => found,
         Err(unreadable) => return Refusal::of_unreadable(unreadable).map_or(Ok(Done::Gone(None)), Err),
@@ -85,7 +86,7 @@ pub async fn forward<'l>(
     let (vendor, target) = live.target(vendor_place);
     let tokens = if model.is_some() { admit::worst_case(source.collected.len(), None, 0, 1) } else { 0 };
     let room = meter::record_bytes(model, vendor, &key.tenant.name);
-    let ticket = admit::admit(key, tokens, &scene.core.journal, room, false, request.started)
+    let ticket = admit::admit(place, tokens, &scene.core.journal, room, false, request.started)
         .map_err(|error| Refusal::from(error).closing())?;
     let mut meter = open_meter(scene, ticket, model, vendor, false, request, 0);
     if let (Some(field), Some(model)) = (found, model) {
@@ -233,7 +234,7 @@ enum Model {
 }
 
 impl Source {
-    fn new(request: &mut Request, limit: u64, walker: Walker) -> Self {
+    fn new(request: &mut Request, limit: u64, walker: Walker, hold: Hold) -> Self {
         let declared = if let Framing::Sized(length) = request.head.framing { length } else { 0 };
         Self {
             collected: Caller::take_behind_head(request),
@@ -247,7 +248,7 @@ impl Source {
             sent_collected: false,
             done: false,
             pace: Pace::start(),
-            hold: Hold::default(),
+            hold,
             walker,
             model: Model::Unseen,
         }
@@ -274,7 +275,7 @@ impl Source {
                 break;
             }
             let Some(part) = self.read(caller, times).await? else { break };
-            self.hold.grow_to((self.collected.len() + part.len()) as u64)?;
+            self.hold.grow_body_to((self.collected.len() + part.len()) as u64)?;
             self.collected.extend_from_slice(&part);
             buffer::give_back(part);
         }

@@ -174,7 +174,9 @@ async fn collected<'l>(
 ) -> Result<Done, Refusal> {
     let live = scene.live;
     let gateway = &live.snapshot.catalog.gateway;
-    let mut hold = Hold::default();
+    // A key at its limit has no more bodies collected: it is told now, and the body it announced goes unread.
+    let place = admit::enter(key)?;
+    let mut hold = Hold::of_body(key.id, scene.from);
     let body = read_body(request, gateway.sizes.body_bytes_max, sink, &mut hold, teller, &gateway.times).await?;
     let Some(body) = body else { return Ok(Done::Gone(None)) };
     if memchr::memmem::find(body.bytes(request), b"\"stream\"").is_some() {
@@ -209,7 +211,7 @@ async fn collected<'l>(
     let tokens =
         model.map_or(0, |model| admit::worst_case(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
     let room = meter::record_bytes(model, vendor, &key.tenant.name);
-    let ticket = admit::admit(key, tokens, &scene.core.journal, room, call.stream, request.started)?;
+    let ticket = admit::admit(place, tokens, &scene.core.journal, room, call.stream, request.started)?;
     teller.stream = call.stream;
     let mut meter = open_meter(scene, ticket, model, vendor, call.stream, request, bytes.len());
 

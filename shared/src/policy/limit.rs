@@ -86,24 +86,46 @@ pub enum Exceeded {
 impl LimitState {
     /// Takes one request, `tokens` tokens and one place, or nothing at all.
     pub fn admit(&self, limits: &Limits, tokens: u64, now: Nanos) -> Result<(), Exceeded> {
-        if let Some(limit) = limits.concurrent {
-            self.enter(limit)?;
-        } else {
-            self.running.fetch_add(1, Ordering::Relaxed);
-        }
-        let taken = self.take_requests(limits, now).and_then(|()| {
-            self.take_tokens(limits, tokens, now).inspect_err(|_| {
-                if let Some(limit) = limits.requests {
-                    give(&self.requests_full_at, limit.time_of(1));
-                }
-            })
-        });
-        taken.inspect_err(|_| self.leave())
+        self.enter(limits)?;
+        self.take(limits, tokens, now).inspect_err(|_| self.leave())
     }
 
     /// The request is over. `reserved` tokens were taken for it and `used` were used.
     pub fn settle(&self, limits: &Limits, reserved: u64, used: u64, now: Nanos) {
         self.leave();
+        self.used(limits, reserved, used, now);
+    }
+
+    /// Takes one of the places for concurrent requests, before anything else of the request is known.
+    pub fn enter(&self, limits: &Limits) -> Result<(), Exceeded> {
+        let Some(limit) = limits.concurrent else {
+            self.running.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        };
+        let enter = |running: u32| (running < limit).then_some(running + 1);
+        match self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enter) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Exceeded::Concurrency),
+        }
+    }
+
+    pub fn leave(&self) {
+        let before = self.running.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "a request left that never entered");
+    }
+
+    /// Takes one request and `tokens` tokens for somebody who has a place, or nothing at all.
+    pub fn take(&self, limits: &Limits, tokens: u64, now: Nanos) -> Result<(), Exceeded> {
+        self.take_requests(limits, now)?;
+        self.take_tokens(limits, tokens, now).inspect_err(|_| {
+            if let Some(limit) = limits.requests {
+                give(&self.requests_full_at, limit.time_of(1));
+            }
+        })
+    }
+
+    /// Of what was taken, so many tokens were used.
+    pub fn used(&self, limits: &Limits, reserved: u64, used: u64, now: Nanos) {
         let Some(limit) = limits.tokens else { return };
         if used > reserved {
             charge(&self.tokens_full_at, limit, used - reserved, now);
@@ -112,9 +134,9 @@ impl LimitState {
         }
     }
 
-    /// The request never reached a vendor: its place among the requests comes back, too.
+    /// The request never reached a vendor: what was taken for it comes back, itself among the requests, too.
     pub fn void(&self, limits: &Limits, reserved: u64, now: Nanos) {
-        self.settle(limits, reserved, 0, now);
+        self.used(limits, reserved, 0, now);
         if let Some(limit) = limits.requests {
             give(&self.requests_full_at, limit.time_of(1));
         }
@@ -130,19 +152,6 @@ impl LimitState {
 
     pub fn tokens_left(&self, limits: &Limits, now: Nanos) -> Option<Left> {
         limits.tokens.map(|limit| left(&self.tokens_full_at, limit, now))
-    }
-
-    fn enter(&self, limit: u32) -> Result<(), Exceeded> {
-        let enter = |running: u32| (running < limit).then_some(running + 1);
-        match self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enter) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Exceeded::Concurrency),
-        }
-    }
-
-    fn leave(&self) {
-        let before = self.running.fetch_sub(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "a request left that never entered");
     }
 
     fn take_requests(&self, limits: &Limits, now: Nanos) -> Result<(), Exceeded> {
@@ -244,6 +253,8 @@ mod tests {
         assert_eq!(remaining(&state), Some(600));
         assert_eq!(state.admit(&limits, 100, 0), Ok(()));
         state.void(&limits, 100, 0);
+        state.leave();
+        assert_eq!(state.running(), 0);
         assert_eq!(state.requests_left(&limits, 0).map(|left| left.remaining), Some(98));
     }
 
