@@ -13,6 +13,7 @@ use crate::deadline::Why;
 use crate::parse::{Malformed, NoRoute};
 use crate::resolve::Unresolved;
 use crate::route::{NoPass, retry_in};
+use crate::translate::Untranslated;
 use crate::upstream::Failure;
 use crate::wire::http1::BadHead;
 use crate::wire::multipart::BadForm;
@@ -154,6 +155,24 @@ impl From<Unresolved> for Refusal {
                 };
                 Self::new(Code::DialectMismatch, format!("This model is served in another dialect; call it at {path}."))
             }
+        }
+    }
+}
+
+impl From<Untranslated> for Refusal {
+    fn from(untranslated: Untranslated) -> Self {
+        match untranslated {
+            Untranslated::Unreadable(why) => {
+                Self::new(Code::InvalidBody, format!("The request cannot be read: {why}."))
+            }
+            Untranslated::Unsayable(names) => Self::new(
+                Code::Untranslatable,
+                format!(
+                    "This model's vendor speaks another dialect, which cannot take: {}. Leave that out; or the operator \
+                     sets untranslatable = \"drop\" to have it left out here.",
+                    names.join(", ")
+                ),
+            ),
         }
     }
 }

@@ -10,15 +10,21 @@ use crate::live::Live;
 pub enum Unresolved {
     /// Unknown or forbidden: a caller cannot tell which.
     NotFound,
-    /// Every vendor that serves it speaks another dialect.
+    /// Every vendor that serves it speaks another dialect, and calls of this endpoint are not translated.
     OtherDialect(Dialect),
 }
 
 /// Longer names are nobody's.
 const NAME_BYTES_MAX: usize = 256;
 
-/// The first candidate, in the operator's order, whose vendor speaks the caller's dialect.
-pub fn resolve<'l>(live: &'l Live, key: &Key, name: &str, dialect: Dialect) -> Result<&'l Model, Unresolved> {
+/// The first candidate, in the operator's order, whose vendor speaks the caller's dialect, or any when it is translated.
+pub fn resolve<'l>(
+    live: &'l Live,
+    key: &Key,
+    name: &str,
+    dialect: Dialect,
+    translated: bool,
+) -> Result<&'l Model, Unresolved> {
     if name.len() > NAME_BYTES_MAX {
         return Err(Unresolved::NotFound);
     }
@@ -26,7 +32,7 @@ pub fn resolve<'l>(live: &'l Live, key: &Key, name: &str, dialect: Dialect) -> R
     for place in live.snapshot.candidates(name, key) {
         let model = &live.snapshot.catalog.models[place as usize];
         let spoken = live.snapshot.vendor_of(model).dialect;
-        if spoken == dialect {
+        if spoken == dialect || translated && model.generates() {
             return Ok(model);
         }
         other.get_or_insert(spoken);

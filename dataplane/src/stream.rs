@@ -1,5 +1,9 @@
 //! A vendor's stream on its way to the caller: whole events only, each checked, one write per read.
 
+mod relayed;
+
+pub use relayed::relay;
+
 use std::borrow::Cow;
 use std::pin::pin;
 

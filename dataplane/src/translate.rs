@@ -5,6 +5,7 @@ use weir_shared::catalog::{Dialect, Model, OnlyPath, Untranslatable, Vendor};
 use crate::dialect::call::{Call, Tongue};
 use crate::dialect::speech::{Asked, Heading, Lost, Recipient, Speech, Unreadable};
 use crate::dialect::{self, Language};
+use crate::memory::Hold;
 use crate::parse::{self, Route};
 
 /// One call between two languages.
@@ -19,6 +20,8 @@ pub struct Translation<'b> {
     pub route: Route,
     /// What was left out, with the operator's leave.
     pub dropped: Vec<String>,
+    /// What the body takes of the memory budget.
+    pub hold: Hold,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,7 +82,15 @@ pub fn translate<'b>(
     let path = route_of(spoken, asked.stream).ok_or_else(unknown)?;
     if spoken == caller.tongue() {
         let call = Call { stream: asked.stream, usage_asked: asked.usage_asked, ..Call::default() };
-        return Ok(Translation { vendor: writer, caller, call, body: None, route: route.clone(), dropped: Vec::new() });
+        return Ok(Translation {
+            vendor: writer,
+            caller,
+            call,
+            body: None,
+            route: route.clone(),
+            dropped: Vec::new(),
+            hold: Hold::default(),
+        });
     }
     let mut call = caller
         .read_call(&Asked { body, streams: asked.stream })
@@ -99,7 +110,7 @@ pub fn translate<'b>(
     if !dropped.is_empty() && untranslatable == Untranslatable::Refuse {
         return Err(Untranslated::Unsayable(dropped));
     }
-    Ok(Translation { vendor: writer, caller, call, body: Some(written), route: path, dropped })
+    Ok(Translation { vendor: writer, caller, call, body: Some(written), route: path, dropped, hold: Hold::default() })
 }
 
 /// What got lost, as the caller named it. It goes into errors and header fields: nothing but graphic ASCII.

@@ -287,6 +287,13 @@ pub struct Model {
     pub price: Arc<PriceList>,
 }
 
+impl Model {
+    /// It answers in words: calls of any dialect reach it.
+    pub fn generates(&self) -> bool {
+        &*self.kind == "chat"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,6 +98,7 @@ codes! {
     NotImplemented "not_implemented" 501 Caller "This transfer coding is not understood.",
     InvalidJson "invalid_json" 400 Caller "The body is not valid JSON.",
     InvalidBody "invalid_body" 400 Caller "The body lacks something that routing needs.",
+    Untranslatable "unsupported_parameter" 400 Caller "The model's vendor has no word for something in the request.",
     UnknownKey "invalid_api_key" 401 Caller "No key, or not a valid one.",
     UnknownRoute "not_found" 404 Caller "The gateway does not serve this path.",
     MethodNotAllowed "method_not_allowed" 405 Caller "The path exists, but not with this method.",

@@ -71,6 +71,14 @@ impl<'h> Relay<'h> {
         }
     }
 
+    /// The vendor's bytes are over: a last event whose empty line it forgot is an event all the same.
+    pub fn last_line(&self, bytes: &mut Vec<u8>) {
+        match self.frames {
+            Frames::Sse(_) if !bytes.is_empty() => bytes.extend_from_slice(b"\n\n"),
+            Frames::Sse(_) => {}
+        }
+    }
+
     pub fn unfinished(&self) -> usize {
         match &self.frames {
             Frames::Sse(framer) => framer.unfinished(),

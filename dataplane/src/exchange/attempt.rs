@@ -15,6 +15,7 @@ use crate::buffer;
 use crate::clock;
 use crate::deadline::{Deadline, Why};
 use crate::dialect::error::scrub;
+use crate::dialect::relay::words_of_error;
 use crate::gauge::{Counter, Timing};
 use crate::live::{Secret, Target};
 use crate::meter::Meter;
@@ -22,6 +23,7 @@ use crate::parse::{self, Route, Splices};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::{self, Pass, REST_NS, REST_NS_MAX};
+use crate::translate::Translation;
 use crate::upstream::{self, Answer, Failure, Incoming, Length, Outgoing};
 use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::json;
@@ -30,9 +32,13 @@ use crate::wire::json;
 pub struct Plan<'p, 's> {
     pub scene: &'p Scene<'s>,
     pub route: &'p Route,
+    /// Between the caller's language and the vendor's, where they differ.
+    pub translation: Option<&'p Translation<'p>>,
     pub vendor: &'s Vendor,
     pub target: &'s Target,
     pub model: Option<&'s Model>,
+    /// As the caller named it.
+    pub asked_model: &'p str,
     pub key: &'s Key,
     pub query: &'p [u8],
     pub request: &'p Request,
@@ -61,11 +67,28 @@ impl Plan<'_, '_> {
     pub fn head(&self, secret: &Secret, length: Length) -> Vec<u8> {
         let upstream_model = self.model.map_or("", |model| &model.upstream);
         let path = |out: &mut Vec<u8>| {
-            parse::upstream_path(self.route, &self.vendor.base.path, upstream_model, self.object_id, self.query, out);
+            let (route, query) = match self.translation {
+                Some(translation) => (&translation.route, translation.query()),
+                None => (self.route, self.query),
+            };
+            parse::upstream_path(route, &self.vendor.base.path, upstream_model, self.object_id, query, out);
         };
+        // A caller's fields are of its own language.
+        let foreign = self.translation.filter(|translation| translation.body.is_some());
+        let own_fields = foreign.map(|translation| translation.vendor.tongue().fields());
         let mut head = buffer::small();
         let id = self.scene.request_text.as_bytes();
-        upstream::write_head(&mut head, self.request, self.request.head.method, self.vendor, secret, path, length, id);
+        upstream::write_head(
+            &mut head,
+            self.request,
+            self.request.head.method,
+            self.vendor,
+            secret,
+            path,
+            length,
+            id,
+            own_fields,
+        );
         head
     }
 
@@ -321,7 +344,12 @@ pub async fn read_refusal(
     };
     let mut refusal = Refusal::new(code, vendor_words(status)).with_status(shown);
     if whole && is_json && json::validate(&body).is_ok() {
-        refusal.vendor_body = Some(scrub(&body, &plan.secrets(secret)));
+        let scrubbed = scrub(&body, &plan.secrets(secret));
+        match plan.translation {
+            // In another language only the words can be told.
+            Some(_) => words_of_error(&scrubbed).into_iter().for_each(|words| refusal.message = words.into()),
+            None => refusal.vendor_body = Some(scrubbed),
+        }
     }
     buffer::give_back(body);
     own_words(refusal)
@@ -362,7 +390,12 @@ pub async fn collect(mut incoming: Incoming, body: &mut Vec<u8>, most: usize, pl
 pub fn answer_head(plan: &Plan<'_, '_>, status: u16, answer: Option<&Answer>) -> Head {
     let mut head = Head::new(status);
     let dialect = plan.route.language.dialect();
-    if let Some(answer) = answer {
+    if let Some(translation) = plan.translation
+        && !translation.dropped.is_empty()
+    {
+        head.field(b"x-weir-dropped", translation.dropped.join(", ").as_bytes());
+    }
+    if let Some(answer) = answer.filter(|_| plan.translation.is_none()) {
         for field in &answer.head.fields {
             let name = field.name_in(&answer.head_bytes);
             if crate::dialect::passes_down(field.name, name, dialect) {

@@ -16,6 +16,8 @@ use crate::buffer;
 use crate::clock;
 use crate::deadline::Why;
 use crate::dialect::error::scrub;
+use crate::dialect::relay::{self, Relay};
+use crate::dialect::speech::Framing;
 use crate::dialect::{BodyKind, Reading};
 use crate::memory::Hold;
 use crate::meter::{Bill, Meter};
@@ -62,18 +64,35 @@ pub fn manner(plan: &Plan<'_, '_>, answer: &Answer) -> Result<Manner, Refusal> {
     }
     let content_type = answer.head.get(Name::ContentType, &answer.head_bytes).unwrap_or_default();
     match plan.stream {
-        true if parse::is_event_stream(content_type) => Ok(Manner::Stream),
+        true if streams_as(plan, content_type) => Ok(Manner::Stream),
         true => Err(Refusal::plain(Code::UpstreamInvalid)),
         false if parse::is_collected(plan.route.endpoint, content_type) => Ok(Manner::Document),
         false => Ok(Manner::Bytes),
     }
 }
 
+/// Whether this is the type that a stream of the vendor's language has.
+fn streams_as(plan: &Plan<'_, '_>, content_type: &[u8]) -> bool {
+    match plan.translation.map(|translation| translation.vendor.framing()) {
+        Some(Framing::EventStream) => is_aws_stream(content_type),
+        None | Some(Framing::Sse) => parse::is_event_stream(content_type),
+    }
+}
+
+fn is_aws_stream(content_type: &[u8]) -> bool {
+    content_type.get(..AWS_STREAM.len()).is_some_and(|start| start.eq_ignore_ascii_case(AWS_STREAM.as_bytes()))
+}
+
+const AWS_STREAM: &str = "application/vnd.amazon.eventstream";
+
 /// The head of a stream; it leaves with the first events.
 pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>, answer: Option<&Answer>) {
     let mut head = answer_head(plan, 200, answer);
-    if answer.is_none() {
-        head.field(b"content-type", b"text/event-stream; charset=utf-8");
+    match plan.translation.map(|translation| translation.caller.framing()) {
+        Some(Framing::EventStream) => drop(head.field(b"content-type", AWS_STREAM.as_bytes())),
+        Some(Framing::Sse) => drop(head.field(b"content-type", b"text/event-stream; charset=utf-8")),
+        None if answer.is_none() => drop(head.field(b"content-type", b"text/event-stream; charset=utf-8")),
+        None => {}
     }
     head.field(b"cache-control", b"no-cache");
     // Proxies in front of us must not collect what we do not.
@@ -99,7 +118,7 @@ pub async fn stream<'s>(
     let (live, key) = (plan.scene.live, plan.key);
     let rewrite = |data: &[u8]| objects::seal_ids(live, key, &plan.vendor.name, &pass.credential.name, data);
     let scrub = |event: &[u8]| scrub(event, &plan.secrets(pass.secret));
-    let has_objects = plan.route.language.name() == "openai_responses";
+    let has_objects = plan.translation.is_none() && plan.route.language.name() == "openai_responses";
     let rules = Rules {
         language: plan.route.language,
         times,
@@ -128,8 +147,27 @@ pub async fn stream<'s>(
             let (_, code, outcome) = ending(end);
             bill = meter.close(200, code, outcome);
         };
-        stream::forward(incoming, sink, &rules, &mut reading, &plan.scene.core.gauges, &mut first_byte, &mut close)
-            .await
+        let gauges = &plan.scene.core.gauges;
+        match plan.translation {
+            None => stream::forward(incoming, sink, &rules, &mut reading, gauges, &mut first_byte, &mut close).await,
+            Some(translation) => {
+                let heading = translation.heading(plan.scene.request_text, plan.asked_model, clock::wall_seconds());
+                let reader = translation.vendor.reader(plan.vendor.deviations);
+                let mut relay = Relay::new(translation.vendor.framing(), reader, translation.caller.writer(&heading));
+                let relaying = stream::relay(
+                    incoming,
+                    sink,
+                    &rules,
+                    &mut relay,
+                    &mut reading,
+                    gauges,
+                    &mut first_byte,
+                    &mut close,
+                );
+                // Only who is translated pays for the room that this takes.
+                Box::pin(relaying).await
+            }
+        }
     };
     if let Some(incoming) = incoming {
         give_back(plan, incoming);
@@ -192,7 +230,16 @@ pub async fn document<'s>(
         Err(Stopped::TooLarge) => return Err(Refusal::plain(Code::UpstreamInvalid)),
         Err(Stopped::NoMemory) => return Err(Refusal::plain(Code::Overloaded).retry_in(1_000_000_000)),
     };
-    if !body.is_empty() || status != 204 {
+    let mut translated = None;
+    if let Some(translation) = plan.translation {
+        let mut reader = translation.vendor.reader(plan.vendor.deviations);
+        let answer = relay::fold(reader.as_mut(), &body, &mut meter.reading)
+            .map_err(|_| Refusal::plain(Code::UpstreamInvalid))?;
+        let heading = translation.heading(plan.scene.request_text, plan.asked_model, clock::wall_seconds());
+        let mut out = buffer::with_room(body.len() + body.len() / 4);
+        translation.caller.write_answer(&answer, &heading, &mut out);
+        translated = Some(out);
+    } else if !body.is_empty() || status != 204 {
         // Never a 200 with broken JSON.
         plan.route
             .language
@@ -209,8 +256,13 @@ pub async fn document<'s>(
     meter.delivered = true;
     meter.first_byte(clock::now());
     let mut head = answer_head(plan, status, Some(&answer));
+    if translated.is_some() {
+        head.field(b"content-type", b"application/json");
+    }
     cost_field(&mut head, plan, meter);
-    let keeps_objects = matches!(plan.route.language.name(), "openai_responses" | "openai");
+    let body = translated.unwrap_or(body);
+    let keeps_objects =
+        plan.translation.is_none() && matches!(plan.route.language.name(), "openai_responses" | "openai");
     let sealed = keeps_objects
         .then(|| objects::seal_ids(plan.scene.live, plan.key, &plan.vendor.name, &pass.credential.name, &body))
         .flatten();

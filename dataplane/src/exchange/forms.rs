@@ -70,7 +70,7 @@ pub async fn forward<'l>(
     let (model, vendor_place) = match (&found, wants_model) {
         (Some(field), _) => {
             let name = std::str::from_utf8(&source.collected[field.clone()]).unwrap_or_default().to_owned();
-            let model = resolve::resolve(live, key, &name, route.language.dialect())
+            let model = resolve::resolve(live, key, &name, route.language.dialect(), false)
                 .map_err(|error| Refusal::from(error).closing())?;
             (Some(model), model.vendor)
         }
@@ -96,9 +96,11 @@ pub async fn forward<'l>(
     let plan = Plan {
         scene,
         route,
+        translation: None,
         vendor,
         target,
         model,
+        asked_model: "",
         key,
         query,
         request,

@@ -10,17 +10,18 @@ mod objects;
 use self::attempt::Attempted;
 use self::deliver::Manner;
 
-use weir_shared::catalog::Dialect;
+use weir_shared::catalog::{Dialect, Model, Vendor};
 use weir_shared::fault::Code;
 use weir_shared::id::RequestId;
 use weir_shared::key::KeyId;
 use weir_shared::ledger::Outcome;
 use weir_shared::policy::time::Times;
-use weir_shared::snapshot::Key;
+use weir_shared::snapshot::{Gateway, Key};
 
 use crate::accept::{Body, Caller, Head, Request, Sink};
 use crate::admit::{self, Ticket};
 use crate::auth;
+use crate::buffer;
 use crate::core::Core;
 use crate::dialect::{BodyKind, error};
 use crate::gauge::Counter;
@@ -28,9 +29,10 @@ use crate::live::Live;
 use crate::log::Line;
 use crate::memory::{self, Hold, Pressure};
 use crate::meter::{self, Bill, Meter, Subject};
-use crate::parse::{self, NoRoute, Route};
+use crate::parse::{self, NoRoute, Route, Splices};
 use crate::refusal::Refusal;
 use crate::resolve;
+use crate::translate::{self, Translation};
 use crate::wire::http1::{Method, Name};
 
 /// How a request ended.
@@ -197,7 +199,8 @@ async fn collected<'l>(
         Some(pin) if without_model => (None, pin.vendor),
         None if without_model => (None, objects::vendor(scene, key, request)?),
         pin => {
-            let model = resolve::resolve(live, key, &call.model, route.language.dialect())?;
+            let model =
+                resolve::resolve(live, key, &call.model, route.language.dialect(), translate::is_translated(route))?;
             if pin.as_ref().is_some_and(|pin| pin.vendor != model.vendor) {
                 return Err(Refusal::plain(Code::ObjectNotFound));
             }
@@ -208,6 +211,9 @@ async fn collected<'l>(
         objects::may_batch(live, key, vendor_place)?;
     }
     let (vendor, target) = live.target(vendor_place);
+    let translation = translated(route, &call, bytes, vendor, model, gateway)?;
+    let translation = translation.as_deref();
+    let foreign = translation.and_then(|translation| translation.body.as_deref());
     let tokens =
         model.map_or(0, |model| admit::worst_case(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
     let room = meter::record_bytes(model, vendor, &key.tenant.name);
@@ -217,16 +223,21 @@ async fn collected<'l>(
 
     let mut splices = parse::splices(route, &call, model.map_or("", |model| &model.upstream), bytes);
     objects::unseal_into(&mut splices, live, key, &call, bytes);
+    if foreign.is_some() {
+        splices = Splices::default();
+    }
     let plan = attempt::Plan {
         scene,
         route,
+        translation,
         vendor,
         target,
         model,
+        asked_model: &call.model,
         key,
         query,
         request,
-        body: bytes,
+        body: foreign.unwrap_or(bytes),
         splices: &splices,
         tokens,
         stream: call.stream,
@@ -256,6 +267,26 @@ async fn collected<'l>(
         delivered => delivered,
     };
     settle(result, &mut meter, teller)
+}
+
+/// The call in its vendor's language, when that is another than its caller's.
+fn translated<'b>(
+    route: &Route,
+    asked: &parse::Call<'_>,
+    body: &'b [u8],
+    vendor: &Vendor,
+    model: Option<&Model>,
+    gateway: &Gateway,
+) -> Result<Option<Box<Translation<'b>>>, Refusal> {
+    let Some(model) = model else { return Ok(None) };
+    let Some(spoken) = translate::spoken(route, vendor, model) else { return Ok(None) };
+    let mut translation = translate::translate(route, asked, body, vendor, model, spoken, gateway.untranslatable)?;
+    let more = translation.body.as_ref().map_or(0, Vec::len);
+    if more > buffer::LARGE {
+        let overloaded = |_| Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);
+        translation.hold.grow_to(more as u64).map_err(overloaded)?;
+    }
+    Ok(Some(Box::new(translation)))
 }
 
 /// Whatever way the attempts went, the meter is closed and the log knows.

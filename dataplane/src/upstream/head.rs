@@ -54,7 +54,8 @@ pub enum Length {
 }
 
 /// Writes a vendor's request head: its own path, host and credential; of the caller's fields everything but what
-/// belongs to the caller's connection or names it.
+/// belongs to the caller's connection or names it. With `foreign`, the caller speaks another language than the vendor: only
+/// what is universal passes, and these fields are added.
 #[expect(clippy::too_many_arguments, reason = "a head is made of all of these")]
 pub fn write_head(
     out: &mut Vec<u8>,
@@ -65,6 +66,7 @@ pub fn write_head(
     write_path: impl FnOnce(&mut Vec<u8>),
     length: Length,
     request_id: &[u8],
+    foreign: Option<&[u8]>,
 ) {
     out.extend_from_slice(method.name().as_bytes());
     out.push(b' ');
@@ -77,7 +79,8 @@ pub fn write_head(
     let named_by_connection = request.get(Name::Connection);
     for field in &request.head.fields {
         let name = field.name_in(head);
-        if !passes_up(field.name, name) || is_listed(named_by_connection, name) {
+        let passes = if foreign.is_some() { is_universal(field.name) } else { passes_up(field.name, name) };
+        if !passes || is_listed(named_by_connection, name) {
             continue;
         }
         if vendor.headers.iter().any(|(own, _)| own.as_bytes().eq_ignore_ascii_case(name)) {
@@ -93,6 +96,7 @@ pub fn write_head(
             out.extend_from_slice(part);
         }
     }
+    out.extend_from_slice(foreign.unwrap_or_default());
     // Compressed answers could neither be checked nor counted.
     out.extend_from_slice(b"accept-encoding: identity\r\nx-client-request-id: ");
     out.extend_from_slice(request_id);
@@ -105,6 +109,11 @@ pub fn write_head(
         Length::Chunked => out.extend_from_slice(b"\r\ntransfer-encoding: chunked"),
     }
     out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// What means the same in every language.
+fn is_universal(name: Name) -> bool {
+    matches!(name, Name::ContentType | Name::TraceParent | Name::IdempotencyKey)
 }
 
 /// Everything but credentials, what concerns one connection, cookies, and what tells of the way here.

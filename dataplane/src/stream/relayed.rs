@@ -1,0 +1,173 @@
+//! A vendor's stream in another language than the caller's: read, said again, and written once per read.
+
+use weir_shared::fault::Code;
+
+use super::{End, Rules, conclude, set_idle, wait, with_head_room};
+use crate::accept::{HEAD_ROOM, Sink};
+use crate::buffer;
+use crate::deadline::Deadline;
+use crate::dialect::Reading;
+use crate::dialect::relay::{Heard, Relay};
+use crate::gauge::{Counter, Gauges};
+use crate::memory::Hold;
+use crate::upstream::Incoming;
+
+/// A vendor's own words about its failure are told only when there are any.
+const FAILED: &str = "The vendor failed in the middle of its answer.";
+
+#[expect(clippy::too_many_arguments, reason = "the same as for a stream that passes, and the relay")]
+pub async fn relay(
+    mut incoming: Incoming,
+    sink: &mut Sink<'_>,
+    rules: &Rules<'_>,
+    relay: &mut Relay<'_>,
+    reading: &mut Reading,
+    gauges: &Gauges,
+    first_byte: &mut dyn FnMut(),
+    close: &mut dyn FnMut(End, &Reading),
+) -> (End, Option<Incoming>) {
+    let mut hold = Hold::default();
+    let pulse = Deadline::bare();
+    let mut input = buffer::small();
+    let mut output = with_head_room(buffer::small());
+    let mut gone = false;
+    set_idle(&incoming, rules);
+    loop {
+        // ── wait for more, for the caller to go, or for it to be time for a sign of life
+        let read;
+        let arrived = if gone {
+            Some(incoming.more(input).await)
+        } else {
+            wait(&mut incoming, input, sink, rules, &pulse, gauges, &mut gone).await
+        };
+        (read, input) = match arrived {
+            Some(arrived) => arrived,
+            None => {
+                incoming.cut();
+                close(End::Cancelled, reading);
+                return (End::Cancelled, None);
+            }
+        };
+        let ended = match &read {
+            Ok(0) => Some(None),
+            Ok(_) => None,
+            Err(failure) => Some(Some(failure.code())),
+        };
+        if matches!(ended, Some(None)) {
+            relay.last_line(&mut input);
+        }
+        // ── say it again
+        let before = reading.events;
+        let heard = relay.feed(&input, &mut output, reading);
+        gauges.add(Counter::Events, reading.events - before);
+        if reading.events > before {
+            set_idle(&incoming, rules);
+        }
+        let end = match (heard, ended) {
+            (Heard::Malformed(_), _) => Some(End::Broken(Code::UpstreamInvalid)),
+            (Heard::Failed, _) => Some(End::Broken(Code::UpstreamError)),
+            (Heard::More, None) if !incoming.is_done() => None,
+            (Heard::More, Some(Some(code))) => Some(End::Broken(code)),
+            (Heard::Over | Heard::More, _) => {
+                relay.close(&mut output, reading);
+                Some(conclude(reading))
+            }
+        };
+        // ── what is not whole stays
+        let done = relay.unfinished().min(input.len());
+        let kept = input.len() - done;
+        let held = hold.grow_to(if kept > buffer::LARGE { kept as u64 } else { 0 });
+        let too_long = kept as u64 > rules.event_bytes_max || held.is_err();
+        let end = if too_long && end.is_none() { Some(End::Broken(Code::UpstreamInvalid)) } else { end };
+        if let Some(end) = end {
+            buffer::give_back(input);
+            if gone {
+                close(End::Cancelled, reading);
+                return (End::Cancelled, None);
+            }
+            return finish(incoming, sink, rules, relay, reading, end, output, first_byte, close).await;
+        }
+        input = rest(input, done);
+        relay.moved(done);
+        if gone {
+            output.truncate(HEAD_ROOM);
+            continue;
+        }
+        if output.len() > HEAD_ROOM {
+            first_byte();
+            let (written, spare) = sink.chunk(output, false).await;
+            output = spare;
+            if written.is_err() {
+                if !rules.drain {
+                    incoming.cut();
+                    close(End::Cancelled, reading);
+                    return (End::Cancelled, None);
+                }
+                gone = true;
+            }
+        }
+    }
+}
+
+/// The unfinished tail in a buffer that fits it and what comes: large in a burst, small again behind it.
+fn rest(mut input: Vec<u8>, done: usize) -> Vec<u8> {
+    let kept = input.len() - done;
+    if done == 0 && kept > 0 {
+        // One event that is longer than what was read so far: it goes on in the same buffer.
+        return input;
+    }
+    let filled = input.len() + ALMOST >= input.capacity();
+    let sparse = input.len() <= buffer::SMALL / 2;
+    let is_large = input.capacity() > buffer::SMALL;
+    if is_large == (filled || is_large && !sparse) {
+        input.drain(..done);
+        return input;
+    }
+    let room = if is_large { 0 } else { buffer::SMALL + 1 };
+    let mut fitting = buffer::with_room(room.max(2 * kept));
+    fitting.extend_from_slice(&input[done..]);
+    buffer::give_back(input);
+    fitting
+}
+
+/// A buffer counts as filled when so few bytes are left.
+const ALMOST: usize = 64;
+
+#[expect(clippy::too_many_arguments, reason = "the last step of one story")]
+async fn finish(
+    mut incoming: Incoming,
+    sink: &mut Sink<'_>,
+    rules: &Rules<'_>,
+    relay: &mut Relay<'_>,
+    reading: &mut Reading,
+    end: End,
+    mut output: Vec<u8>,
+    first_byte: &mut dyn FnMut(),
+    close: &mut dyn FnMut(End, &Reading),
+) -> (End, Option<Incoming>) {
+    match end {
+        End::Broken(code) => {
+            incoming.cut();
+            reading.failed = true;
+            let scrubbed = relay.words().map(|words| (rules.scrub)(words.as_bytes()));
+            let words = scrubbed.as_deref().and_then(|words| std::str::from_utf8(words).ok());
+            let told = if code == Code::UpstreamError { words.unwrap_or(FAILED) } else { code.meaning() };
+            relay.fail(code, told, &mut output);
+        }
+        _ => {
+            relay.end(&mut output);
+            // What follows the end belongs to nobody; the last chunk itself may still be on its way.
+            incoming.drain_now();
+        }
+    }
+    first_byte();
+    // The record is in the journal before the last chunk leaves.
+    close(end, reading);
+    let (written, spare) = sink.chunk(output, true).await;
+    buffer::give_back(spare);
+    if written.is_err() {
+        incoming.cut();
+    }
+    let reusable = end == End::Complete;
+    (end, reusable.then_some(incoming))
+}
