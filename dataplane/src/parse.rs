@@ -54,11 +54,18 @@ fn plain_routes() -> &'static HashMap<String, Route> {
         for language in dialect::ALL {
             for endpoint in language.endpoints().iter().filter(|endpoint| !endpoint.path.contains('{')) {
                 let route = Route { language: *language, endpoint, model: None, id: None };
-                routes.insert(format!("/v1/{}", endpoint.path), route);
+                let path = endpoint.path;
+                let full = if has_version(path) { format!("/{path}") } else { format!("/v1/{path}") };
+                routes.insert(full, route);
             }
         }
         routes
     })
+}
+
+/// Whether an endpoint is served under the version that it names itself, and no other.
+fn has_version(path: &str) -> bool {
+    path.starts_with("v1/") || path.starts_with("v2/")
 }
 
 /// Finds the endpoint. With or without a version, with slashes too many, `%2F` and `%3A` decoded once.
@@ -68,13 +75,15 @@ pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
         return Ok(route.clone());
     }
     let mut segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let all = segments.clone();
     if segments.first().is_some_and(|first| VERSIONS.contains(first)) {
         segments.remove(0);
     }
     let mut found = Err(NoRoute::Unknown);
     for language in dialect::ALL {
         for endpoint in language.endpoints() {
-            let Some((model, id)) = matches(endpoint.path, &segments) else { continue };
+            let asked = if has_version(endpoint.path) { &all } else { &segments };
+            let Some((model, id)) = matches(endpoint.path, asked) else { continue };
             if endpoint.methods.contains(&method) {
                 return Ok(Route { language: *language, endpoint, model, id });
             }
@@ -438,6 +447,8 @@ pub fn dialect_of(path: &[u8], anthropic_version: bool, goog_key: bool) -> Diale
         Dialect::Gemini
     } else if has(b"/messages") || anthropic_version {
         Dialect::Anthropic
+    } else if path.starts_with(b"/v2/") || has(b"/rerank") {
+        Dialect::Cohere
     } else {
         Dialect::OpenAi
     }
@@ -486,6 +497,20 @@ mod tests {
         ] {
             assert_eq!(at(Method::Post, path), Err(NoRoute::Unknown), "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_with_a_version_of_its_own_has_no_other() {
+        for path in ["/v2/chat", "//v2//chat/", "/v2/embed", "/v2/rerank", "/v1/rerank"] {
+            assert!(at(Method::Post, path).unwrap().starts_with("cohere "), "{path}");
+        }
+        for path in ["/v1/chat", "/chat", "/rerank", "/v1/v2/chat", "/v2/chat/completions"] {
+            assert_eq!(at(Method::Post, path), Err(NoRoute::Unknown), "{path}");
+        }
+        let mut out = Vec::new();
+        let route = route(Method::Post, b"/v1/rerank").unwrap();
+        upstream_path(&route, "/base", "m", "", b"", &mut out);
+        assert_eq!(out, b"/base/v1/rerank");
     }
 
     #[test]

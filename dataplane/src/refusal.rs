@@ -152,6 +152,7 @@ impl From<Unresolved> for Refusal {
                     Dialect::OpenAi => "/v1/chat/completions",
                     Dialect::Anthropic => "/v1/messages",
                     Dialect::Gemini => "/v1beta/models/MODEL:generateContent",
+                    Dialect::Cohere => "/v2/chat",
                 };
                 Self::new(Code::DialectMismatch, format!("This model is served in another dialect; call it at {path}."))
             }

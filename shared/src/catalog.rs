@@ -13,16 +13,18 @@ pub enum Dialect {
     OpenAi,
     Anthropic,
     Gemini,
+    Cohere,
 }
 
 impl Dialect {
-    pub const ALL: &[Self] = &[Self::OpenAi, Self::Anthropic, Self::Gemini];
+    pub const ALL: &[Self] = &[Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Cohere];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
+            Self::Cohere => "cohere",
         }
     }
 
@@ -32,7 +34,7 @@ impl Dialect {
 
     fn own_auth(self) -> AuthScheme {
         match self {
-            Self::OpenAi => AuthScheme::Bearer,
+            Self::OpenAi | Self::Cohere => AuthScheme::Bearer,
             Self::Anthropic => AuthScheme::XApiKey,
             Self::Gemini => AuthScheme::XGoogApiKey,
         }

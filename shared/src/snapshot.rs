@@ -369,7 +369,7 @@ fn compile_vendor(
         fault("name", "not a usable name".into(), NAME_FIX);
     }
     let dialect = Dialect::parse(&is.dialect).unwrap_or_else(|| {
-        fault("dialect", format!("dialect {:?} is not known", is.dialect), "one of openai, anthropic, gemini");
+        fault("dialect", format!("dialect {:?} is not known", is.dialect), "one of openai, anthropic, gemini, cohere");
         Dialect::OpenAi
     });
     let nowhere =

@@ -15,6 +15,7 @@ pub fn body(dialect: Dialect, status: u16, code: Code, message: &str, request_id
             text(&["{\"type\":\"error\",\"error\":{\"type\":\"", anthropic_type_of(status), "\",\"message\":\""]);
         }
         Dialect::Gemini => text(&["{\"error\":{\"code\":", &status.to_string(), ",\"message\":\""]),
+        Dialect::Cohere => text(&["{\"id\":\"", request_id, "\",\"message\":\""]),
     }
     escape_into(&mut out, message);
     let mut text = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
@@ -23,6 +24,7 @@ pub fn body(dialect: Dialect, status: u16, code: Code, message: &str, request_id
             let param = if code == Code::ModelNotFound { "\"model\"" } else { "null" };
             text(&["\",\"type\":\"", code.openai_type(), "\",\"param\":", param, ",\"code\":\"", code.name(), "\"}}"]);
         }
+        Dialect::Cohere => text(&["\",\"code\":\"", code.name(), "\"}"]),
         Dialect::Anthropic => text(&["\"},\"request_id\":\"", request_id, "\"}"]),
         Dialect::Gemini => {
             text(&[
@@ -89,7 +91,8 @@ mod tests {
             for &code in Code::ALL {
                 let body = body(dialect, code.status(), code, "a \"quoted\"\nline", "req_1");
                 let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                assert_eq!(value["error"]["message"], "a \"quoted\"\nline");
+                let error = if dialect == Dialect::Cohere { &value } else { &value["error"] };
+                assert_eq!(error["message"], "a \"quoted\"\nline");
             }
         }
     }

@@ -12,6 +12,7 @@ pub mod answer;
 pub mod speech;
 pub mod relay;
 mod anthropic;
+mod cohere;
 mod gemini;
 mod openai_chat;
 mod openai_plain;
@@ -33,6 +34,7 @@ pub const ALL: &[&'static dyn Language] = &[
     &openai_plain::Plain,
     &anthropic::Messages,
     &gemini::Generate,
+    &cohere::Chat,
 ];
 
 pub trait Language: Sync {
@@ -82,7 +84,7 @@ pub struct UsageRequest {
 
 /// One path of a language.
 pub struct Endpoint {
-    /// Segments below the version; `{model}` and `{id}` stand for one segment, `{model}:verb` for a model and a verb.
+    /// Segments below the version, or with it where a language has several; `{model}` and `{id}` stand for one segment, `{model}:verb` for a model and a verb.
     pub path: &'static str,
     pub methods: &'static [Method],
     pub body: BodyKind,
@@ -200,6 +202,7 @@ pub fn passes_down(name: Name, text: &[u8], dialect: Dialect) -> bool {
     const OPENAI: &[&[u8]] = &[b"openai-model"];
     const ANTHROPIC: &[&[u8]] = &[b"anthropic-organization-tier"];
     const GEMINI: &[&[u8]] = &[b"server-timing"];
+    const COHERE: &[&[u8]] = &[];
     match name {
         Name::ContentType | Name::ContentDisposition | Name::OpenAiProcessingMs | Name::OpenAiVersion => true,
         Name::Other => {
@@ -207,6 +210,7 @@ pub fn passes_down(name: Name, text: &[u8], dialect: Dialect) -> bool {
                 Dialect::OpenAi => OPENAI,
                 Dialect::Anthropic => ANTHROPIC,
                 Dialect::Gemini => GEMINI,
+                Dialect::Cohere => COHERE,
             };
             extra.iter().any(|allowed| text.eq_ignore_ascii_case(allowed))
         }

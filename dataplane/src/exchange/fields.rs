@@ -76,8 +76,8 @@ pub fn limits(head: &mut Head, dialect: Dialect, key: &Key) {
         match dialect {
             Dialect::OpenAi => openai_limit(head, word, left),
             Dialect::Anthropic => anthropic_limit(head, word, left),
-            // Google tells nothing of the kind.
-            Dialect::Gemini => {}
+            // Google and Cohere tell nothing of the kind.
+            Dialect::Gemini | Dialect::Cohere => {}
         }
     }
 }

@@ -64,7 +64,7 @@ fn list(body: &mut Vec<u8>, scene: &Scene<'_>, key: &Key) {
     body.extend_from_slice(match scene.dialect {
         Dialect::OpenAi => b"{\"object\":\"list\",\"data\":[".as_slice(),
         Dialect::Anthropic => b"{\"data\":[",
-        Dialect::Gemini => b"{\"models\":[",
+        Dialect::Gemini | Dialect::Cohere => b"{\"models\":[",
     });
     for (place, (name, model)) in names.iter().enumerate() {
         if place > 0 {
@@ -113,6 +113,12 @@ fn entry(body: &mut Vec<u8>, scene: &Scene<'_>, name: &str, model: &Model) {
             );
             body.extend_from_slice(limits.as_bytes());
             body.extend_from_slice(b",\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]");
+        }
+        Dialect::Cohere => {
+            body.extend_from_slice(b"{\"name\":");
+            quote(body, name);
+            body.extend_from_slice(b",\"endpoints\":[\"chat\"]");
+            body.extend_from_slice(format!(",\"context_length\":{}", model.context_tokens).as_bytes());
         }
     }
     body.push(b'}');

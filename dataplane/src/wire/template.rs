@@ -49,6 +49,7 @@ pub fn is_output(key: &[u8]) -> bool {
             | b"thinking"
             | b"refusal"
             | b"transcript"
+            | b"tool_plan"
     )
 }
 
