@@ -46,6 +46,7 @@ pub fn spoken(route: &Route, vendor: &Vendor, model: &Model) -> Option<Tongue> {
         },
         Dialect::Anthropic => Tongue::Messages,
         Dialect::Gemini => Tongue::Generate,
+        Dialect::Cohere => Tongue::Cohere,
     };
     (spoken != caller || normalised(vendor)).then_some(spoken)
 }

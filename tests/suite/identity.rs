@@ -456,7 +456,7 @@ fn paths_as_callers_write_them() {
     table.end();
 }
 
-/// The list of models is told in the dialect that asks.
+/// The list of models is told in the dialect that asks, and holds those of every dialect: all can be called.
 #[test]
 fn models_in_three_shapes() {
     let weir = Setup::new("identity-models").start();
@@ -465,11 +465,15 @@ fn models_in_three_shapes() {
     let ids = |list: &serde_json::Value, member: &str| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(|one| one[member].as_str().map(str::to_owned)).collect()
     };
-    assert_eq!(ids(&openai["data"], "id"), ["good-openai"]);
+    let names = ["good-anthropic", "good-gemini", "good-openai"];
+    assert_eq!(ids(&openai["data"], "id"), names);
     let anthropic = weir.call(&Request::get("/v1/models").header("anthropic-version", "2023-06-01")).json();
-    assert_eq!((ids(&anthropic["data"], "id"), &anthropic["has_more"]), (vec!["good-anthropic".into()], &false.into()));
+    assert_eq!(
+        (ids(&anthropic["data"], "id"), &anthropic["has_more"]),
+        (names.map(str::to_owned).to_vec(), &false.into())
+    );
     let gemini = weir.call(&Request::get("/v1beta/models").header("x-goog-api-key", &weir.key).keyless()).json();
-    assert_eq!(ids(&gemini["models"], "name"), ["models/good-gemini"]);
+    assert_eq!(ids(&gemini["models"], "name"), names.map(|name| format!("models/{name}")));
     weir.lives();
 }
 

@@ -104,7 +104,7 @@ fn speech(tongue: Tongue) -> &'static dyn Speech {
 }
 
 fn heading<'h>(call: &'h Call<'h>) -> Heading<'h> {
-    Heading { id: "0123456789abcdef", model: "a-model", created_s: 1_700_000_000, call }
+    Heading { id: "0123456789abcdef", model: "a-model", created_s: 1_700_000_000, call, sse: true }
 }
 
 /// A stream of one language as another's, in pieces of this size.

@@ -152,7 +152,7 @@ impl Tongue {
             (Self::Messages, _) => "messages",
             (Self::Generate, false) => "models/{model}:generateContent",
             (Self::Generate, true) => "models/{model}:streamGenerateContent",
-            (Self::Cohere, _) => "chat",
+            (Self::Cohere, _) => "v2/chat",
             (Self::Converse, false) => "model/{model}/converse",
             (Self::Converse, true) => "model/{model}/converse-stream",
         }
