@@ -59,6 +59,10 @@ impl Language for Plain {
         LIST
     }
 
+    fn leaves_nothing(&self, endpoint: &Endpoint) -> bool {
+        matches!(endpoint.path, "embeddings" | "moderations")
+    }
+
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
         if data.trim_ascii() == b"[DONE]" {
             reading.ended = true;

@@ -1,5 +1,6 @@
 //! The attempts of one call: each credential of the vendor once, until one is answered.
 
+use std::cell::Cell;
 use std::pin::pin;
 
 use weir_shared::catalog::{Dialect, Model, Vendor};
@@ -105,7 +106,8 @@ pub async fn run<'s>(
     let answer_by_ms = clock::coarse_ms() + times.first_byte;
     let mut tried = 0u64;
     let mut last: Option<Refusal> = None;
-    for _ in 0..CALLS_MAX {
+    let calls = Cell::new(0);
+    while calls.get() < CALLS_MAX {
         let since = clock::now();
         let pass = match route::next_pass(plan.vendor, plan.target, plan.tokens, tried, plan.pinned, since) {
             Ok(pass) => pass,
@@ -120,7 +122,13 @@ pub async fn run<'s>(
             gauges.time(Timing::Admission, (since - plan.request.started) / 1_000);
         }
         let credential: &'s str = &plan.vendor.credentials[pass.place].name;
-        let answer = match ask(plan, &pass, sink, meter, times, answer_by_ms).await {
+        let before = calls.get();
+        let asked = ask(plan, &pass, sink, meter, times, answer_by_ms, &calls).await;
+        if calls.get() > before + 1 {
+            // Said again on a fresh connection: nobody knows what the first saying cost.
+            meter.attempt(credential, 0, Outcome::Failed, since);
+        }
+        let answer = match asked {
             Asked::Answer(answer) => answer,
             Asked::Gone => {
                 meter.attempt(credential, 0, Outcome::Cancelled, since);
@@ -164,12 +172,22 @@ async fn ask(
     meter: &Meter<'_>,
     times: &Times,
     answer_by_ms: u64,
+    calls: &Cell<usize>,
 ) -> Asked {
     let core = plan.scene.core;
     debug_assert!(meter.ticket().is_some(), "no ticket, no upstream");
     let head = plan.head(pass.secret, plan.length());
-    let outgoing = Outgoing { head: &head, body: plan.body, splices: plan.splices };
-    let answers_head = plan.request.head.method == Method::Head;
+    let method = plan.request.head.method;
+    let outgoing = Outgoing {
+        head: &head,
+        body: plan.body,
+        splices: plan.splices,
+        leaves_nothing: matches!(method, Method::Get | Method::Head)
+            || plan.route.language.leaves_nothing(plan.route.endpoint),
+        calls,
+        calls_max: CALLS_MAX,
+    };
+    let answers_head = method == Method::Head;
     // Only a stream gets signs of life.
     let pulse = plan.stream.then(Deadline::bare);
     let beat_later = || pulse.iter().for_each(|pulse| pulse.nudge_after(times.heartbeat));

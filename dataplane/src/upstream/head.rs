@@ -1,5 +1,7 @@
 //! What is written to a vendor: a head that is built from typed parts, and the caller's body with its splices.
 
+use std::cell::Cell;
+
 use weir_shared::catalog::Vendor;
 
 use crate::accept::Request;
@@ -13,6 +15,11 @@ pub struct Outgoing<'a> {
     pub head: &'a [u8],
     pub body: &'a [u8],
     pub splices: &'a Splices,
+    /// It may be said again when nobody can tell whether the vendor took it.
+    pub leaves_nothing: bool,
+    /// How often it has been sent; all of these calls are recorded.
+    pub calls: &'a Cell<usize>,
+    pub calls_max: usize,
 }
 
 /// Up to this size a request leaves in one write; larger ones in pieces of it.
