@@ -512,6 +512,78 @@ fn what_may_have_been_taken_is_told() {
     table.end();
 }
 
+/// What stands beside the data of an event is no answer: it tells nothing of the vendor, alone or within an event, first
+/// or for the twentieth time.
+#[test]
+fn comments_tell_nothing() {
+    let mut setup = Setup::new("faults-comments");
+    let event = |text: &str| {
+        format!(
+            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n"
+        )
+    };
+    let vendor = Exact::start(|address| {
+        let told = format!("key {SECRET} at {address}");
+        let mut body = format!(": {told}\n\n: PROCESSING\n\n");
+        for number in 0..20 {
+            body += &format!(": {told}\nid: {told}\n{}: and {told}\n\n", event(&format!("w{number}")));
+        }
+        body += &event("end").replace("null", "\"stop\"");
+        body += "\ndata: [DONE]\n\n";
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\nContent-Length: ";
+        format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes()
+    });
+    let model = setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()));
+    let weir = setup.start();
+    let answer = weir.stream(&model);
+    let reading = answer.finished(Call::Chat.grammar()).expect("a legal stream");
+    let words: String = (0..20).map(|number| format!("w{number}")).collect();
+    assert_eq!(reading.text, words + "end");
+    assert!(answer.text().contains(": PROCESSING\n\n"), "{}", answer.text());
+    for secret in [SECRET, &vendor.address.to_string(), "127.0.0.1"] {
+        assert!(!answer.text().contains(secret), "{secret}: {}", answer.text());
+    }
+    weir.lives();
+}
+
+/// A caller reads one content type, whatever the vendor says: the one that the answer was judged by.
+#[test]
+fn one_content_type() {
+    let mut setup = Setup::new("faults-content-type");
+    let mut cases = Vec::new();
+    for (stream, first, body) in [
+        (false, "application/json", r#"{"id":"c","object":"chat.completion","choices":[]}"#),
+        (
+            true,
+            "text/event-stream",
+            "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+        ),
+    ] {
+        let vendor = Exact::start(|_| {
+            let types = format!(
+                "Content-Type: {first}\r\nContent-Type: text/html\r\nContent-Disposition: a\r\nContent-Disposition: b"
+            );
+            let length = body.len();
+            format!("HTTP/1.1 200 OK\r\n{types}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+                .into_bytes()
+        });
+        cases.push((stream, first, setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()))));
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (stream, first, model) in cases {
+        let answer = weir.call(&Call::Chat.request(&model, stream));
+        let all = |name: &str| {
+            let same = answer.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+            same.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        table.case(first, same("content types", all("content-type"), vec![first.to_owned()]));
+        table.case(format!("{first} disposition"), same("dispositions", all("content-disposition").len(), 1));
+    }
+    weir.lives();
+    table.end();
+}
+
 /// More bytes than the length says poison nobody's answer.
 #[test]
 fn surplus_bytes_poison_nothing() {

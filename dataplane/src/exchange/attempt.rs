@@ -381,9 +381,13 @@ pub fn answer_head(plan: &Plan<'_, '_>, status: u16, answer: Option<&Answer>) ->
     let mut head = Head::new(status);
     let dialect = plan.route.language.dialect();
     if let Some(answer) = answer {
+        // Of what is said twice, the first holds: the answer was judged by that.
+        let mut seen = 0u64;
         for field in &answer.head.fields {
             let name = field.name_in(&answer.head_bytes);
-            if crate::dialect::passes_down(field.name, name, dialect) {
+            let kind = if field.name == Name::Other { 0 } else { 1 << (field.name as u64) };
+            if seen & kind == 0 && crate::dialect::passes_down(field.name, name, dialect) {
+                seen |= kind;
                 head.field(name, field.value_in(&answer.head_bytes));
             }
         }
