@@ -99,7 +99,6 @@ pub async fn stream<'s>(
     let (live, key) = (plan.scene.live, plan.key);
     let rewrite = |data: &[u8]| objects::seal_ids(live, key, &plan.vendor.name, &pass.credential.name, data);
     let scrub = |event: &[u8]| scrub(event, &plan.secrets(pass.secret));
-    let has_objects = plan.route.language.name() == "openai_responses";
     let rules = Rules {
         language: plan.route.language,
         times,
@@ -109,7 +108,7 @@ pub async fn stream<'s>(
         total_at_ms: plan.request.started / 1_000_000 + times.total,
         scrub: &scrub,
         drain: plan.vendor.on_hang_up == OnHangUp::Drain,
-        rewrite: has_objects.then_some(&rewrite as Rewrite<'_>),
+        rewrite: plan.route.language.names_objects().then_some(&rewrite as Rewrite<'_>),
     };
     meter.delivered = true;
     let mut reading = Reading::default();
@@ -210,8 +209,7 @@ pub async fn document<'s>(
     meter.first_byte(clock::now());
     let mut head = answer_head(plan, status, Some(&answer));
     cost_field(&mut head, plan, meter);
-    let keeps_objects = matches!(plan.route.language.name(), "openai_responses" | "openai");
-    let sealed = keeps_objects
+    let sealed = (plan.route.language.names_objects())
         .then(|| objects::seal_ids(plan.scene.live, plan.key, &plan.vendor.name, &pass.credential.name, &body))
         .flatten();
     // The record is in the journal before the answer leaves.
