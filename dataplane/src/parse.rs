@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use weir_shared::catalog::Dialect;
 
 use crate::dialect::{self, AnswerKind, BodyKind, Endpoint, Language, StreamWhen};
+use crate::seal::{self, Named};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, NotJson};
 
@@ -203,6 +204,7 @@ const DECIDING: &[&str] = &[
     "input_file_id",
     "input",
     "background",
+    "conversation",
 ];
 /// Six bytes a letter.
 const ESCAPED_NAME_MAX: usize = 6 * 24;
@@ -247,6 +249,12 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
             }
             "stream" => stream = Some(member.value),
             "background" => background = member.value == b"true",
+            "conversation" if route.language.names_objects() => {
+                // An id, or an object with one.
+                let ids = json::members(member.value).filter(|(key, _)| json::key_is(key, "id")).map(|(_, id)| id);
+                let own = member.scalar.then_some(member.value).filter(|value| *value != b"null");
+                call.places.ids.extend(ids.chain(own).map(|id| place_of(id, body)));
+            }
             "stream_options" => call.places.usage_object = Some(range),
             "n" => call.choices = json::integer(member.value).unwrap_or(1).clamp(1, 1 << 16),
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
@@ -293,11 +301,17 @@ fn is_object_id(key: &[u8], value: &[u8]) -> bool {
         let quoted = [b"\"", key, b"\""].concat();
         return json::text(&quoted).is_some_and(|name| !name.contains('\\') && is_object_id(name.as_bytes(), value));
     }
-    match key {
-        b"previous_response_id" | b"input_file_id" | b"file_id" | b"file_ids" => value.starts_with(b"\""),
-        b"response_id" | b"video_id" | b"id" => crate::seal::looks_sealed(value),
-        _ => false,
+    match seal::names(key) {
+        Some(Named::Object) => value.starts_with(b"\""),
+        Some(Named::Perhaps) => seal::looks_sealed(value),
+        None => false,
     }
+}
+
+/// Where a part of the body stands in it.
+fn place_of(part: &[u8], body: &[u8]) -> Range<usize> {
+    let at = part.as_ptr() as usize - body.as_ptr() as usize;
+    at..at + part.len()
 }
 
 fn find_usage_request(language: &dyn Language, body: &[u8], call: &mut Call<'_>) {
@@ -310,15 +324,13 @@ fn find_usage_request(language: &dyn Language, body: &[u8], call: &mut Call<'_>)
     if !inside.starts_with(b"{") {
         return;
     }
-    for (key, value) in json::members(inside).filter(|(key, _)| json::key_is(key, request.inner)) {
-        let _ = key;
+    for (_, value) in json::members(inside).filter(|(key, _)| json::key_is(key, request.inner)) {
         // Anything but a boolean is the vendor's to refuse.
         if !matches!(value, b"true" | b"false" | b"null") {
             call.usage_asked = true;
             continue;
         }
-        let at = object.start + (value.as_ptr() as usize - inside.as_ptr() as usize);
-        call.places.usage_value = Some(at..at + value.len());
+        call.places.usage_value = Some(place_of(value, body));
         call.usage_asked = value == b"true";
     }
 }
@@ -415,13 +427,27 @@ pub fn upstream_path(route: &Route, base: &str, upstream_model: &str, id: &str, 
             out.extend_from_slice(segment.as_bytes());
         }
     }
-    // The caller's key must not travel on; everything else of the query does.
+    // The caller's key must not travel on; everything else of the query does, up to where some reader would end it.
+    let query = query.split(|byte| *byte == b'#').next().unwrap_or_default();
     let mut mark = b'?';
-    for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty() && !pair.starts_with(b"key=")) {
+    for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty() && may_travel(pair)) {
         out.push(mark);
         out.extend(pair.iter().filter(|byte| byte.is_ascii_graphic()));
         mark = b'&';
     }
+}
+
+/// Not credentials, however they are written, and nothing that says of a Google API how to take the call (`$.xgafv`,
+/// `$httpMethod`, `$userProject`).
+fn may_travel(pair: &[u8]) -> bool {
+    const CREDENTIALS: &[&str] =
+        &["key", "api_key", "api-key", "apikey", "access_token", "oauth_token", "token", "authorization"];
+    // Some readers split at `;`, too.
+    pair.split(|byte| *byte == b';').all(|part| {
+        let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();
+        let Some(name) = std::str::from_utf8(name).ok().and_then(decode) else { return false };
+        !name.starts_with('$') && !CREDENTIALS.iter().any(|known| name.trim().eq_ignore_ascii_case(known))
+    })
 }
 
 fn encode(text: &str, out: &mut Vec<u8>) {

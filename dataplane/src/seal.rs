@@ -18,7 +18,38 @@ const TAG_BYTES: usize = 16;
 /// Vendors' ids are shorter; what is longer stays as it came.
 const ID_BYTES_MAX: usize = 128;
 /// Ids of objects that live on at the vendor. What only names a part of an answer is not sealed.
-const PREFIXES: &[&str] = &["file-", "file_", "batch_", "resp_", "video_"];
+const PREFIXES: &[&str] = &["file-", "file_", "batch_", "resp_", "video_", "conv_", "vs_"];
+
+/// What a member of a request may say where it names an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Named {
+    /// A sealed id: whatever else it says may be another tenant's.
+    Object,
+    /// Many kinds of things; only a sealed id is one of ours.
+    Perhaps,
+}
+
+/// The members that name objects, in requests and in answers: there they are sealed, all of them.
+pub fn names(member: &[u8]) -> Option<Named> {
+    Some(match member {
+        b"file_id"
+        | b"file_ids"
+        | b"input_file_id"
+        | b"previous_response_id"
+        | b"vector_store_id"
+        | b"vector_store_ids" => Named::Object,
+        b"id"
+        | b"output_file_id"
+        | b"error_file_id"
+        | b"response_id"
+        | b"batch_id"
+        | b"video_id"
+        | b"remixed_from_video_id" => Named::Perhaps,
+        // In requests it is a name of callers' own, too, but at the top of one to a dialect with conversations; see `parse`.
+        b"conversation" => Named::Perhaps,
+        _ => return None,
+    })
+}
 
 /// Whether a JSON value (with its quotes) may be an id that [`seal`] made.
 pub fn looks_sealed(value: &[u8]) -> bool {

@@ -121,6 +121,12 @@ impl Socket {
         SockRef::from(&self.borrow()).peer_addr().ok()?.as_socket()
     }
 
+    /// Whether the peer's kernel has confirmed all that was written. At the peer's end of the connection it tells a peer
+    /// that had everything before it closed from one that closed while our bytes were still on their way.
+    pub fn is_acknowledged(&self) -> bool {
+        is_acknowledged(&self.borrow())
+    }
+
     fn raw(&self) -> RawFd {
         // SAFETY: one thread, a shared reference for the length of this call.
         unsafe { &*self.0.get() }.as_raw_fd()
@@ -132,9 +138,55 @@ impl Socket {
     }
 }
 
+fn is_acknowledged(socket: &impl AsRawFd) -> bool {
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: the descriptor is open while `socket` is borrowed, and this request (SIOCOUTQ) writes one `int`, which
+    // outlives the call.
+    let asked = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) };
+    asked == 0 && waiting == 0
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peek {
     Quiet,
     Bytes,
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::is_acknowledged;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (ours, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn who_had_everything_before_it_closed_is_told_from_who_had_closed_before() {
+        let mut byte = [0; 1];
+        let (mut ours, mut theirs) = pair();
+        ours.write_all(b"x").unwrap();
+        theirs.read_exact(&mut byte).unwrap();
+        drop(theirs);
+        assert_eq!(ours.read(&mut byte).unwrap(), 0);
+        assert!(is_acknowledged(&ours));
+        // It had closed when we wrote: what was written was never confirmed, also after the reset that it brings.
+        let (mut ours, theirs) = pair();
+        drop(theirs);
+        ours.write_all(b"x").unwrap();
+        for _ in 0..20 {
+            assert!(!is_acknowledged(&ours));
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        // It closed without reading what had arrived: a reset says so.
+        let (mut ours, theirs) = pair();
+        ours.write_all(b"x").unwrap();
+        drop(theirs);
+        assert_eq!(ours.read(&mut byte).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    }
 }

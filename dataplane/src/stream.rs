@@ -409,10 +409,11 @@ impl<'a> Inspector<'a> {
             return Found::Malformed;
         }
         if event.is_silent() {
-            // Comments are forwarded as they are, when they are text at all.
+            // Comments are forwarded, when they are text at all and tell nothing of the vendor.
             if simdutf8::basic::from_utf8(whole.of(bytes)).is_err() {
                 return self.malformed(event);
             }
+            self.hide_asides(event, &[], bytes);
             return Found::More;
         }
         let joined;
@@ -430,8 +431,9 @@ impl<'a> Inspector<'a> {
         self.saw_data = true;
         reading.events += 1;
         match sense {
+            Sense::Plain if event.asides => self.hide_asides(event, data, bytes),
             Sense::Plain => self.learn(event, bytes),
-            Sense::Marked => self.rewrite(event, data, reading),
+            Sense::Marked => self.rewrite(event, data, bytes, reading),
             Sense::UsageOnly if self.rules.hide_usage => self.changes.push((whole.at, whole.len, Vec::new())),
             Sense::UsageOnly => {}
             Sense::End => {
@@ -451,12 +453,20 @@ impl<'a> Inspector<'a> {
 
     /// A vendor's own error event, with its ids sealed and without what no caller may see.
     fn last_words(&self, event: Event, data: &[u8], bytes: &[u8]) -> Vec<u8> {
-        let rewritten = self.rules.rewrite.filter(|_| event.data_lines == 1).and_then(|rewrite| rewrite(data));
-        let Some(rewritten) = rewritten else { return (self.rules.scrub)(event.whole.of(bytes)) };
-        let mut out = bytes[event.whole.at..event.data.at].to_vec();
-        out.extend_from_slice(&rewritten);
-        out.extend_from_slice(&bytes[event.data.at + event.data.len..event.whole.at + event.whole.len]);
-        (self.rules.scrub)(&out)
+        let sealed = self.rules.rewrite.and_then(|rewrite| rewrite(data));
+        match sealed {
+            Some(sealed) => (self.rules.scrub)(&event.rewritten(bytes, &sealed, <[u8]>::to_vec)),
+            None => (self.rules.scrub)(event.whole.of(bytes)),
+        }
+    }
+
+    /// What a vendor says beside the data is no answer: it must not tell what no error may tell.
+    fn hide_asides(&mut self, event: Event, data: &[u8], bytes: &[u8]) {
+        let told = event.whole.of(bytes);
+        if event.asides && (self.rules.scrub)(told) != told {
+            let hidden = event.rewritten(bytes, data, |line| (self.rules.scrub)(line));
+            self.changes.push((event.whole.at, event.whole.len, hidden));
+        }
     }
 
     fn malformed(&mut self, event: Event) -> Found {
@@ -471,15 +481,21 @@ impl<'a> Inspector<'a> {
     }
 
     /// Sealed ids take the place of the vendor's; only events that are no plain output hold any.
-    fn rewrite(&mut self, event: Event, data: &[u8], reading: &mut Reading) {
-        let Some(rewrite) = self.rules.rewrite.filter(|_| event.data_lines == 1) else { return };
-        let changed = rewrite(data);
-        if reading.response.is_none() {
+    fn rewrite(&mut self, event: Event, data: &[u8], bytes: &[u8], reading: &mut Reading) {
+        let changed = self.rules.rewrite.and_then(|rewrite| rewrite(data));
+        if self.rules.rewrite.is_some() && reading.response.is_none() {
             let id = json::dig(changed.as_deref().unwrap_or(data), &["response", "id"]).and_then(json::text);
             reading.response = id.map(Cow::into_owned);
         }
-        if let Some(changed) = changed {
-            self.changes.push((event.data.at, event.data.len, changed));
+        match changed {
+            None => self.hide_asides(event, data, bytes),
+            Some(changed) if event.data_lines == 1 && !event.asides => {
+                self.changes.push((event.data.at, event.data.len, changed));
+            }
+            Some(changed) => {
+                let anew = event.rewritten(bytes, &changed, |line| (self.rules.scrub)(line));
+                self.changes.push((event.whole.at, event.whole.len, anew));
+            }
         }
     }
 

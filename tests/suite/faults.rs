@@ -6,7 +6,7 @@ use weir_shared::ledger::Outcome;
 use weir_tests::model::SECRET;
 use weir_tests::table::{ensure, same};
 use weir_tests::wire::PATIENCE;
-use weir_tests::{Answer, Call, Dialect, Exact, Gateway, Model, Setup, Table, clock};
+use weir_tests::{Answer, Call, Dialect, Exact, Gateway, Model, Request, Setup, Table, clock};
 use weirbench::grammar::End;
 
 /// Short, so that a test of a deadline is short; still ten times what the gateway needs.
@@ -465,6 +465,123 @@ fn a_stale_connection_costs_nothing() {
         }
     }
     weir.lives();
+}
+
+/// A vendor took the whole request on a used connection and closed without a word: what leaves nothing behind is asked
+/// again, once, and the record says so; what may have made something is not.
+#[test]
+fn what_may_have_been_taken_is_told() {
+    let mut setup = Setup::new("faults-taken");
+    setup.cores = 1;
+    let words = |name: &str, fault: &str| format!("name={name},fault={fault},when=reused,events=2");
+    let body = |model: &str| format!(r#"{{"model":"{model}","prompt":"a fish","input":"a fish"}}"#);
+    let mut cases = Vec::new();
+    for (name, path, fault, status, calls) in [
+        ("chat", "", "accept_close", 200, 2),
+        ("embeddings", "/v1/embeddings", "accept_close", 200, 2),
+        ("images", "/v1/images/generations", "accept_close", 502, 1),
+        ("responses", "/v1/responses", "accept_close", 502, 1),
+        // Reset, it was not read.
+        ("images-rst", "/v1/images/generations", "rst", 200, 2),
+    ] {
+        let model = setup.model(Dialect::OpenAi, &words(name, fault));
+        let request =
+            if path.is_empty() { Call::Chat.request(&model, false) } else { Request::post(path, body(&model)) };
+        cases.push((name, request, words(name, fault), status, calls));
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (name, request, words, status, calls) in cases {
+        // All of these vendors live at one address: whoever was asked before leaves a connection that has been used.
+        table.case(format!("{name} first"), same("status", weir.chat("good-openai").status, 200));
+        let before = (weir.vendor().counter(&words).requests, weir.metric("weir_upstream_calls_total"));
+        let answer = weir.call(&request);
+        let after = (weir.vendor().counter(&words).requests, weir.metric("weir_upstream_calls_total"));
+        table.case(name, same("status", answer.status, status));
+        table.case(format!("{name} calls"), same("calls", after.0 - before.0, calls));
+        table.case(format!("{name} counted"), same("counted", after.1 - before.1, calls));
+        let record = weir.record(&answer.request_id());
+        let outcomes: Vec<_> = record.attempts.iter().map(|attempt| attempt.outcome).collect();
+        table.case(format!("{name} recorded"), same("attempts", outcomes.len() as u64, calls));
+        let last = if status == 200 { Outcome::Complete } else { Outcome::Failed };
+        table.case(format!("{name} outcomes"), same("last", outcomes.last().copied(), Some(last)));
+        let line = weir.log().lines().find(|line| line.contains(&answer.request_id())).unwrap_or_default().to_owned();
+        table.case(format!("{name} logged"), ensure(line.contains(&format!("\"attempts\":{calls}")), line));
+    }
+    weir.lives();
+    table.end();
+}
+
+/// What stands beside the data of an event is no answer: it tells nothing of the vendor, alone or within an event, first
+/// or for the twentieth time.
+#[test]
+fn comments_tell_nothing() {
+    let mut setup = Setup::new("faults-comments");
+    let event = |text: &str| {
+        format!(
+            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":null}}]}}\n"
+        )
+    };
+    let vendor = Exact::start(|address| {
+        let told = format!("key {SECRET} at {address}");
+        let mut body = format!(": {told}\n\n: PROCESSING\n\n");
+        for number in 0..20 {
+            body += &format!(": {told}\nid: {told}\n{}: and {told}\n\n", event(&format!("w{number}")));
+        }
+        body += &event("end").replace("null", "\"stop\"");
+        body += "\ndata: [DONE]\n\n";
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\nContent-Length: ";
+        format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes()
+    });
+    let model = setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()));
+    let weir = setup.start();
+    let answer = weir.stream(&model);
+    let reading = answer.finished(Call::Chat.grammar()).expect("a legal stream");
+    let words: String = (0..20).map(|number| format!("w{number}")).collect();
+    assert_eq!(reading.text, words + "end");
+    assert!(answer.text().contains(": PROCESSING\n\n"), "{}", answer.text());
+    for secret in [SECRET, &vendor.address.to_string(), "127.0.0.1"] {
+        assert!(!answer.text().contains(secret), "{secret}: {}", answer.text());
+    }
+    weir.lives();
+}
+
+/// A caller reads one content type, whatever the vendor says: the one that the answer was judged by.
+#[test]
+fn one_content_type() {
+    let mut setup = Setup::new("faults-content-type");
+    let mut cases = Vec::new();
+    for (stream, first, body) in [
+        (false, "application/json", r#"{"id":"c","object":"chat.completion","choices":[]}"#),
+        (
+            true,
+            "text/event-stream",
+            "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+        ),
+    ] {
+        let vendor = Exact::start(|_| {
+            let types = format!(
+                "Content-Type: {first}\r\nContent-Type: text/html\r\nContent-Disposition: a\r\nContent-Disposition: b"
+            );
+            let length = body.len();
+            format!("HTTP/1.1 200 OK\r\n{types}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+                .into_bytes()
+        });
+        cases.push((stream, first, setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()))));
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (stream, first, model) in cases {
+        let answer = weir.call(&Call::Chat.request(&model, stream));
+        let all = |name: &str| {
+            let same = answer.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+            same.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        table.case(first, same("content types", all("content-type"), vec![first.to_owned()]));
+        table.case(format!("{first} disposition"), same("dispositions", all("content-disposition").len(), 1));
+    }
+    weir.lives();
+    table.end();
 }
 
 /// More bytes than the length says poison nobody's answer.

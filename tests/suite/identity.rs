@@ -322,6 +322,36 @@ fn headers_up() {
             .header("OpenAI-Organization", "org-callers")
             .header("X-Weir-Vendor", "nobody")
             .header("X-Own", "callers")
+            // Credentials and the way here, as some servers read them, too.
+            .header("X_Api_Key", "denied-1")
+            .header("Api_Key", "denied-2")
+            .header("X_Goog_Api_Key", "denied-3")
+            .header("Proxy_Authorization", "denied-4")
+            .header("X-Amz-Security-Token", "denied-5")
+            .header("X-Amz-Date", "denied-6")
+            .header("Ocp-Apim-Subscription-Key", "denied-7")
+            .header("X-Auth-Token", "denied-8")
+            .header("X_Forwarded_For", "denied-9")
+            .header("OpenAI_Organization", "denied-10")
+            .header("X-Forwarded-Prefix", "denied-11")
+            .header("X-Cluster-Client-IP", "denied-12")
+            .header("Cookie2", "denied-13")
+            // Another method, another path, a part of the answer, or none at all.
+            .header("X-HTTP-Method-Override", "denied-14")
+            .header("X_Http_Method_Override", "denied-15")
+            .header("X-Method-Override", "denied-16")
+            .header("X-Original-URL", "denied-17")
+            .header("X-Rewrite-URL", "denied-18")
+            .header("X-Original-URI", "denied-19")
+            .header("Range", "denied-20")
+            .header("If-None-Match", "denied-21")
+            .header("If-Match", "denied-22")
+            .header("If-Modified-Since", "denied-23")
+            .header("If-Unmodified-Since", "denied-24")
+            .header("If-Range", "denied-25")
+            .header("X-Goog-Authenticated-User-Email", "denied-26")
+            .header("X-Goog-Iam-Authorization-Token", "denied-27")
+            .header("X-Underscored_Name", "stays, too")
             .header("Accept-Encoding", "gzip, br"),
     );
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -330,6 +360,7 @@ fn headers_up() {
     for there in [
         "x-stainless-lang: python",
         "x-unknown: stays",
+        "x-underscored_name: stays, too",
         "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "idempotency-key: idem-1",
         "accept-encoding: identity",
@@ -349,6 +380,7 @@ fn headers_up() {
         "proxy-authorization",
         "org-callers",
         "x-weir-",
+        "denied-",
         "x-own: callers",
         "gzip",
         "weir-",
@@ -369,6 +401,22 @@ fn headers_up() {
     let outcome = same("status", answer.status, 200)
         .and_then(|()| ensure(head.contains("beta=true") && !head.contains(&weir.key), head));
     table.case("the query", outcome);
+    // Nothing of a query that is a credential somewhere, or another reader's idea of where it ends.
+    for (said, sent) in [
+        ("?access_token=denied&a=1", "?a=1 "),
+        ("?a=1&$.xgafv=2&%24.xgafv=2", "?a=1 "),
+        ("?a=1&%6bey=denied&KEY=denied&api_key=denied&api-key=denied&oauth_token=denied", "?a=1 "),
+        ("?a=1&$httpMethod=DELETE&$httpHeaders=denied&$ct=denied&$userProject=denied", "?a=1 "),
+        ("?a=1#denied", "?a=1 "),
+        ("?a=1;key=denied&b=2", "?b=2 "),
+    ] {
+        let body = Call::Messages.body(&anthropic, false, "");
+        let request = Request::post(&format!("/v1/messages{said}"), body).header("anthropic-version", "2023-06-01");
+        let answer = weir.call(&request);
+        let head = self::head(&weir, "name=headers");
+        let line = head.lines().next().unwrap_or_default().to_owned();
+        table.case(said, same("status", answer.status, 200).and_then(|()| ensure(line.contains(sent), line)));
+    }
     weir.lives();
     table.end();
 }

@@ -338,17 +338,67 @@ fn plain_ids_open_nothing() {
         r#""x":{"file_id":"file-raw"}"#,
         r#""x":{"file\u005fid":"file-raw"}"#,
         r#""tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["file-raw"]}}]"#,
+        r#""tools":[{"type":"file_search","vector_store_ids":["vs_raw"]}]"#,
+        r#""tools":[{"type":"file_search","vector_store\u005fids":["x","vs_raw"]}]"#,
+        r#""conversation":"conv_raw""#,
+        r#""conversatio\u006e":"conv_raw""#,
+        r#""conversation":{"id":"conv_raw"}"#,
+        r#""conversation":{"x":1,"i\u0064":"conv_raw"}"#,
     ] {
         let answer = desk.weir.call(&Call::Responses.request_with(&desk.model, false, &format!(",{member}")));
         table.case(member, ensure(matches!(answer.status, 400 | 404), format!("{} {}", answer.status, answer.text())));
     }
     table.case("calls", same("calls", desk.weir.vendor().counter(WORDS).requests - before, 0));
+    // What names nothing passes, and so does a word of a caller's own.
+    for (name, request) in [
+        ("no conversation", Call::Responses.request_with(&desk.model, false, r#","conversation":null"#)),
+        ("metadata", Call::Chat.request_with(&desk.model, false, r#","metadata":{"conversation":"conv_mine"}"#)),
+    ] {
+        table.case(name, same("status", desk.weir.call(&request).status, 200));
+    }
     // An id of one's own within a part that is replaced itself.
     let own = id(&desk.weir.call(&Call::Responses.request(&desk.model, false)).json());
     let within = format!(r#","stream_options":{{"include_usage":{{"id":"{own}"}}}}"#);
     let answer = desk.weir.call(&Call::Chat.request_with(&desk.model, true, &within));
     table.case("an id within what is replaced", ensure(answer.status != 0, format!("{:?}", answer.broken)));
     desk.weir.lives();
+    table.end();
+}
+
+/// What a vendor names is sealed wherever it stands, also in arrays and in events of several data lines, and opens again.
+#[test]
+fn every_id_is_sealed() {
+    let mut setup = Setup::new("objects-every-id");
+    let document = r#"{"id":"resp_raw1","object":"response","status":"completed","previous_response_id":"resp_raw2","conversation":{"id":"conv_raw3"},"tools":[{"type":"file_search","vector_store_ids":["vs_raw4","vs_raw5"]},{"type":"code_interpreter","container":{"type":"auto","file_ids":["file-raw6"]}}],"output":[{"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hi","annotations":[{"type":"file_citation","file_id":"file-raw7"}]}]}],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#;
+    let vendor = Exact::start(|_| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+        format!("{head}\r\nContent-Length: {}\r\n\r\n{document}", document.len()).into_bytes()
+    });
+    let model = setup.add(Model::new(Dialect::OpenAi, "").base_url(&vendor.url()));
+    let words = "name=multiline,events=3,style=multiline";
+    let lines = setup.model(Dialect::OpenAi, words);
+    let weir = setup.start();
+    let mut table = Table::new();
+    let answer = weir.call(&Call::Responses.request(&model, false));
+    table.case("raw ids", ensure(answer.status == 200 && !answer.text().contains("_raw"), answer.text()));
+    table.case("raw files", ensure(!answer.text().contains("file-raw"), answer.text()));
+    let said = answer.json();
+    // Everything that was told can be said again.
+    for member in [
+        format!("\"previous_response_id\":{}", said["id"]),
+        format!("\"conversation\":{}", said["conversation"]["id"]),
+        format!("\"conversation\":{}", said["conversation"]),
+        format!("\"tools\":{}", said["tools"]),
+    ] {
+        let answer = weir.call(&Call::Responses.request_with(&model, false, &format!(",{member}")));
+        table.case(&member, same("status", answer.status, 200));
+    }
+    let stream = weir.call(&Call::Responses.request(&lines, true));
+    let reading = stream.finished(Call::Responses.grammar());
+    table.case("several data lines", reading.and_then(|reading| is_sealed(&reading.id.unwrap_or_default(), "resp_")));
+    let raw = stream.text().split("\"resp_").skip(1).filter(|rest| !rest.starts_with("w1")).count();
+    table.case("several data lines, raw", same("ids", raw, 0).map_err(|why| format!("{why} {}", stream.tail())));
+    weir.lives();
     table.end();
 }
 

@@ -69,6 +69,21 @@ fn open_streams(weir: &Gateway, model: &str, count: usize) -> Vec<Wire> {
         .collect()
 }
 
+/// Who holds the admin port open without a word makes room for who asks.
+#[test]
+fn idle_connections_do_not_hold_the_admin_port() {
+    let weir = Setup::new("process-admin-idle").start();
+    let idle: Vec<_> = (0..200).map(|_| weir_tests::Wire::open(weir.admin)).collect();
+    for _ in 0..20 {
+        for path in ["/live", "/ready", "/metrics"] {
+            let answer = weir.ask_admin(path);
+            assert_eq!((answer.status, answer.broken), (200, None), "{path}");
+        }
+    }
+    drop(idle);
+    weir.lives();
+}
+
 #[test]
 fn sigterm_drains() {
     let mut setup = Setup::new("process-drain");

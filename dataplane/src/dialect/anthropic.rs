@@ -30,6 +30,10 @@ impl Language for Messages {
         LIST
     }
 
+    fn leaves_nothing(&self, _: &Endpoint) -> bool {
+        true
+    }
+
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
         let mut kind: &[u8] = event;
         let mut message: Option<&[u8]> = None;

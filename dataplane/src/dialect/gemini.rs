@@ -34,6 +34,10 @@ impl Language for Generate {
         LIST
     }
 
+    fn leaves_nothing(&self, _: &Endpoint) -> bool {
+        true
+    }
+
     fn read_event(&self, _: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
         let found = Found::read(data, reading)?;
         if found.failed {

@@ -68,6 +68,17 @@ pub trait Language: Sync {
     /// An error in a stream whose head is long gone: the last event of all.
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, reading: &Reading);
 
+    /// Its answers name objects that live on at the vendor (files, batches, responses), and its requests name them again.
+    fn names_objects(&self) -> bool {
+        false
+    }
+
+    /// A call that leaves nothing behind at the vendor but its cost: when nobody can tell whether it was taken, it is said
+    /// again. What makes something (pictures, batches, stored responses) is not.
+    fn leaves_nothing(&self, _: &Endpoint) -> bool {
+        false
+    }
+
     /// Where a missing "tell me the usage" goes into a streaming request, and what it is. `None`: the vendor tells anyhow.
     fn usage_request(&self) -> Option<UsageRequest> {
         None

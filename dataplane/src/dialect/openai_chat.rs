@@ -41,6 +41,10 @@ impl Language for Chat {
         &self.endpoints
     }
 
+    fn leaves_nothing(&self, _: &Endpoint) -> bool {
+        true
+    }
+
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
         read_event(event, data, reading)
     }

@@ -59,6 +59,14 @@ impl Language for Plain {
         LIST
     }
 
+    fn leaves_nothing(&self, endpoint: &Endpoint) -> bool {
+        matches!(endpoint.path, "embeddings" | "moderations")
+    }
+
+    fn names_objects(&self) -> bool {
+        true
+    }
+
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
         if data.trim_ascii() == b"[DONE]" {
             reading.ended = true;

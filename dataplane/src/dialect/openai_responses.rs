@@ -55,6 +55,10 @@ impl Language for Responses {
         LIST
     }
 
+    fn names_objects(&self) -> bool {
+        true
+    }
+
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
         if data.trim_ascii() == b"[DONE]" {
             // Not of this dialect, but some who imitate it say it.

@@ -1,5 +1,6 @@
 //! The attempts of one call: each credential of the vendor once, until one is answered.
 
+use std::cell::Cell;
 use std::pin::pin;
 
 use weir_shared::catalog::{Dialect, Model, Vendor};
@@ -99,6 +100,11 @@ impl Plan<'_, '_> {
         }
     }
 
+    /// The answer names objects that the vendor keeps; of a translated one, nothing is kept.
+    pub fn names_objects(&self) -> bool {
+        self.translation.is_none() && self.route.language.names_objects()
+    }
+
     /// What a caller must never see in a vendor's words.
     pub fn secrets<'a>(&'a self, secret: &'a Secret) -> [&'a [u8]; 4] {
         let base = &self.vendor.base;
@@ -128,7 +134,8 @@ pub async fn run<'s>(
     let answer_by_ms = clock::coarse_ms() + times.first_byte;
     let mut tried = 0u64;
     let mut last: Option<Refusal> = None;
-    for _ in 0..CALLS_MAX {
+    let calls = Cell::new(0);
+    while calls.get() < CALLS_MAX {
         let since = clock::now();
         let pass = match route::next_pass(plan.vendor, plan.target, plan.tokens, tried, plan.pinned, since) {
             Ok(pass) => pass,
@@ -143,7 +150,13 @@ pub async fn run<'s>(
             gauges.time(Timing::Admission, (since - plan.request.started) / 1_000);
         }
         let credential: &'s str = &plan.vendor.credentials[pass.place].name;
-        let answer = match ask(plan, &pass, sink, meter, times, answer_by_ms).await {
+        let before = calls.get();
+        let asked = ask(plan, &pass, sink, meter, times, answer_by_ms, &calls).await;
+        if calls.get() > before + 1 {
+            // Said again on a fresh connection: nobody knows what the first saying cost.
+            meter.attempt(credential, 0, Outcome::Failed, since);
+        }
+        let answer = match asked {
             Asked::Answer(answer) => answer,
             Asked::Gone => {
                 meter.attempt(credential, 0, Outcome::Cancelled, since);
@@ -187,12 +200,22 @@ async fn ask(
     meter: &Meter<'_>,
     times: &Times,
     answer_by_ms: u64,
+    calls: &Cell<usize>,
 ) -> Asked {
     let core = plan.scene.core;
     debug_assert!(meter.ticket().is_some(), "no ticket, no upstream");
     let head = plan.head(pass.secret, plan.length());
-    let outgoing = Outgoing { head: &head, body: plan.body, splices: plan.splices };
-    let answers_head = plan.request.head.method == Method::Head;
+    let method = plan.request.head.method;
+    let outgoing = Outgoing {
+        head: &head,
+        body: plan.body,
+        splices: plan.splices,
+        leaves_nothing: matches!(method, Method::Get | Method::Head)
+            || plan.route.language.leaves_nothing(plan.route.endpoint),
+        calls,
+        calls_max: CALLS_MAX,
+    };
+    let answers_head = method == Method::Head;
     // Only a stream gets signs of life.
     let pulse = plan.stream.then(Deadline::bare);
     let beat_later = || pulse.iter().for_each(|pulse| pulse.nudge_after(times.heartbeat));
@@ -396,9 +419,13 @@ pub fn answer_head(plan: &Plan<'_, '_>, status: u16, answer: Option<&Answer>) ->
         head.field(b"x-weir-dropped", translation.dropped.join(", ").as_bytes());
     }
     if let Some(answer) = answer.filter(|_| plan.translation.is_none()) {
+        // Of what is said twice, the first holds: the answer was judged by that.
+        let mut seen = 0u64;
         for field in &answer.head.fields {
             let name = field.name_in(&answer.head_bytes);
-            if crate::dialect::passes_down(field.name, name, dialect) {
+            let kind = if field.name == Name::Other { 0 } else { 1 << (field.name as u64) };
+            if seen & kind == 0 && crate::dialect::passes_down(field.name, name, dialect) {
+                seen |= kind;
                 head.field(name, field.value_in(&answer.head_bytes));
             }
         }

@@ -118,7 +118,6 @@ pub async fn stream<'s>(
     let (live, key) = (plan.scene.live, plan.key);
     let rewrite = |data: &[u8]| objects::seal_ids(live, key, &plan.vendor.name, &pass.credential.name, data);
     let scrub = |event: &[u8]| scrub(event, &plan.secrets(pass.secret));
-    let has_objects = plan.translation.is_none() && plan.route.language.name() == "openai_responses";
     let rules = Rules {
         language: plan.route.language,
         times,
@@ -128,7 +127,7 @@ pub async fn stream<'s>(
         total_at_ms: plan.request.started / 1_000_000 + times.total,
         scrub: &scrub,
         drain: plan.vendor.on_hang_up == OnHangUp::Drain,
-        rewrite: has_objects.then_some(&rewrite as Rewrite<'_>),
+        rewrite: plan.names_objects().then_some(&rewrite as Rewrite<'_>),
     };
     meter.delivered = true;
     let mut reading = Reading::default();
@@ -261,9 +260,8 @@ pub async fn document<'s>(
     }
     cost_field(&mut head, plan, meter);
     let body = translated.unwrap_or(body);
-    let keeps_objects =
-        plan.translation.is_none() && matches!(plan.route.language.name(), "openai_responses" | "openai");
-    let sealed = keeps_objects
+    let sealed = plan
+        .names_objects()
         .then(|| objects::seal_ids(plan.scene.live, plan.key, &plan.vendor.name, &pass.credential.name, &body))
         .flatten();
     // The record is in the journal before the answer leaves.

@@ -25,7 +25,7 @@ use crate::resolve;
 use crate::route;
 use crate::upstream::{self, Length};
 use crate::wire::chunked::{self, Decoder};
-use crate::wire::http1::{Framing, Name};
+use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::multipart::{BadForm, Found, Walker};
 
 pub fn is_form(content_type: &[u8]) -> bool {
@@ -51,6 +51,9 @@ pub async fn forward<'l>(
     let walker = request.get(Name::ContentType).and_then(Walker::of_content_type).ok_or_else(|| {
         Refusal::new(Code::InvalidBody, "The content type must be multipart/form-data with one boundary.").closing()
     })?;
+    if request.head.method != Method::Post {
+        return Err(Refusal::new(Code::InvalidBody, "Only POST requests have a body here.").closing());
+    }
     fields::check_length(request, limit)?;
     if request.head.framing == Framing::None {
         return Err(Refusal::new(Code::InvalidBody, "The form is empty."));

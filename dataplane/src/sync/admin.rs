@@ -1,5 +1,6 @@
 //! The admin listener: `/metrics`, `/live`, `/ready`, `/status`. Never on the data port.
 
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use weir_shared::fault::Code;
 
 use super::follow::State;
@@ -50,21 +52,28 @@ pub async fn serve(
     let Ok(listener) = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener)) else {
         return;
     };
-    // Operators and scrapers are few; strangers who found the port get no more of us than this.
-    let places = Arc::new(tokio::sync::Semaphore::new(64));
+    let mut open = VecDeque::with_capacity(CONNECTIONS_MAX);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        open.retain(|connection: &JoinHandle<()>| !connection.is_finished());
+        if open.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = open.pop_front()
+        {
+            // Whoever asks is answered at once: the oldest is the one that holds its place without a word.
+            oldest.abort();
+        }
         let desk = Arc::clone(&desk);
-        tokio::spawn(async move {
+        open.push_back(tokio::spawn(async move {
             let _ = tokio::time::timeout(Duration::from_secs(10), answer(stream, &desk)).await;
-            drop(place);
-        });
+        }));
     }
 }
+
+/// Operators and scrapers are few; strangers who found the port get no more of us than this.
+const CONNECTIONS_MAX: usize = 64;
 
 async fn answer(mut stream: TcpStream, desk: &Desk) -> std::io::Result<()> {
     let mut bytes = Vec::with_capacity(4 << 10);

@@ -1,18 +1,25 @@
 //! What is written to a vendor: a head that is built from typed parts, and the caller's body with its splices.
 
+use std::cell::Cell;
+
 use weir_shared::catalog::Vendor;
 
 use crate::accept::Request;
 use crate::buffer;
 use crate::live::Secret;
 use crate::parse::Splices;
-use crate::wire::http1::{Method, Name};
+use crate::wire::http1::{self, Method, Name};
 
 /// A request on its way: its head, and the body that it forwards.
 pub struct Outgoing<'a> {
     pub head: &'a [u8],
     pub body: &'a [u8],
     pub splices: &'a Splices,
+    /// It may be said again when nobody can tell whether the vendor took it.
+    pub leaves_nothing: bool,
+    /// How often it has been sent; all of these calls are recorded.
+    pub calls: &'a Cell<usize>,
+    pub calls_max: usize,
 }
 
 /// Up to this size a request leaves in one write; larger ones in pieces of it.
@@ -120,36 +127,58 @@ fn is_universal(name: Name) -> bool {
 fn passes_up(name: Name, text: &[u8]) -> bool {
     match name {
         Name::ContentType | Name::Accept | Name::AnthropicVersion | Name::TraceParent | Name::IdempotencyKey => true,
-        Name::Other => {
-            let weir = text.len() >= 7 && text[..7].eq_ignore_ascii_case(b"x-weir-");
-            let client = text.eq_ignore_ascii_case(b"x-client-request-id");
-            !weir && !client && !is_account(text)
+        Name::Other if text.contains(&b'_') => {
+            // Many servers read `_` as `-`.
+            let plain: Vec<u8> = text.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+            http1::classify_name(&plain) == Name::Other && is_harmless(&plain)
         }
+        Name::Other => is_harmless(text),
         _ => false,
     }
 }
 
-/// Fields that would choose an account of the operator's at the vendor, another method or path, or a part of the answer.
-fn is_account(text: &[u8]) -> bool {
-    [
-        &b"openai-organization"[..],
-        b"openai-project",
-        b"x-goog-user-project",
-        b"true-client-ip",
-        b"cf-connecting-ip",
-        b"x-client-ip",
-        b"x-http-method",
-        b"x-http-method-override",
-        b"x-method-override",
-        b"x-original-url",
-        b"x-rewrite-url",
-        b"x_api_key",
-        b"x-amz-security-token",
-        b"range",
-    ]
-    .iter()
-    .any(|name| text.eq_ignore_ascii_case(name))
+fn is_harmless(text: &[u8]) -> bool {
+    let starts = |prefix: &&[u8]| text.len() > prefix.len() && text[..prefix.len()].eq_ignore_ascii_case(prefix);
+    !DENIED_PREFIXES.iter().any(starts) && !DENIED.iter().any(|name| text.eq_ignore_ascii_case(name))
 }
+
+/// Ours; the way here; accounts and identities of Google's front ends; Amazon's signatures; methods in disguise.
+const DENIED_PREFIXES: &[&[u8]] =
+    &[b"x-weir-", b"x-forwarded-", b"x-goog-iam-", b"x-goog-authenticated-", b"x-amz-", b"x-http-"];
+
+const DENIED: &[&[u8]] = &[
+    b"x-client-request-id",
+    // An account of the operator's at the vendor.
+    b"openai-organization",
+    b"openai-project",
+    b"x-goog-user-project",
+    // Credentials by other names.
+    b"cookie2",
+    b"x-auth-token",
+    b"x-access-token",
+    b"ocp-apim-subscription-key",
+    // Where the caller is.
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-originating-ip",
+    b"x-remote-ip",
+    b"x-remote-addr",
+    // Another method, another path.
+    b"x-method-override",
+    b"x-original-url",
+    b"x-original-uri",
+    b"x-original-host",
+    b"x-rewrite-url",
+    // A part of an answer, or none at all: nobody could count that.
+    b"range",
+    b"if-range",
+    b"if-match",
+    b"if-none-match",
+    b"if-modified-since",
+    b"if-unmodified-since",
+];
 
 fn is_listed(connection: Option<&[u8]>, name: &[u8]) -> bool {
     connection

@@ -13,6 +13,8 @@ pub use head::{Length, Outgoing, write_head};
 pub use incoming::Incoming;
 pub use pool::Pools;
 
+use std::io;
+
 use weir_shared::catalog::Vendor;
 use weir_shared::fault::Code;
 use weir_shared::policy::time::Times;
@@ -67,8 +69,11 @@ impl Drop for Answer {
     }
 }
 
-/// One attempt: sends the whole request and waits for the answer's head, until a moment that all attempts share. A pooled connection that turns out to be gone
-/// is replaced by a fresh one, once; that is no failure of the vendor's.
+/// One attempt: sends the whole request and waits for the answer's head, until a moment that all attempts share.
+///
+/// A pooled connection that turns out to be gone is replaced by a fresh one, once; that is no failure of the vendor's.
+/// When the vendor had the whole request before it closed, it may be at work on it: then only what leaves nothing behind
+/// is said again.
 #[expect(clippy::too_many_arguments, reason = "what is called, by what, and until when")]
 pub async fn call(
     pools: &Pools,
@@ -80,17 +85,37 @@ pub async fn call(
     answer_by_ms: u64,
     answers_head: bool,
 ) -> Result<Answer, Failure> {
-    gauges.add(Counter::UpstreamCalls, 1);
-    if let Some(link) = pools.take(target.pool, times.upstream_keepalive) {
+    let count = || {
+        gauges.add(Counter::UpstreamCalls, 1);
+        request.calls.set(request.calls.get() + 1);
+    };
+    // The last call that a request may cause goes on a connection that cannot be stale.
+    let may_be_stale = request.calls.get() + 1 < request.calls_max;
+    count();
+    if may_be_stale && let Some(link) = pools.take(target.pool, times.upstream_keepalive) {
         gauges.add(Counter::UpstreamReused, 1);
         match exchange(link, request, answer_by_ms, answers_head).await {
-            Err((Failure::Cut, nothing_came)) if nothing_came => gauges.add(Counter::UpstreamStale, 1),
+            Err((Failure::Cut, Taken::No)) => {}
+            Err((Failure::Cut, Taken::Perhaps)) if request.leaves_nothing => {}
             Err((failure, _)) => return Err(failure),
             Ok(answer) => return Ok(answer),
         }
+        gauges.add(Counter::UpstreamStale, 1);
+        count();
     }
     let link = open(gauges, vendor, target, times).await?;
     exchange(link, request, answer_by_ms, answers_head).await.map_err(|(failure, _)| failure)
+}
+
+/// Whether a vendor that gave no answer has the request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// It cannot have it whole: writing failed, it reset the connection, or it had closed before the request arrived.
+    No,
+    /// All of it had arrived when it closed.
+    Perhaps,
+    /// It has begun to answer, or time ran out.
+    Yes,
 }
 
 /// A fresh connection.
@@ -108,14 +133,14 @@ async fn exchange(
     request: &Outgoing<'_>,
     answer_by_ms: u64,
     answers_head: bool,
-) -> Result<Answer, (Failure, bool)> {
+) -> Result<Answer, (Failure, Taken)> {
     link.deadline.set_at(answer_by_ms, Why::FirstByte);
     if let Err(failure) = link.send(request).await {
         // A vendor that refuses early stops reading; its answer may be there already.
         link.deadline.set(EARLY_ANSWER_MS, Why::FirstByte);
         return match (failure, await_head(link, answers_head).await) {
             (Failure::Cut, Ok(answer)) => Ok(answer),
-            (failure, _) => Err((failure, true)),
+            (failure, _) => Err((failure, Taken::No)),
         };
     }
     await_head(link, answers_head).await
@@ -127,8 +152,8 @@ const EARLY_ANSWER_MS: u64 = 1_000;
 /// Interim answers (100, 103) that are passed over before the real one.
 const INTERIM_MAX: usize = 8;
 
-/// Waits for the answer's head. With the failure comes whether nothing at all had arrived.
-pub async fn await_head(mut link: VendorLink, answers_head: bool) -> Result<Answer, (Failure, bool)> {
+/// Waits for the answer's head. With the failure comes whether the vendor has the request all the same.
+pub async fn await_head(mut link: VendorLink, answers_head: bool) -> Result<Answer, (Failure, Taken)> {
     let mut bytes = std::mem::take(&mut link.early);
     if bytes.capacity() == 0 {
         bytes = crate::buffer::large();
@@ -139,12 +164,12 @@ pub async fn await_head(mut link: VendorLink, answers_head: bool) -> Result<Answ
         if !bytes.is_empty() {
             match http1::answer(&bytes, &mut progress, answers_head) {
                 Ok(Some(head)) if head.status == 101 => {
-                    return Err((Failure::Invalid(BadHead::Malformed("101")), false));
+                    return Err((Failure::Invalid(BadHead::Malformed("101")), Taken::Yes));
                 }
                 Ok(Some(head)) if head.status < 200 => {
                     interim += 1;
                     if interim > INTERIM_MAX {
-                        return Err((Failure::Invalid(BadHead::TooManyFields), false));
+                        return Err((Failure::Invalid(BadHead::TooManyFields), Taken::Yes));
                     }
                     bytes.drain(..head.bytes);
                     progress = http1::Progress::default();
@@ -152,7 +177,7 @@ pub async fn await_head(mut link: VendorLink, answers_head: bool) -> Result<Answ
                 }
                 Ok(Some(head)) => return Ok(answer(link, head, bytes)),
                 Ok(None) => {}
-                Err(bad) => return Err((Failure::Invalid(bad), false)),
+                Err(bad) => return Err((Failure::Invalid(bad), Taken::Yes)),
             }
             if bytes.len() == bytes.capacity() {
                 bytes.reserve(crate::buffer::LARGE);
@@ -162,12 +187,22 @@ pub async fn await_head(mut link: VendorLink, answers_head: bool) -> Result<Answ
         let (read, buffer) = link.link.read(bytes).await;
         bytes = buffer;
         if let Some(why) = link.deadline.fired() {
-            return Err((Failure::TimedOut(why), false));
+            return Err((Failure::TimedOut(why), Taken::Yes));
         }
         match read {
-            Ok(0) | Err(LinkFault::Io(_)) => return Err((Failure::Cut, nothing_came)),
-            Err(LinkFault::Tls(TlsFault::Truncated)) => return Err((Failure::Cut, nothing_came)),
-            Err(LinkFault::Tls(fault)) => return Err((Failure::Tls(fault), false)),
+            Err(LinkFault::Io(error)) if nothing_came && error.kind() == io::ErrorKind::ConnectionReset => {
+                // Kernels reset what is closed with bytes that were never read.
+                return Err((Failure::Cut, Taken::No));
+            }
+            Ok(0) | Err(LinkFault::Io(_) | LinkFault::Tls(TlsFault::Truncated)) => {
+                let taken = match nothing_came {
+                    true if link.link.socket.is_acknowledged() => Taken::Perhaps,
+                    true => Taken::No,
+                    false => Taken::Yes,
+                };
+                return Err((Failure::Cut, taken));
+            }
+            Err(LinkFault::Tls(fault)) => return Err((Failure::Tls(fault), Taken::Yes)),
             Ok(_) => {}
         }
     }

@@ -163,7 +163,7 @@ mod name {
         AccessControlRequestHeaders "access-control-request-headers",
     }
 }
-pub use name::Name;
+pub use name::{Name, classify_name};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Field {

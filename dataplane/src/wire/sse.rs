@@ -28,6 +28,8 @@ pub struct Event {
     /// The data of a one-line event; of a longer one, the first line. See [`Event::join`].
     pub data: Span,
     pub data_lines: u32,
+    /// It has lines of another kind: comments, ids, retry times.
+    pub asides: bool,
 }
 
 impl Event {
@@ -49,6 +51,28 @@ impl Event {
             }
         }
         joined
+    }
+}
+
+impl Event {
+    /// The event written anew, with other data and with what `change` makes of its other lines.
+    pub fn rewritten(&self, bytes: &[u8], data: &[u8], change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.whole.len + 64);
+        let mut told = false;
+        for line in self.whole.of(bytes).split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty()) {
+            if !matches!(field(line), Some((b"data", _))) {
+                out.extend_from_slice(&change(line));
+                out.push(b'\n');
+            } else if !std::mem::replace(&mut told, true) {
+                for line in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
+                    out.extend_from_slice(b"data: ");
+                    out.extend_from_slice(line);
+                    out.push(b'\n');
+                }
+            }
+        }
+        out.push(b'\n');
+        out
     }
 }
 
@@ -143,7 +167,10 @@ impl Framer {
 
     fn read_line(&mut self, line: Span, bytes: &[u8]) {
         let content = line.of(bytes);
-        let Some((name, value)) = field(content) else { return };
+        let Some((name, value)) = field(content) else {
+            self.event.asides = true;
+            return;
+        };
         let value = Span { at: line.at + (line.len - value.len()), len: value.len() };
         match name {
             b"data" => {
@@ -153,7 +180,7 @@ impl Framer {
                 self.event.data_lines += 1;
             }
             b"event" => self.event.name = value,
-            _ => {}
+            _ => self.event.asides = true,
         }
     }
 }
@@ -193,6 +220,16 @@ mod tests {
             framer.moved(gone);
         }
         out
+    }
+
+    #[test]
+    fn an_event_is_written_anew() {
+        let bytes = b": a key\r\nevent: x\r\ndata: {\r\nid: 7\r\ndata: 1}\r\n\r\n";
+        let event = Framer::default().next(bytes).unwrap();
+        assert!(event.asides && event.data_lines == 2);
+        let loud = |line: &[u8]| line.to_ascii_uppercase();
+        assert_eq!(event.rewritten(bytes, b"{\n2}", loud), b": A KEY\nEVENT: X\ndata: {\ndata: 2}\nID: 7\n\n");
+        assert!(!Framer::default().next(b"event: a\ndata: {}\n\n").unwrap().asides);
     }
 
     #[test]
