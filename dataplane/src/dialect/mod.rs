@@ -11,6 +11,7 @@ pub mod compose;
 pub mod answer;
 pub mod speech;
 pub mod relay;
+pub mod embed;
 mod anthropic;
 mod cohere;
 mod gemini;

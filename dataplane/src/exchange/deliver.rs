@@ -89,9 +89,15 @@ const AWS_STREAM: &str = "application/vnd.amazon.eventstream";
 pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>, answer: Option<&Answer>) {
     let mut head = answer_head(plan, 200, answer);
     match plan.translation.map(|translation| translation.caller.framing()) {
-        Some(Framing::EventStream) => drop(head.field(b"content-type", AWS_STREAM.as_bytes())),
-        Some(Framing::Sse) => drop(head.field(b"content-type", b"text/event-stream; charset=utf-8")),
-        None if answer.is_none() => drop(head.field(b"content-type", b"text/event-stream; charset=utf-8")),
+        Some(Framing::EventStream) => {
+            head.field(b"content-type", AWS_STREAM.as_bytes());
+        }
+        Some(Framing::Sse) => {
+            head.field(b"content-type", b"text/event-stream; charset=utf-8");
+        }
+        None if answer.is_none() => {
+            head.field(b"content-type", b"text/event-stream; charset=utf-8");
+        }
         None => {}
     }
     head.field(b"cache-control", b"no-cache");
