@@ -122,7 +122,7 @@ impl Journal {
         // Never back, not even when the wall clock goes.
         record.time_ns = record.time_ns.max(self.time_ns.get() + 1);
         let mut current = self.current.borrow_mut();
-        let failed = self.desk.sync_failed.swap(false, Ordering::Relaxed);
+        let failed = self.desk.sync_failed.load(Ordering::Relaxed);
         if (failed || current.as_ref().is_none_or(|segment| segment.room() < FRAME_BYTES_MAX as u64))
             && let Some(next) = self.turn_over(record.time_ns)
             && let Some(Segment { map, file, at }) = current.replace(next)
@@ -155,7 +155,11 @@ impl Journal {
         };
         segment.map[..HEADER_BYTES].copy_from_slice(&header.encode());
         segment.at = HEADER_BYTES;
-        *self.desk.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&segment.file));
+        let mut current = self.desk.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(Arc::clone(&segment.file));
+        // Only now: until there is another file, the one that failed is remembered.
+        self.desk.sync_failed.store(false, Ordering::Relaxed);
+        drop(current);
         Some(segment)
     }
 
@@ -233,8 +237,13 @@ impl Desk {
             if let Some(file) = current
                 && let Err(error) = file.sync_data()
             {
-                // The pages that failed are clean now and a second try would be believed: the file is retired instead.
-                self.sync_failed.store(true, Ordering::Relaxed);
+                // The pages that failed are clean now and a second try would be believed: the file is retired instead,
+                // if it is still the one that is written to.
+                let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+                if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &file)) {
+                    self.sync_failed.store(true, Ordering::Relaxed);
+                }
+                drop(current);
                 eprintln!("{{\"level\":\"error\",\"event\":\"journal_sync_failed\",\"error\":\"{error}\"}}");
             }
         }
@@ -383,6 +392,26 @@ mod tests {
         write(&journal, 10);
         journal.close();
         assert_eq!(read_all(&folder).len() as u64, journal.sequence.get());
+    }
+
+    #[test]
+    fn a_file_that_failed_is_left_as_soon_as_there_is_another() {
+        let folder = folder("failed");
+        let keeper = Keeper::default();
+        let (journal, _) = Journal::open(&folder, "n", 0, &keeper).unwrap();
+        write(&journal, 1);
+        // The only file there is: what was promised goes into it all the same.
+        journal.desk.sync_failed.store(true, Ordering::Relaxed);
+        write(&journal, 1);
+        journal.desk.prepare();
+        write(&journal, 1);
+        journal.desk.prepare();
+        // One failure, one file.
+        write(&journal, 1);
+        journal.close();
+        let of = |number: u64| fs::read(folder.join(format!("n/core-0-{number:09}.wj"))).unwrap();
+        let counts = [1, 2].map(|number| Records::open(&of(number)).unwrap().1.count());
+        assert_eq!((counts, read_all(&folder)), ([2, 2], vec![0, 1, 2, 3]));
     }
 
     #[test]

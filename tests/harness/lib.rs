@@ -12,6 +12,7 @@ pub mod model;
 pub mod process;
 pub mod scratch;
 pub mod setup;
+pub mod shim;
 pub mod table;
 pub mod wire;
 
@@ -21,5 +22,6 @@ pub use exact::Exact;
 pub use gateway::Gateway;
 pub use model::{Dialect, Model};
 pub use setup::Setup;
+pub use shim::Shim;
 pub use table::Table;
 pub use wire::Wire;

@@ -5,7 +5,8 @@
 mod bodies;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use weir_tests::clock;
 
@@ -15,27 +16,69 @@ fn patience() -> Duration {
     told.map_or(Duration::from_secs(2), Duration::from_secs)
 }
 
+/// The longest that a body may take over one input: none is larger than a few kilobytes, and no two agree to wait.
+const INPUT_TIME_MAX: Duration = Duration::from_secs(10);
+
 #[test]
 fn bodies_hold() {
-    let mut failures = Vec::new();
-    // Quiet while it runs: what fails is told once, with its input.
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = bodies::ALL.iter().map(|body| (body.name, scope.spawn(|| try_out(body)))).collect();
-        threads.into_iter().map(|(name, thread)| (name, thread.join())).collect()
-    });
-    std::panic::set_hook(usual);
-    for (name, outcome) in outcomes {
-        if let Ok(Some((input, why))) = outcome {
-            failures.push(format!("── {name}: {why}\n   {:?}", String::from_utf8_lossy(&input)));
-        }
-    }
+    let failures = quietly(|| try_all(bodies::ALL, patience(), INPUT_TIME_MAX));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// What fails is told once, with its input, not by each panic on the way.
+fn quietly<T>(run: impl FnOnce() -> T) -> T {
+    // The hook is the process's.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock();
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = run();
+    std::panic::set_hook(usual);
+    outcome
+}
+
+/// What a body is at, since when.
+type Now = Arc<Mutex<(Instant, Vec<u8>)>>;
+
+/// Each body on a thread of its own. One that does not return cannot be stopped: it is named, and ends with the process.
+fn try_all(all: &[bodies::Body], patience: Duration, input_time_max: Duration) -> Vec<String> {
+    let threads: Vec<_> = all
+        .iter()
+        .map(|&bodies::Body { name, seeds, run }| {
+            let now: Now = Arc::new(Mutex::new((clock::now(), Vec::new())));
+            let theirs = Arc::clone(&now);
+            let body = bodies::Body { name, seeds, run };
+            (name, now, std::thread::spawn(move || try_out(&body, patience, &theirs)))
+        })
+        .collect();
+    let mut failures = Vec::new();
+    for (name, now, thread) in threads {
+        let outcome = loop {
+            let (since, input) = now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if thread.is_finished() {
+                break thread
+                    .join()
+                    .unwrap_or_else(|panic| Some((input, format!("the run itself: {}", words(&*panic)))));
+            }
+            if since.elapsed() > input_time_max {
+                break Some((input, "it does not return".into()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        if let Some((input, why)) = outcome {
+            failures.push(format!("── {name}: {why}\n   {:?}", String::from_utf8_lossy(&input)));
+        }
+    }
+    failures
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
 /// The first input on which it fails, and how.
-fn try_out(body: &bodies::Body) -> Option<(Vec<u8>, String)> {
+fn try_out(body: &bodies::Body, patience: Duration, now: &Now) -> Option<(Vec<u8>, String)> {
     let mut random = Random(0x5eed_0001 + body.name.len() as u64);
     let started = clock::now();
     let mut inputs: Vec<Vec<u8>> = body.seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect();
@@ -43,14 +86,13 @@ fn try_out(body: &bodies::Body) -> Option<(Vec<u8>, String)> {
     loop {
         let input = match inputs.get(number) {
             Some(seed) => seed.clone(),
-            None if started.elapsed() > patience() => return None,
+            None if started.elapsed() > patience => return None,
             None => change(&inputs, &mut random),
         };
+        *now.lock().unwrap_or_else(PoisonError::into_inner) = (clock::now(), input.clone());
         let outcome = catch_unwind(AssertUnwindSafe(|| (body.run)(&input)));
         if let Err(panic) = outcome {
-            let why = panic.downcast_ref::<String>().cloned();
-            let why = why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            return Some((smaller(input, body.run), why.unwrap_or_default()));
+            return Some((smaller(input, body.run), words(&*panic)));
         }
         number += 1;
         // Changes of changes, too.
@@ -58,6 +100,22 @@ fn try_out(body: &bodies::Body) -> Option<(Vec<u8>, String)> {
             inputs.push(input);
         }
     }
+}
+
+/// What this test says of a body that panics, of one that hangs, and of one without a seed, on which the run itself panics.
+#[test]
+fn failures_are_named() {
+    let all = [
+        bodies::Body { name: "good", seeds: &["x"], run: |_| {} },
+        bodies::Body { name: "bad", seeds: &["xx bad xx"], run: |input| assert!(!input.starts_with(b"xx"), "why") },
+        bodies::Body { name: "no seeds", seeds: &[], run: |_| {} },
+        bodies::Body { name: "hangs", seeds: &["slow"], run: |_| std::thread::sleep(Duration::from_secs(60)) },
+    ];
+    let failures = quietly(|| try_all(&all, Duration::from_millis(50), Duration::from_millis(500)));
+    assert_eq!(failures.len(), 3, "{failures:?}");
+    assert_eq!(failures[0], "── bad: why\n   \"xx\"");
+    assert!(failures[1].starts_with("── no seeds: the run itself: "), "{failures:?}");
+    assert_eq!(failures[2], "── hangs: it does not return\n   \"slow\"");
 }
 
 /// Leaves out what is not needed for the failure.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use weir_tests::gateway::{eventually, within};
-use weir_tests::{Call, Dialect, Setup, Wire, clock, journal, process};
+use weir_tests::wire::PATIENCE;
+use weir_tests::{Call, Dialect, Setup, Shim, Wire, clock, journal, process};
 
 /// How often the process is killed in the middle of traffic; the nightly run says more.
 fn rounds() -> usize {
@@ -182,6 +183,81 @@ fn a_full_disk_refuses_and_recovers() {
     weir.lives();
     drop(weir);
     drop(disk);
+}
+
+/// A file whose sync failed takes no more records: the pages that failed count as clean, and a second try would be
+/// believed. What is written goes on in other files, and when the disk is well again in one.
+#[test]
+fn a_failed_sync_retires_the_file() {
+    let mut setup = Setup::new("journal-sync");
+    setup.cores = 1;
+    let shim = Shim::install(&mut setup);
+    let weir = setup.start();
+    let mut sent = 0;
+    let mut call = || {
+        sent += 1;
+        assert_eq!(weir.chat("good-openai").status, 200);
+        sent
+    };
+    call();
+    assert_eq!(segments(&weir.state()).len(), 1);
+    shim.syncs_fail(true);
+    call();
+    assert!(eventually(|| weir.stderr().contains("journal_sync_failed")), "nobody was told: {}", weir.stderr());
+    let before = std::fs::read(&segments(&weir.state())[0]).expect("a segment");
+    let used = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0);
+    // The next segment may take a moment to be there; until then there is no other file.
+    assert!(within(PATIENCE, || {
+        call();
+        segments(&weir.state()).len() > 2
+    }));
+    let after = std::fs::read(&segments(&weir.state())[0]).expect("a segment");
+    assert_eq!(used(&after), used(&before), "a file that failed takes another record");
+    shim.syncs_fail(false);
+    std::thread::sleep(Duration::from_millis(200));
+    call();
+    let files = segments(&weir.state()).len();
+    for _ in 0..20 {
+        call();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(segments(&weir.state()).len(), files, "a file that is well is retired");
+    let sent = call();
+    assert_eq!(weir.records().len(), sent, "a record is lost");
+    weir.ctl(&["usage", "verify", "--json"]);
+    weir.lives();
+}
+
+/// The wall clock goes an hour forward and back under traffic: records keep their order and their cost, and none is
+/// further from the time of its request than the clock was.
+#[test]
+fn a_clock_that_jumps_changes_no_order_and_no_cost() {
+    let mut setup = Setup::new("journal-clock");
+    setup.cores = 1;
+    let shim = Shim::install(&mut setup);
+    let weir = setup.start();
+    let wall = || std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
+    const HOUR_NS: u64 = 3_600_000_000_000;
+    let started = wall();
+    for offset in [0, 3_600, -3_600, 3_600, 0, -3_600, 0] {
+        shim.wall_offset_seconds(offset);
+        let until = clock::now() + Duration::from_millis(250);
+        while clock::now() < until {
+            assert_eq!(weir.chat("good-openai").status, 200);
+        }
+    }
+    let ended = wall();
+    let records = weir.records();
+    assert!(records.len() > 50, "{}", records.len());
+    for pair in records.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence + 1);
+        assert!(pair[1].time_ns > pair[0].time_ns, "{} is not later than {}", pair[1].time_ns, pair[0].time_ns);
+        assert_eq!((pair[1].cost, pair[1].usage), (pair[0].cost, pair[0].usage));
+    }
+    let (first, last) = (records[0].time_ns, records[records.len() - 1].time_ns);
+    assert!(first >= started - HOUR_NS - HOUR_NS / 60 && last <= ended + HOUR_NS + HOUR_NS / 60, "{first} {last}");
+    weir.ctl(&["usage", "verify", "--json"]);
+    weir.lives();
 }
 
 /// Segments follow each other without a gap.

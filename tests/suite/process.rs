@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use weir_shared::ledger::Outcome;
 use weir_tests::gateway::{self, Gateway, eventually, within};
 use weir_tests::model::SECRET;
-use weir_tests::{Call, Dialect, Model, Request, Setup, Wire, clock, process};
+use weir_tests::{Call, Dialect, Model, Request, Setup, Shim, Wire, clock, process};
 
 #[test]
 fn the_driver_is_told() {
@@ -67,6 +68,49 @@ fn open_streams(weir: &Gateway, model: &str, count: usize) -> Vec<Wire> {
             wire
         })
         .collect()
+}
+
+/// A panic ends the request that it happens in, and nothing else: what runs beside it runs on, what it held comes back,
+/// and it is recorded.
+#[test]
+fn a_panic_stays_in_its_request() {
+    let mut setup = Setup::new("process-panic");
+    setup.cores = 1;
+    let slow = setup.model(Dialect::OpenAi, "events=40,pace=100ms");
+    let shim = Shim::install(&mut setup);
+    let weir = setup.start();
+    let key = weir.new_key(&["--rpm", "10000", "--concurrent", "2"]);
+    let mut beside = weir.wire();
+    beside.send(Call::Chat.request(&slow, true).bytes(&weir.key));
+    beside.until(b"data: ");
+    let mut calls = 0;
+    for panics in 1..=6 {
+        let stream = panics % 2 == 0;
+        shim.panics(1);
+        // The one look at the wall clock in this call says when the limit is full again: in the answer's head.
+        while shim.panics_left() > 0 {
+            let mut wire = weir.wire();
+            wire.send(Call::Messages.request("good-anthropic", stream).key(&key).bytes(""));
+            let answer = wire.answer();
+            calls += 1;
+            let broke = shim.panics_left() == 0;
+            assert!(calls < 500, "it never looks");
+            assert_eq!(answer.status, if broke { 0 } else { 200 }, "{}", answer.text());
+        }
+        assert!(eventually(|| weir.metric("weir_panics_total") == panics), "{}", weir.stderr());
+    }
+    // Both places are free.
+    let served = |_| weir.call(&Call::Messages.request("good-anthropic", false).key(&key)).status == 200;
+    assert!((0..4).all(served));
+    assert_eq!(weir.vendor().counter("name=good,events=3").requests, calls + 4);
+    assert!(String::from_utf8_lossy(&beside.until(b"data: [DONE]")).contains("data: "));
+    let records = weir.records();
+    let of_key: Vec<_> = records.iter().filter(|record| record.key.as_str() == &key[5..13]).collect();
+    assert_eq!(of_key.len() as u64, calls + 4, "each call has its record");
+    let cancelled = of_key.iter().filter(|record| record.outcome == Outcome::Cancelled).count();
+    assert_eq!(cancelled, 6, "and a panic's says that it was cut");
+    weir.settle();
+    assert_eq!(weir.metric("weir_memory_held_bytes"), 0);
 }
 
 /// Who holds the admin port open without a word makes room for who asks.

@@ -18,14 +18,13 @@ fn a_module_names_only_earlier_ones() {
         let folder = source.join(module);
         let files = if folder.is_dir() { rust_files(&folder) } else { Vec::new() };
         for path in files.into_iter().chain([source.join(format!("{module}.rs"))]).filter(|path| path.is_file()) {
-            for (number, line) in fs::read_to_string(&path).expect("a file").lines().enumerate() {
-                // Prose may point anywhere.
-                let code = line.split("//").next().unwrap_or_default();
-                for named in named_modules(code) {
-                    let Some(found) = order.iter().position(|known| *known == named) else { continue };
-                    if found > place {
-                        faults.push(format!("{}:{}: {module} names {named}", path.display(), number + 1));
-                    }
+            // Prose may point anywhere; a list may go over several lines.
+            let text = fs::read_to_string(&path).expect("a file");
+            let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim()).collect();
+            for named in named_modules(&code.join(" ")) {
+                let Some(found) = order.iter().position(|known| *known == named) else { continue };
+                if found > place {
+                    faults.push(format!("{}: {module} names {named}", path.display()));
                 }
             }
         }
@@ -33,7 +32,7 @@ fn a_module_names_only_earlier_ones() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Every `x` of `crate::x` and `crate::{x, y::z}` in a line.
+/// Every `x` of `crate::x` and `crate::{x, y::z}` in code without line ends.
 fn named_modules(code: &str) -> Vec<String> {
     let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
     let mut names = Vec::new();
@@ -67,6 +66,7 @@ fn named_modules(code: &str) -> Vec<String> {
 fn the_reader_of_this_law_reads() {
     assert_eq!(named_modules("use crate::clock;"), ["clock"]);
     assert_eq!(named_modules("use crate::{wire::{self, sse}, tls, log::Line};"), ["wire", "tls", "log"]);
+    assert_eq!(named_modules("use crate::{ wire::{ self, sse, }, tls, };"), ["wire", "tls"]);
     assert_eq!(named_modules("let x = crate::parse::is_json(a) && crate::gauge::x();"), ["parse", "gauge"]);
 }
 
@@ -96,7 +96,7 @@ fn every_folder_says_what_it_is() {
     }
 }
 
-/// No large file, nothing that a machine made, no word about how this was written.
+/// No large file, and nothing that a machine made.
 #[test]
 fn files_are_small_and_ours() {
     for path in tracked() {
@@ -124,7 +124,7 @@ fn unsafe_code_only_where_a_file_says_so() {
         assert!(allowed || !uses, "{} uses unsafe code", path.display());
         assert!(uses || !allowed, "{} does not need its allowance", path.display());
         let (blocks, reasons) = (text.matches("unsafe {").count(), text.matches("SAFETY:").count());
-        assert!(!allowed || reasons >= blocks.min(1), "{} has {blocks} blocks and {reasons} reasons", path.display());
+        assert!(reasons >= blocks, "{} has {blocks} blocks and {reasons} reasons", path.display());
     }
     for name in ["shared", "controlplane"] {
         for path in rust_files(&root().join(name).join("src")) {
@@ -154,10 +154,10 @@ fn only_one_file_asks_for_the_time() {
 #[test]
 fn tokio_is_where_the_design_says() {
     for path in rust_files(&root().join("dataplane/src")) {
-        let name = path.to_string_lossy().into_owned();
-        if !name.contains("/sync") {
-            assert!(!code(&path).contains("tokio::"), "{name} names tokio");
-        }
+        // The checkout itself may lie anywhere, also below a folder of that name.
+        let name = path.strip_prefix(root()).unwrap_or(&path);
+        let is_sync = name.starts_with("dataplane/src/sync") || name == Path::new("dataplane/src/sync.rs");
+        assert!(is_sync || !code(&path).contains("tokio::"), "{} names tokio", name.display());
     }
 }
 
