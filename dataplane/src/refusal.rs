@@ -166,6 +166,9 @@ impl From<Untranslated> for Refusal {
             Untranslated::Unreadable(why) => {
                 Self::new(Code::InvalidBody, format!("The request cannot be read: {why}."))
             }
+            Untranslated::NoSuchService(what) => {
+                Self::new(Code::DialectMismatch, format!("This model's vendor has no {what} for calls of this path."))
+            }
             Untranslated::Unsayable(names) => Self::new(
                 Code::Untranslatable,
                 format!(

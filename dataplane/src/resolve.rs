@@ -23,7 +23,7 @@ pub fn resolve<'l>(
     key: &Key,
     name: &str,
     dialect: Dialect,
-    translated: bool,
+    reaches: impl Fn(&Model) -> bool,
 ) -> Result<&'l Model, Unresolved> {
     if name.len() > NAME_BYTES_MAX {
         return Err(Unresolved::NotFound);
@@ -32,7 +32,7 @@ pub fn resolve<'l>(
     for place in live.snapshot.candidates(name, key) {
         let model = &live.snapshot.catalog.models[place as usize];
         let spoken = live.snapshot.vendor_of(model).dialect;
-        if spoken == dialect || translated && model.generates() {
+        if spoken == dialect || reaches(model) {
             return Ok(model);
         }
         other.get_or_insert(spoken);

@@ -290,9 +290,9 @@ pub struct Model {
 }
 
 impl Model {
-    /// It answers in words: calls of any dialect reach it.
-    pub fn generates(&self) -> bool {
-        &*self.kind == "chat"
+    /// It answers in words or in vectors: calls of any dialect reach it.
+    pub fn is_universal(&self) -> bool {
+        matches!(&*self.kind, "chat" | "embedding")
     }
 }
 

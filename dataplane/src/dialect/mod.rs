@@ -12,6 +12,7 @@ pub mod answer;
 pub mod speech;
 pub mod relay;
 pub mod embed;
+pub mod count;
 mod anthropic;
 mod cohere;
 mod gemini;

@@ -24,7 +24,7 @@ use crate::parse::{self, Route, Splices};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::{self, Pass, REST_NS, REST_NS_MAX};
-use crate::translate::Translation;
+use crate::translate::{Naming, Translation};
 use crate::upstream::{self, Answer, Failure, Incoming, Length, Outgoing};
 use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::json;
@@ -69,14 +69,14 @@ impl Plan<'_, '_> {
         let upstream_model = self.model.map_or("", |model| &model.upstream);
         let path = |out: &mut Vec<u8>| {
             let (route, query) = match self.translation {
-                Some(translation) => (&translation.route, translation.query()),
+                Some(translation) => (&translation.route, translation.query),
                 None => (self.route, self.query),
             };
             parse::upstream_path(route, &self.vendor.base.path, upstream_model, self.object_id, query, out);
         };
         // A caller's fields are of its own language.
         let foreign = self.translation.filter(|translation| translation.body.is_some());
-        let own_fields = foreign.map(|translation| translation.vendor.tongue().fields());
+        let own_fields = foreign.map(|translation| translation.fields);
         let mut head = buffer::small();
         let id = self.scene.request_text.as_bytes();
         upstream::write_head(
@@ -98,6 +98,11 @@ impl Plan<'_, '_> {
             0 if self.request.head.method != Method::Post => Length::None,
             length => Length::Sized(length),
         }
+    }
+
+    /// What a translated answer tells of itself.
+    pub fn naming(&self) -> Naming<'_> {
+        Naming { id: self.scene.request_text, model: self.asked_model, created_s: clock::wall_seconds() }
     }
 
     /// The answer names objects that the vendor keeps; of a translated one, nothing is kept.

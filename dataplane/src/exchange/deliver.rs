@@ -16,7 +16,6 @@ use crate::buffer;
 use crate::clock;
 use crate::deadline::Why;
 use crate::dialect::error::scrub;
-use crate::dialect::relay::{self, Relay};
 use crate::dialect::speech::Framing;
 use crate::dialect::{BodyKind, Reading};
 use crate::memory::Hold;
@@ -26,6 +25,7 @@ use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::Pass;
 use crate::stream::{self, End, Rewrite, Rules};
+use crate::translate::Translation;
 use crate::upstream::{Answer, Failure, Incoming};
 use crate::wire::http1::Name;
 use crate::wire::json;
@@ -73,9 +73,9 @@ pub fn manner(plan: &Plan<'_, '_>, answer: &Answer) -> Result<Manner, Refusal> {
 
 /// Whether this is the type that a stream of the vendor's language has.
 fn streams_as(plan: &Plan<'_, '_>, content_type: &[u8]) -> bool {
-    match plan.translation.map(|translation| translation.vendor.framing()) {
-        Some(Framing::EventStream) => is_aws_stream(content_type),
-        None | Some(Framing::Sse) => parse::is_event_stream(content_type),
+    match plan.translation.and_then(Translation::framings) {
+        Some((Framing::EventStream, _)) => is_aws_stream(content_type),
+        None | Some((Framing::Sse, _)) => parse::is_event_stream(content_type),
     }
 }
 
@@ -88,7 +88,7 @@ const AWS_STREAM: &str = "application/vnd.amazon.eventstream";
 /// The head of a stream; it leaves with the first events.
 pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>, answer: Option<&Answer>) {
     let mut head = answer_head(plan, 200, answer);
-    match plan.translation.map(|translation| translation.caller.framing()) {
+    match plan.translation.and_then(Translation::framings).map(|(_, caller)| caller) {
         Some(Framing::EventStream) => {
             head.field(b"content-type", AWS_STREAM.as_bytes());
         }
@@ -153,12 +153,11 @@ pub async fn stream<'s>(
             bill = meter.close(200, code, outcome);
         };
         let gauges = &plan.scene.core.gauges;
-        match plan.translation {
+        let heading = plan.translation.and_then(|translation| translation.heading(plan.naming()));
+        let relay = plan.translation.zip(heading.as_ref());
+        match relay.and_then(|(translation, heading)| translation.relay(plan.vendor, heading)) {
             None => stream::forward(incoming, sink, &rules, &mut reading, gauges, &mut first_byte, &mut close).await,
-            Some(translation) => {
-                let heading = translation.heading(plan.scene.request_text, plan.asked_model, clock::wall_seconds());
-                let reader = translation.vendor.reader(plan.vendor.deviations);
-                let mut relay = Relay::new(translation.vendor.framing(), reader, translation.caller.writer(&heading));
+            Some(mut relay) => {
                 let relaying = stream::relay(
                     incoming,
                     sink,
@@ -237,13 +236,8 @@ pub async fn document<'s>(
     };
     let mut translated = None;
     if let Some(translation) = plan.translation {
-        let mut reader = translation.vendor.reader(plan.vendor.deviations);
-        let answer = relay::fold(reader.as_mut(), &body, &mut meter.reading)
-            .map_err(|_| Refusal::plain(Code::UpstreamInvalid))?;
-        let heading = translation.heading(plan.scene.request_text, plan.asked_model, clock::wall_seconds());
-        let mut out = buffer::with_room(body.len() + body.len() / 4);
-        translation.caller.write_answer(&answer, &heading, &mut out);
-        translated = Some(out);
+        let said = translation.document(plan.vendor, plan.naming(), &body, &mut meter.reading);
+        translated = Some(said.map_err(|_| Refusal::plain(Code::UpstreamInvalid))?);
     } else if !body.is_empty() || status != 204 {
         // Never a 200 with broken JSON.
         plan.route

@@ -42,6 +42,19 @@ pub async fn without_key(scene: &Scene<'_>, request: &Request, sink: &mut Sink<'
     None
 }
 
+/// A count that no vendor was asked for, and says so.
+pub async fn guessed(scene: &Scene<'_>, request: &Request, sink: &mut Sink<'_>, body: &[u8]) -> Result<Done, Refusal> {
+    let mut head = Head::new(200);
+    head.field(b"content-type", b"application/json");
+    head.field(b"x-weir-estimated", b"true");
+    identity(&mut head, scene.dialect, scene.request_text);
+    cors(&mut head, request, scene.live);
+    match sink.answer(head, body).await {
+        Ok(()) => Ok(Done::Answered { status: 200, code: None, outcome: None, bill: None }),
+        Err(_) => Ok(Done::Gone(None)),
+    }
+}
+
 /// The gateway's own id of the request, under the names that callers' SDKs look for.
 pub fn identity(head: &mut Head, dialect: Dialect, id: &str) {
     head.field(b"x-request-id", id.as_bytes());

@@ -73,7 +73,7 @@ pub async fn forward<'l>(
     let (model, vendor_place) = match (&found, wants_model) {
         (Some(field), _) => {
             let name = std::str::from_utf8(&source.collected[field.clone()]).unwrap_or_default().to_owned();
-            let model = resolve::resolve(live, key, &name, route.language.dialect(), false)
+            let model = resolve::resolve(live, key, &name, route.language.dialect(), |_| false)
                 .map_err(|error| Refusal::from(error).closing())?;
             (Some(model), model.vendor)
         }

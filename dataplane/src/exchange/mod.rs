@@ -32,7 +32,7 @@ use crate::meter::{self, Bill, Meter, Subject};
 use crate::parse::{self, NoRoute, Route, Splices};
 use crate::refusal::Refusal;
 use crate::resolve;
-use crate::translate::{self, Translation};
+use crate::translate::{self, Task, Translation};
 use crate::wire::http1::{Method, Name};
 
 /// How a request ended.
@@ -199,8 +199,9 @@ async fn collected<'l>(
         Some(pin) if without_model => (None, pin.vendor),
         None if without_model => (None, objects::vendor(scene, key, request)?),
         pin => {
-            let model =
-                resolve::resolve(live, key, &call.model, route.language.dialect(), translate::is_translated(route))?;
+            let model = resolve::resolve(live, key, &call.model, route.language.dialect(), |model| {
+                translate::reaches(route, model)
+            })?;
             if pin.as_ref().is_some_and(|pin| pin.vendor != model.vendor) {
                 return Err(Refusal::plain(Code::ObjectNotFound));
             }
@@ -213,6 +214,9 @@ async fn collected<'l>(
     let (vendor, target) = live.target(vendor_place);
     let translation = translated(route, &call, bytes, vendor, model, gateway)?;
     let translation = translation.as_deref();
+    if let Some(known) = translation.and_then(Translation::known) {
+        return fields::guessed(scene, request, sink, &known).await;
+    }
     let foreign = translation.and_then(|translation| translation.body.as_deref());
     let tokens =
         model.map_or(0, |model| admit::worst_case(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
@@ -272,15 +276,15 @@ async fn collected<'l>(
 /// The call in its vendor's language, when that is another than its caller's.
 fn translated<'b>(
     route: &Route,
-    asked: &parse::Call<'_>,
+    asked: &parse::Call<'b>,
     body: &'b [u8],
     vendor: &Vendor,
     model: Option<&Model>,
     gateway: &Gateway,
 ) -> Result<Option<Box<Translation<'b>>>, Refusal> {
     let Some(model) = model else { return Ok(None) };
-    let Some(spoken) = translate::spoken(route, vendor, model) else { return Ok(None) };
-    let mut translation = translate::translate(route, asked, body, vendor, model, spoken, gateway.untranslatable)?;
+    let task = Task { route, asked, body, vendor, model, untranslatable: gateway.untranslatable };
+    let Some(mut translation) = translate::translate(&task)? else { return Ok(None) };
     let more = translation.body.as_ref().map_or(0, Vec::len);
     if more > buffer::LARGE {
         let overloaded = |_| Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);

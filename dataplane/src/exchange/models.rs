@@ -29,7 +29,7 @@ pub async fn answer(
     let mut body = Vec::new();
     if route.endpoint.body == BodyKind::Model {
         let name = route.model.as_deref().unwrap_or_default();
-        let model = resolve::resolve(scene.live, key, name, scene.dialect, true)
+        let model = resolve::resolve(scene.live, key, name, scene.dialect, |model| model.is_universal())
             .map_err(|_| Refusal::plain(Code::ModelNotFound))?;
         entry(&mut body, scene, name, model);
     } else {
@@ -48,14 +48,14 @@ pub async fn answer(
 fn list(body: &mut Vec<u8>, scene: &Scene<'_>, key: &Key) {
     let snapshot = &scene.live.snapshot;
     let mut names: Vec<(&str, &Model)> = Vec::new();
-    let speaks = |model: &Model| model.generates() || snapshot.vendor_of(model).dialect == scene.dialect;
+    let speaks = |model: &Model| model.is_universal() || snapshot.vendor_of(model).dialect == scene.dialect;
     for (place, model) in snapshot.catalog.models.iter().enumerate() {
         if speaks(model) && snapshot.may_use(place as u32, key) {
             names.push((&model.id, model));
         }
     }
     for alias in snapshot.aliases(key) {
-        if let Ok(model) = resolve::resolve(scene.live, key, alias, scene.dialect, true) {
+        if let Ok(model) = resolve::resolve(scene.live, key, alias, scene.dialect, |model| model.is_universal()) {
             names.push((alias, model));
         }
     }

@@ -1,0 +1,133 @@
+//! Calls that generate: chat, in six languages.
+
+use weir_shared::catalog::Vendor;
+
+use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, spoken, tidy, written};
+use crate::dialect::call::Call;
+use crate::dialect::speech::{Asked, Heading, Lost, Malformed, Recipient, Speech, Unreadable};
+use crate::dialect::{self, Reading, relay};
+use crate::memory::Hold;
+use crate::parse::Route;
+
+pub struct Generation<'b> {
+    /// Who reads what the vendor says, and who writes what the caller reads.
+    pub vendor: &'static dyn Speech,
+    pub caller: &'static dyn Speech,
+    pub call: Call<'b>,
+}
+
+/// The caller's language, when this endpoint is its one that generates.
+pub fn caller(route: &Route) -> Option<&'static dyn Speech> {
+    let speech = route.language.speech()?;
+    let path = route.endpoint.path;
+    [true, false].iter().any(|streams| speech.tongue().path(*streams) == path).then_some(speech)
+}
+
+pub fn translate<'b>(
+    task: &Task<'_, 'b>,
+    caller: &'static dyn Speech,
+) -> Result<Option<Translation<'b>>, Untranslated> {
+    let tongue = spoken(task.vendor, task.model, caller.tongue());
+    if tongue == caller.tongue() {
+        return Ok(normalised(task, caller));
+    }
+    let streams = task.asked.stream;
+    let nowhere = Untranslated::NoSuchService("text");
+    let vendor = dialect::speech_of(tongue).ok_or(nowhere.clone())?;
+    let route = route_to(task.vendor.dialect, tongue.path(streams)).ok_or(nowhere)?;
+    let mut call = read(caller, task.body, streams)?;
+    call.usage_asked = task.asked.usage_asked;
+    let mut lost = Vec::new();
+    let mut body = Vec::with_capacity(task.body.len() + task.body.len() / 4 + ROOM);
+    vendor.write_call(&call, &recipient(task), &mut lost, &mut body);
+    let dropped = judge(names(caller, &call, &lost), task.untranslatable)?;
+    let kind = Kind::Generate(Box::new(Generation { vendor, caller, call }));
+    let mut translation = written(kind, route, tongue, body, dropped);
+    translation.query = if streams { tongue.stream_query() } else { b"" };
+    Ok(Some(translation))
+}
+
+/// What a body grows by at most, of small ones.
+const ROOM: usize = 512;
+
+/// A vendor that departs from its own language: its calls pass, its answers are brought into shape.
+fn normalised<'b>(task: &Task<'_, 'b>, caller: &'static dyn Speech) -> Option<Translation<'b>> {
+    if task.vendor.deviations.is_empty() {
+        return None;
+    }
+    let (stream, usage_asked) = (task.asked.stream, task.asked.usage_asked);
+    let call = Call { stream, usage_asked, ..Call::default() };
+    Some(Translation {
+        kind: Kind::Generate(Box::new(Generation { vendor: caller, caller, call })),
+        body: None,
+        route: task.route.clone(),
+        query: b"",
+        fields: b"",
+        dropped: Vec::new(),
+        hold: Hold::default(),
+    })
+}
+
+pub fn read<'b>(caller: &dyn Speech, body: &'b [u8], streams: bool) -> Result<Call<'b>, Untranslated> {
+    let read = caller.read_call(&Asked { body, streams });
+    let mut call = read.map_err(|Unreadable(why)| Untranslated::Unreadable(why))?;
+    call.stream = streams;
+    Ok(call)
+}
+
+pub fn recipient<'t>(task: &Task<'t, '_>) -> Recipient<'t> {
+    Recipient {
+        model: &task.model.upstream,
+        output_tokens_max: task.model.output_tokens_max,
+        reasoning: task.model.reasoning,
+        thinking: task.model.thinking,
+        deviations: task.vendor.deviations,
+    }
+}
+
+/// What got lost, as the caller named it.
+pub fn names(caller: &dyn Speech, call: &Call<'_>, lost: &[Lost]) -> Vec<String> {
+    let path = |lost: &Lost| match lost {
+        Lost::Thing(thing) => (*thing).to_owned(),
+        Lost::Param(param) => {
+            let known = caller.params().iter().find(|(known, _)| known == param);
+            known.map_or_else(|| format!("{param:?}"), |(_, path)| (*path).to_owned())
+        }
+    };
+    tidy(call.unmapped.iter().cloned().chain(lost.iter().map(path)))
+}
+
+impl Generation<'_> {
+    pub fn document(
+        &self,
+        vendor: &Vendor,
+        naming: Naming<'_>,
+        body: &[u8],
+        reading: &mut Reading,
+    ) -> Result<Vec<u8>, Malformed> {
+        let mut reader = self.vendor.reader(vendor.deviations);
+        let answer = relay::fold(reader.as_mut(), body, reading)?;
+        let Naming { id, model, created_s } = naming;
+        let heading = Heading { id, model, created_s, call: &self.call, sse: false };
+        let mut out = Vec::with_capacity(body.len() + ROOM);
+        self.caller.write_answer(&answer, &heading, &mut out);
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::call::Tongue;
+
+    #[test]
+    fn every_tongue_has_its_endpoints() {
+        for language in dialect::ALL {
+            let Some(speech) = language.speech() else { continue };
+            let tongue: Tongue = speech.tongue();
+            for streams in [true, false] {
+                assert!(route_to(language.dialect(), tongue.path(streams)).is_some(), "{tongue:?} {streams}");
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A call in its caller's language, to a body in its vendor's, and the answer back. Where both speak the same, nothing is
+//! translated.
+
+mod count;
+mod embed;
+mod generate;
+
+use weir_shared::catalog::{Dialect, Model, Untranslatable, Vendor};
+
+use crate::dialect::call::Tongue;
+use crate::dialect::relay::Relay;
+use crate::dialect::speech::{Framing, Heading, Malformed};
+use crate::dialect::{self, Language, Reading};
+use crate::memory::Hold;
+use crate::parse::{self, Route};
+
+/// One call between two languages.
+pub struct Translation<'b> {
+    kind: Kind<'b>,
+    /// `None`: the languages are the same, and only the answer is brought into shape.
+    pub body: Option<Vec<u8>>,
+    /// The vendor's path, and what it needs behind it.
+    pub route: Route,
+    pub query: &'static [u8],
+    /// Header fields that the vendor's language insists on.
+    pub fields: &'static [u8],
+    /// What was left out, with the operator's leave.
+    pub dropped: Vec<String>,
+    /// What the body takes of the memory budget.
+    pub hold: Hold,
+}
+
+enum Kind<'b> {
+    Generate(Box<generate::Generation<'b>>),
+    Embed(embed::Embedding<'b>),
+    Count(count::Counting),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Untranslated {
+    /// The caller's own language does not allow it.
+    Unreadable(String),
+    /// The vendor's language has no word for these.
+    Unsayable(Vec<String>),
+    /// The vendor has nothing of the kind.
+    NoSuchService(&'static str),
+}
+
+/// What a call needs to be told in another language.
+pub struct Task<'t, 'b> {
+    pub route: &'t Route,
+    pub asked: &'t parse::Call<'b>,
+    pub body: &'b [u8],
+    pub vendor: &'t Vendor,
+    pub model: &'t Model,
+    pub untranslatable: Untranslatable,
+}
+
+/// What an answer tells of itself, whoever gave it.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming<'n> {
+    pub id: &'n str,
+    pub model: &'n str,
+    pub created_s: u64,
+}
+
+/// Whether calls of this endpoint reach models of this kind at vendors of any dialect.
+pub fn reaches(route: &Route, model: &Model) -> bool {
+    match &*model.kind {
+        "chat" => generate::caller(route).is_some() || count::caller(route).is_some(),
+        "embedding" => embed::caller(route).is_some(),
+        _ => false,
+    }
+}
+
+/// Brings a call into its vendor's language; `None` when it passes as it is.
+pub fn translate<'b>(task: &Task<'_, 'b>) -> Result<Option<Translation<'b>>, Untranslated> {
+    if let Some(caller) = generate::caller(task.route) {
+        return generate::translate(task, caller);
+    }
+    if let Some(caller) = count::caller(task.route) {
+        return count::translate(task, caller);
+    }
+    match embed::caller(task.route) {
+        Some(caller) => embed::translate(task, caller),
+        None => Ok(None),
+    }
+}
+
+impl Translation<'_> {
+    /// The frames of the vendor's stream and of the caller's; `None` when there is no stream to this kind of call.
+    pub fn framings(&self) -> Option<(Framing, Framing)> {
+        match &self.kind {
+            Kind::Generate(generation) => Some((generation.vendor.framing(), generation.caller.framing())),
+            Kind::Embed(_) | Kind::Count(_) => None,
+        }
+    }
+
+    /// What must live as long as the stream does.
+    pub fn heading<'h>(&'h self, naming: Naming<'h>) -> Option<Heading<'h>> {
+        let Kind::Generate(generation) = &self.kind else { return None };
+        let Naming { id, model, created_s } = naming;
+        Some(Heading { id, model, created_s, call: &generation.call, sse: true })
+    }
+
+    pub fn relay<'h>(&self, vendor: &Vendor, heading: &'h Heading<'h>) -> Option<Relay<'h>> {
+        let Kind::Generate(generation) = &self.kind else { return None };
+        let reader = generation.vendor.reader(vendor.deviations);
+        Some(Relay::new(generation.vendor.framing(), reader, generation.caller.writer(heading)))
+    }
+
+    /// A whole answer, as the caller reads it.
+    pub fn document(
+        &self,
+        vendor: &Vendor,
+        naming: Naming<'_>,
+        body: &[u8],
+        reading: &mut Reading,
+    ) -> Result<Vec<u8>, Malformed> {
+        match &self.kind {
+            Kind::Generate(generation) => generation.document(vendor, naming, body, reading),
+            Kind::Embed(embedding) => embedding.document(self.route.language, naming, body, reading),
+            Kind::Count(counting) => counting.document(body, reading),
+        }
+    }
+
+    /// An answer for which nobody has to be asked.
+    pub fn known(&self) -> Option<Vec<u8>> {
+        match &self.kind {
+            Kind::Count(counting) => counting.known(),
+            Kind::Generate(_) | Kind::Embed(_) => None,
+        }
+    }
+}
+
+/// The language in which calls that generate reach a vendor's model.
+fn spoken(vendor: &Vendor, model: &Model, caller: Tongue) -> Tongue {
+    use weir_shared::catalog::OnlyPath;
+    match vendor.dialect {
+        Dialect::OpenAi => match (model.only, caller) {
+            (Some(OnlyPath::Responses), _) => Tongue::Responses,
+            (None, Tongue::Responses) if vendor.responses => Tongue::Responses,
+            _ => Tongue::Chat,
+        },
+        Dialect::Anthropic => Tongue::Messages,
+        Dialect::Gemini => Tongue::Generate,
+        Dialect::Cohere => Tongue::Cohere,
+    }
+}
+
+/// The endpoint of a dialect that has this path.
+fn route_to(dialect: Dialect, path: &str) -> Option<Route> {
+    let languages = dialect::ALL.iter().filter(|language| language.dialect() == dialect);
+    for language in languages {
+        if let Some(endpoint) = language.endpoints().iter().find(|endpoint| endpoint.path == path) {
+            let language: &'static dyn Language = *language;
+            return Some(Route { language, endpoint, model: None, id: None });
+        }
+    }
+    None
+}
+
+/// Refused by name, or dropped with the operator's leave.
+fn judge(names: Vec<String>, untranslatable: Untranslatable) -> Result<Vec<String>, Untranslated> {
+    match untranslatable {
+        Untranslatable::Refuse if !names.is_empty() => Err(Untranslated::Unsayable(names)),
+        _ => Ok(names),
+    }
+}
+
+/// Names that go into errors and header fields: short, in order, nothing but graphic ASCII.
+fn tidy(names: impl Iterator<Item = String>) -> Vec<String> {
+    let clean = |name: String| -> String {
+        let kept = name.chars().filter(|letter| letter.is_ascii_graphic() || *letter == ' ');
+        kept.filter(|letter| !matches!(letter, '"' | '\\' | ',')).take(NAME_LETTERS_MAX).collect()
+    };
+    let mut names: Vec<String> = names.map(clean).collect();
+    names.sort();
+    names.dedup();
+    names.truncate(NAMES_MAX);
+    names
+}
+
+/// What is refused or dropped is told by name, up to here.
+const NAMES_MAX: usize = 16;
+const NAME_LETTERS_MAX: usize = 80;
+
+/// The fields of a language's requests, with the call's own body.
+fn written<'b>(kind: Kind<'b>, route: Route, tongue: Tongue, body: Vec<u8>, dropped: Vec<String>) -> Translation<'b> {
+    Translation { kind, body: Some(body), route, query: b"", fields: tongue.fields(), dropped, hold: Hold::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_fit_for_a_header() {
+        let names = tidy(["b", "a\r\nx: y", "b", "é,\"q\\"].into_iter().map(str::to_owned));
+        assert_eq!(names, ["ax: y", "b", "q"]);
+        assert_eq!(tidy((0..99).map(|n| format!("{n:0200}"))).len(), 16);
+    }
+}
