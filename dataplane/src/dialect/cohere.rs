@@ -33,6 +33,10 @@ impl Language for Chat {
         LIST
     }
 
+    fn leaves_nothing(&self, _: &Endpoint) -> bool {
+        true
+    }
+
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
         if data.trim_ascii() == b"[DONE]" {
             reading.ended = true;

@@ -1,9 +1,25 @@
 //! Google's generateContent family. The model and the verb stand in the path.
 
-use weir_shared::catalog::Dialect;
+mod partial;
+mod read_call;
+mod read_events;
+mod schema;
+mod signature;
+mod write_call;
+mod write_events;
+#[cfg(test)]
+mod speech_tests;
+
+use std::borrow::Cow;
+
+use weir_shared::catalog::{Deviations, Dialect};
 use weir_shared::fault::{Code, gemini_status_of};
 use weir_shared::usage::{Class, Usage};
 
+use super::answer::Answer;
+use super::call::{Call, Param, ParamTable, Tongue};
+use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
+use super::text::plain;
 use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, number};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, Member, NotJson};
@@ -36,6 +52,10 @@ impl Language for Generate {
 
     fn leaves_nothing(&self, _: &Endpoint) -> bool {
         true
+    }
+
+    fn speech(&self) -> Option<&'static dyn Speech> {
+        Some(&Generate)
     }
 
     fn read_event(&self, _: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson> {
@@ -72,16 +92,52 @@ impl Language for Generate {
     }
 
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {
-        out.extend_from_slice(b"data: {\"error\":{\"code\":");
-        out.extend_from_slice(code.status().to_string().as_bytes());
-        out.extend_from_slice(b",\"message\":\"");
-        json::escape_into(out, message);
-        out.extend_from_slice(b"\",\"status\":\"");
-        out.extend_from_slice(gemini_status_of(code.status()).as_bytes());
-        out.extend_from_slice(b"\",\"details\":[{\"reason\":\"");
-        out.extend_from_slice(code.name().as_bytes());
-        out.extend_from_slice(b"\"}]}}\r\n\r\n");
+        out.extend_from_slice(b"data: ");
+        write_error(out, code, message);
+        out.extend_from_slice(b"\r\n\r\n");
     }
+}
+
+impl Speech for Generate {
+    fn tongue(&self) -> Tongue {
+        Tongue::Generate
+    }
+
+    fn params(&self) -> ParamTable {
+        PARAMS
+    }
+
+    fn read_call<'a>(&self, asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
+        read_call::read(asked)
+    }
+
+    fn write_call(&self, call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
+        write_call::write(call, to, lost, out);
+    }
+
+    fn reader(&self, _: Deviations) -> Box<dyn ReadEvents> {
+        Box::new(read_events::Reader::default())
+    }
+
+    fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {
+        Box::new(write_events::Writer::new(heading))
+    }
+
+    fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
+        write_events::write_answer(answer, heading, out);
+    }
+}
+
+fn write_error(out: &mut Vec<u8>, code: Code, message: &str) {
+    out.extend_from_slice(b"{\"error\":{\"code\":");
+    out.extend_from_slice(code.status().to_string().as_bytes());
+    out.extend_from_slice(b",\"message\":\"");
+    json::escape_into(out, message);
+    out.extend_from_slice(b"\",\"status\":\"");
+    out.extend_from_slice(gemini_status_of(code.status()).as_bytes());
+    out.extend_from_slice(b"\",\"details\":[{\"reason\":\"");
+    out.extend_from_slice(code.name().as_bytes());
+    out.extend_from_slice(b"\"}]}}");
 }
 
 #[derive(Default)]
@@ -137,6 +193,41 @@ fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
         .with(Class::AudioOutput, audio_out)
         .with(Class::ImageOutput, image_out)
         .with(Class::Reasoning, count(usage, "thoughtsTokenCount")?))
+}
+
+/// Log probabilities are not among them: the steps of an answer have no word for those.
+const PARAMS: ParamTable = &[
+    (Param::Temperature, "generationConfig.temperature"),
+    (Param::TopP, "generationConfig.topP"),
+    (Param::TopK, "generationConfig.topK"),
+    (Param::FrequencyPenalty, "generationConfig.frequencyPenalty"),
+    (Param::PresencePenalty, "generationConfig.presencePenalty"),
+    (Param::Seed, "generationConfig.seed"),
+    (Param::Modalities, "generationConfig.responseModalities"),
+    (Param::Metadata, "labels"),
+    (Param::SafetySettings, "safetySettings"),
+    (Param::ServiceTier, "serviceTier"),
+];
+
+/// A member's name as Google's documents spell it; its parsers take `snake_case`, too.
+fn camel(key: &[u8]) -> Cow<'_, [u8]> {
+    if !key.iter().any(|byte| matches!(byte, b'_' | b'\\')) {
+        return Cow::Borrowed(key);
+    }
+    let plain = plain(key);
+    let mut out = Vec::with_capacity(plain.len());
+    let mut upper = false;
+    for byte in plain.bytes() {
+        match byte {
+            b'_' => upper = !out.is_empty(),
+            byte if upper => {
+                out.push(byte.to_ascii_uppercase());
+                upper = false;
+            }
+            byte => out.push(byte),
+        }
+    }
+    Cow::Owned(out)
 }
 
 fn count(object: &[u8], key: &str) -> Result<u64, InvalidUsage> {

@@ -23,6 +23,10 @@ impl<'a> Text<'a> {
         Self(Cow::Borrowed(raw))
     }
 
+    pub fn of_raw_owned(raw: Vec<u8>) -> Self {
+        Self(Cow::Owned(raw))
+    }
+
     pub fn of_plain(plain: &str) -> Self {
         let mut escaped = Vec::with_capacity(plain.len() + 8);
         json::escape_into(&mut escaped, plain);
@@ -40,6 +44,11 @@ impl<'a> Text<'a> {
     /// What the text says.
     pub fn plain(&self) -> Cow<'_, str> {
         plain(&self.0)
+    }
+
+    /// Puts another one behind it. Halves of a surrogate pair that were apart become whole by that.
+    pub fn append(&mut self, more: &[u8]) {
+        self.0.to_mut().extend_from_slice(more);
     }
 
     /// The same for longer than its document.
