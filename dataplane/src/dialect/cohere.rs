@@ -1,9 +1,19 @@
 //! Cohere's second interface: chat, embeddings and rerank. Its paths carry their version, because `rerank` has two.
 
-use weir_shared::catalog::Dialect;
+mod read_call;
+mod read_events;
+#[cfg(test)]
+mod speech_tests;
+mod write_call;
+mod write_events;
+
+use weir_shared::catalog::{Deviations, Dialect};
 use weir_shared::fault::Code;
 use weir_shared::usage::{Class, Usage};
 
+use super::answer::Answer;
+use super::call::{Call, Param, ParamTable, Tongue};
+use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
 use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, number};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, NotJson};
@@ -31,6 +41,10 @@ impl Language for Chat {
             call("v1/rerank", StreamWhen::Never),
         ];
         LIST
+    }
+
+    fn speech(&self) -> Option<&'static dyn Speech> {
+        Some(&Chat)
     }
 
     fn leaves_nothing(&self, _: &Endpoint) -> bool {
@@ -94,15 +108,62 @@ impl Language for Chat {
     }
 
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {
-        out.extend_from_slice(
-            b"event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\",\"error\":\"",
-        );
-        json::escape_into(out, message);
-        // Extra members are allowed; programs that know the gateway read the code.
-        out.extend_from_slice(b"\",\"code\":\"");
-        out.extend_from_slice(code.name().as_bytes());
-        out.extend_from_slice(b"\"}}\n\n");
+        write_error(out, code, message);
     }
+}
+
+impl Speech for Chat {
+    fn tongue(&self) -> Tongue {
+        Tongue::Cohere
+    }
+
+    fn params(&self) -> ParamTable {
+        PARAMS
+    }
+
+    fn read_call<'a>(&self, asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
+        read_call::read(asked)
+    }
+
+    fn write_call(&self, call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
+        write_call::write(call, to, lost, out);
+    }
+
+    fn reader(&self, _: Deviations) -> Box<dyn ReadEvents> {
+        Box::new(read_events::Reader::default())
+    }
+
+    fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {
+        Box::new(write_events::Writer::new(heading))
+    }
+
+    fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
+        write_events::write_answer(answer, heading, out);
+    }
+}
+
+/// Log probabilities are not among them: the steps of an answer have no word for those.
+const PARAMS: ParamTable = &[
+    (Param::Temperature, "temperature"),
+    (Param::TopP, "p"),
+    (Param::TopK, "k"),
+    (Param::FrequencyPenalty, "frequency_penalty"),
+    (Param::PresencePenalty, "presence_penalty"),
+    (Param::Seed, "seed"),
+];
+
+/// The error of an answer that a filter stopped: Cohere has no reason of its own for that.
+const FILTERED: &str = "content_filter";
+
+fn write_error(out: &mut Vec<u8>, code: Code, message: &str) {
+    out.extend_from_slice(
+        b"event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\",\"error\":\"",
+    );
+    json::escape_into(out, message);
+    // Extra members are allowed; programs that know the gateway read the code.
+    out.extend_from_slice(b"\",\"code\":\"");
+    out.extend_from_slice(code.name().as_bytes());
+    out.extend_from_slice(b"\"}}\n\n");
 }
 
 /// What stands between a string's quotes.
