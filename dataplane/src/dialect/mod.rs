@@ -10,6 +10,7 @@ pub mod proof;
 pub mod compose;
 pub mod answer;
 pub mod speech;
+pub mod given;
 pub mod relay;
 pub mod embed;
 pub mod count;

@@ -1,9 +1,18 @@
 //! OpenAI's chat completions and completions, and everybody who speaks like them.
 
-use weir_shared::catalog::Dialect;
+mod read_call;
+mod read_events;
+mod think;
+mod write_call;
+mod write_events;
+
+use weir_shared::catalog::{Deviations, Dialect};
 use weir_shared::fault::Code;
 use weir_shared::usage::Tier;
 
+use super::answer::Answer;
+use super::call::{Call, Param, ParamTable, Tongue};
+use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
 use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, UsageRequest, error, openai_usage};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, Member, NotJson};
@@ -41,6 +50,10 @@ impl Language for Chat {
         &self.endpoints
     }
 
+    fn speech(&self) -> Option<&'static dyn Speech> {
+        (self.name == CHAT.name).then_some(&Conversation)
+    }
+
     fn leaves_nothing(&self, _: &Endpoint) -> bool {
         true
     }
@@ -63,6 +76,56 @@ impl Language for Chat {
 
     fn usage_request(&self) -> Option<UsageRequest> {
         Some(UsageRequest { member: "stream_options", inner: "include_usage" })
+    }
+}
+
+/// Chat completions as a language that is translated; the older completions are not.
+struct Conversation;
+
+const PARAMS: ParamTable = &[
+    (Param::Temperature, "temperature"),
+    (Param::TopP, "top_p"),
+    (Param::FrequencyPenalty, "frequency_penalty"),
+    (Param::PresencePenalty, "presence_penalty"),
+    (Param::Seed, "seed"),
+    (Param::User, "user"),
+    (Param::Metadata, "metadata"),
+    (Param::ServiceTier, "service_tier"),
+    (Param::CacheKey, "prompt_cache_key"),
+    (Param::Verbosity, "verbosity"),
+    (Param::Logprobs, "logprobs"),
+    (Param::TopLogprobs, "top_logprobs"),
+    (Param::LogitBias, "logit_bias"),
+    (Param::Modalities, "modalities"),
+];
+
+impl Speech for Conversation {
+    fn tongue(&self) -> Tongue {
+        Tongue::Chat
+    }
+
+    fn params(&self) -> ParamTable {
+        PARAMS
+    }
+
+    fn read_call<'a>(&self, asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
+        read_call::read(asked)
+    }
+
+    fn write_call(&self, call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
+        write_call::write(call, to, lost, out);
+    }
+
+    fn reader(&self, deviations: Deviations) -> Box<dyn ReadEvents> {
+        Box::new(read_events::Reader::new(deviations))
+    }
+
+    fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {
+        Box::new(write_events::Writer::new(heading))
+    }
+
+    fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
+        write_events::write_answer(answer, heading, out);
     }
 }
 

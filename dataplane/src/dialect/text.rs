@@ -37,6 +37,37 @@ impl<'a> Text<'a> {
         &self.0
     }
 
+    /// What stands between `start`, with which it must begin, and the first `end`, and what stands behind that. Borrowed
+    /// when this is; an escaped slash, which some writers of JSON make of every slash, is a slash.
+    pub fn split_behind(&self, start: &str, end: &str) -> Option<(Text<'a>, Text<'a>)> {
+        let rest = self.0.strip_prefix(start.as_bytes())?;
+        let at = memchr::memmem::find(rest.get(..SPLIT_WITHIN.min(rest.len()))?, end.as_bytes())?;
+        let behind = start.len() + at + end.len();
+        let cut = |from: usize, to: usize| match &self.0 {
+            Cow::Borrowed(raw) => Text(Cow::Borrowed(&raw[from..to])),
+            Cow::Owned(raw) => Text(Cow::Owned(raw[from..to].to_vec())),
+        };
+        Some((cut(start.len(), start.len() + at).unslashed(), cut(behind, self.0.len()).unslashed()))
+    }
+
+    /// Without its first bytes, which must end at a letter's end.
+    pub fn without_front(self, bytes: usize) -> Self {
+        Self(match self.0 {
+            Cow::Borrowed(raw) => Cow::Borrowed(raw.get(bytes..).unwrap_or_default()),
+            Cow::Owned(mut raw) => {
+                raw.drain(..bytes.min(raw.len()));
+                Cow::Owned(raw)
+            }
+        })
+    }
+
+    fn unslashed(self) -> Self {
+        if memchr::memmem::find(&self.0, b"\\/").is_none() {
+            return self;
+        }
+        Self::of_plain(&self.plain())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -60,6 +91,9 @@ impl<'a> Text<'a> {
         Text(Cow::Borrowed(&self.0))
     }
 }
+
+/// A media type is no longer.
+const SPLIT_WITHIN: usize = 256;
 
 /// What the inside of a JSON string says. Half a surrogate pair, which no UTF-8 can say, becomes the replacement character.
 pub fn plain(raw: &[u8]) -> Cow<'_, str> {
