@@ -366,7 +366,8 @@ fn legal(to: Tongue, bytes: &[u8]) -> Result<(), String> {
         Tongue::Responses => grammar::Dialect::OpenAiResponses,
         Tongue::Messages => grammar::Dialect::Anthropic,
         Tongue::Generate => grammar::Dialect::Gemini,
-        Tongue::Cohere | Tongue::Converse => return Ok(()),
+        Tongue::Cohere => grammar::Dialect::Cohere,
+        Tongue::Converse => grammar::Dialect::Converse,
     };
     grammar::check(dialect, bytes).map(drop).map_err(|illegal| illegal.to_string())
 }

@@ -45,6 +45,9 @@ impl Anthropic {
                 arguments: String::new(),
             });
         }
+        if kind == "redacted_thinking" {
+            said.proofs.push(text_of(block, "data")?.to_owned());
+        }
         if kind == "text" {
             said.text.push_str(block.get("text").and_then(Value::as_str).unwrap_or(""));
         }
@@ -64,7 +67,7 @@ impl Anthropic {
             ("text", "text_delta") => said.text.push_str(text_of(delta, "text")?),
             ("text", "citations_delta") => {}
             ("thinking", "thinking_delta") => said.reasoning.push_str(text_of(delta, "thinking")?),
-            ("thinking", "signature_delta") => {}
+            ("thinking", "signature_delta") => said.proofs.push(text_of(delta, "signature")?.to_owned()),
             ("text" | "thinking", _) => return wrong(Rule::Order, format!("a {kind} in a block of type {open}")),
             (_, "input_json_delta") => {
                 let piece = text_of(delta, "partial_json")?;
@@ -182,7 +185,11 @@ pub fn unary(answer: &Value, said: &mut Said) -> Result<End, Wrong> {
     for block in list_of(answer, "content")? {
         match text_of(block, "type")? {
             "text" => said.text.push_str(text_of(block, "text")?),
-            "thinking" => said.reasoning.push_str(text_of(block, "thinking")?),
+            "thinking" => {
+                said.reasoning.push_str(text_of(block, "thinking")?);
+                said.proofs.push(text_of(block, "signature")?.to_owned());
+            }
+            "redacted_thinking" => said.proofs.push(text_of(block, "data")?.to_owned()),
             "tool_use" => said.tools.push(Tool {
                 id: text_of(block, "id")?.to_owned(),
                 name: text_of(block, "name")?.to_owned(),

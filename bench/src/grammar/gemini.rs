@@ -30,6 +30,7 @@ impl Gemini {
             if index > 0 {
                 continue;
             }
+            said.proofs.extend(part.get("thoughtSignature").and_then(Value::as_str).map(str::to_owned));
             if part.get("thought").and_then(Value::as_bool) == Some(true) {
                 said.reasoning.push_str(text);
             } else {

@@ -1,9 +1,12 @@
 //! Is this stream legal? Given all bytes that a caller received (the body, without chunks), says whether they are strict
-//! SSE, UTF-8 and JSON in the order that the caller's dialect demands, ending in exactly one legal terminal event or in
+//! SSE (for Converse: whole frames), UTF-8 and JSON in the order that the caller's dialect demands, ending in exactly one legal terminal event or in
 //! one in-band error. Shares no code with the gateway: two readers that agree are worth more than one that is reused.
 
 mod anthropic;
 mod chat;
+mod cohere;
+mod converse;
+mod frames;
 mod gemini;
 mod responses;
 mod sse;
@@ -18,6 +21,9 @@ pub enum Dialect {
     OpenAiResponses,
     Anthropic,
     Gemini,
+    Cohere,
+    /// Bedrock's Converse: frames instead of lines.
+    Converse,
 }
 
 /// What a legal stream said.
@@ -28,6 +34,10 @@ pub struct Reading {
     pub text: String,
     pub reasoning: String,
     pub refusal: String,
+    /// Cohere: what was said before the calls.
+    pub plan: String,
+    /// Signatures and sealed thoughts, in their order.
+    pub proofs: Vec<String>,
     pub tools: Vec<Tool>,
     /// The finish reason in the dialect's own word; for Responses the status.
     pub finish: Option<String>,
@@ -118,11 +128,13 @@ pub fn check(dialect: Dialect, bytes: &[u8]) -> Result<Reading, Illegal> {
         Dialect::OpenAiResponses => Box::new(responses::Responses::default()),
         Dialect::Anthropic => Box::new(anthropic::Anthropic::default()),
         Dialect::Gemini => Box::new(gemini::Gemini::default()),
+        Dialect::Cohere => Box::new(cohere::Cohere::default()),
+        Dialect::Converse => Box::new(converse::Converse::default()),
     };
     let mut said = Said::default();
     let mut number = 0;
     let mut end: Option<End> = None;
-    let mut reader = sse::Reader::new(bytes);
+    let mut reader = Reader::new(dialect, bytes);
     loop {
         let offset = reader.offset();
         let illegal = |(rule, detail): Wrong, said: &Said| Illegal {
@@ -171,12 +183,53 @@ fn unary(dialect: Dialect, bytes: &[u8], said: &mut Said) -> Result<End, Wrong> 
         Dialect::OpenAiCompletions => chat::unary(&answer, "text_completion", said),
         Dialect::OpenAiResponses => responses::unary(&answer, said),
         Dialect::Anthropic => anthropic::unary(&answer, said),
+        Dialect::Cohere => cohere::unary(&answer, said),
+        Dialect::Converse => converse::unary(&answer, said),
         Dialect::Gemini => {
             let mut grammar = gemini::Gemini::default();
             match grammar.event(None, text, said)? {
                 Some(error) => Ok(error),
                 None => grammar.end(said),
             }
+        }
+    }
+}
+
+/// Events, however they are framed.
+enum Reader<'a> {
+    Lines(sse::Reader<'a>),
+    Frames(frames::Reader<'a>),
+}
+
+impl<'a> Reader<'a> {
+    fn new(dialect: Dialect, bytes: &'a [u8]) -> Reader<'a> {
+        match dialect {
+            Dialect::Converse => Reader::Frames(frames::Reader::new(bytes)),
+            _ => Reader::Lines(sse::Reader::new(bytes)),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<sse::Event<'_>>, Wrong> {
+        match self {
+            Reader::Lines(lines) => lines.next(),
+            Reader::Frames(frames) => {
+                let frame = frames.next()?;
+                Ok(frame.map(|frame| sse::Event { name: Some(frame.name), data: frame.payload }))
+            }
+        }
+    }
+
+    fn offset(&self) -> usize {
+        match self {
+            Reader::Lines(lines) => lines.offset(),
+            Reader::Frames(frames) => frames.offset(),
+        }
+    }
+
+    fn comments(&self) -> usize {
+        match self {
+            Reader::Lines(lines) => lines.comments(),
+            Reader::Frames(_) => 0,
         }
     }
 }
@@ -197,6 +250,8 @@ struct Said {
     text: String,
     reasoning: String,
     refusal: String,
+    plan: String,
+    proofs: Vec<String>,
     tools: Vec<Tool>,
     finish: Option<String>,
     usage: Option<Usage>,
@@ -212,6 +267,8 @@ impl Said {
             text: self.text,
             reasoning: self.reasoning,
             refusal: self.refusal,
+            plan: self.plan,
+            proofs: self.proofs,
             tools: self.tools,
             finish: self.finish,
             usage: self.usage,

@@ -78,13 +78,14 @@ impl Responses {
         if text == told { Ok(()) } else { wrong(Rule::Sum, format!("`{field}` is not what was streamed")) }
     }
 
-    fn item_done(&mut self, event: &Value) -> Result<(), Wrong> {
+    fn item_done(&mut self, event: &Value, said: &mut Said) -> Result<(), Wrong> {
         let item = self.item(event)?;
         item.closed = true;
         let told = event.get("item").unwrap_or(&Value::Null);
         if text_of(told, "type")? != item.kind {
             return wrong(Rule::Order, "an item that closes as another type");
         }
+        let sealed = told.get("encrypted_content").and_then(Value::as_str);
         if item.kind == "message" {
             let whole: String = message_text(told);
             let streamed: String = item.parts.values().map(|(text, _)| text.as_str()).collect();
@@ -97,6 +98,7 @@ impl Responses {
         {
             return wrong(Rule::Sum, "the closed call is not what was streamed");
         }
+        said.proofs.extend(sealed.map(str::to_owned));
         Ok(())
     }
 
@@ -162,7 +164,7 @@ impl Grammar for Responses {
                 said.identify(event.get("response").unwrap_or(&Value::Null), "id", "model")?;
             }
             "response.output_item.added" => self.added(&event, said)?,
-            "response.output_item.done" => self.item_done(&event)?,
+            "response.output_item.done" => self.item_done(&event, said)?,
             "response.content_part.added" => self.part_added(&event, Place::Content)?,
             "response.reasoning_summary_part.added" => self.part_added(&event, Place::Summary)?,
             "response.content_part.done" => self.part(&event, Place::Content)?.1 = true,
@@ -245,6 +247,7 @@ pub fn unary(answer: &Value, said: &mut Said) -> Result<End, Wrong> {
                 for part in item.get("summary").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
                     said.reasoning.push_str(text_of(part, "text")?);
                 }
+                said.proofs.extend(item.get("encrypted_content").and_then(Value::as_str).map(str::to_owned));
             }
             _ => {}
         }

@@ -111,16 +111,19 @@ fn recorded_streams() {
                 "openai_responses" => Dialect::OpenAiResponses,
                 "anthropic_messages" => Dialect::Anthropic,
                 "gemini_stream" | "gemini_generate" => Dialect::Gemini,
+                "cohere_chat" => Dialect::Cohere,
+                "bedrock_converse" | "bedrock_converse_stream" => Dialect::Converse,
                 _ => continue,
             };
             let headers = record["response"]["headers"].to_string();
             let (Some(id), Some(body)) = (record["id"].as_str(), record["response"]["body"].as_str()) else { continue };
-            if record["response"]["encoding"] != "text" {
-                continue;
-            }
-            let streamed = headers.contains("event-stream");
+            let body = match record["response"]["encoding"].as_str() {
+                Some("base64") => unbase64(body),
+                _ => body.as_bytes().to_vec(),
+            };
+            let streamed = headers.contains("event-stream") || headers.contains("eventstream");
             *if streamed { &mut seen } else { &mut whole } += 1;
-            match if streamed { check(dialect, body.as_bytes()) } else { check_unary(dialect, body.as_bytes()) } {
+            match if streamed { check(dialect, &body) } else { check_unary(dialect, &body) } {
                 Err(illegal) => odd.push(format!("{id} {:?} {} {}", illegal.rule, record["framing"], illegal)),
                 Ok(reading) => {
                     let want = &expected[id];
@@ -142,6 +145,19 @@ fn recorded_streams() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let new: Vec<&String> = odd.iter().filter(|line| !ODD.iter().any(|known| line.starts_with(known))).collect();
     assert!(new.is_empty(), "of {seen} streams and {whole} whole answers these are newly refused: {new:#?}");
+}
+
+fn unbase64(text: &str) -> Vec<u8> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut held, mut bits) = (Vec::new(), 0u32, 0);
+    for six in text.bytes().filter_map(|byte| LETTERS.iter().position(|letter| *letter == byte)) {
+        (held, bits) = (held << 6 | six as u32, bits + 6);
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+        }
+    }
+    bytes
 }
 
 /// Recordings that break a rule which a gateway's own stream must keep: two answers in one file, no sequence numbers (older
@@ -166,3 +182,44 @@ const ODD: [&str; 18] = [
     "openai-8087a53c27f9 Unfinished",
     "openai-2f219e8b1215 Shape",
 ];
+
+#[test]
+fn cohere_contents_and_calls_keep_their_order() {
+    let event = |kind: &str, rest: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n");
+    let start = event("message-start", r#","id":"a","delta":{"message":{"role":"assistant"}}"#);
+    let open = event("content-start", r#","index":0,"delta":{"message":{"content":{"type":"text","text":""}}}"#);
+    let word = event("content-delta", r#","index":0,"delta":{"message":{"content":{"text":"word"}}}"#);
+    let close = event("content-end", r#","index":0"#);
+    let plan = event("tool-plan-delta", r#","delta":{"message":{"tool_plan":"look"}}"#);
+    let call = |index: usize| {
+        let function = r#"{"id":"c","type":"function","function":{"name":"f","arguments":""}}"#;
+        event("tool-call-start", &format!(r#","index":{index},"delta":{{"message":{{"tool_calls":{function}}}}}"#))
+    };
+    let called = |index: usize| event("tool-call-end", &format!(r#","index":{index}"#));
+    let end = event(
+        "message-end",
+        r#","delta":{"finish_reason":"COMPLETE","usage":{"billed_units":{"input_tokens":3,"output_tokens":2.0},"cached_tokens":1}}"#,
+    );
+    let failed = event("message-end", r#","delta":{"finish_reason":"ERROR","error":"m"}"#);
+    let read = |parts: &[&String]| {
+        check(Dialect::Cohere, parts.iter().map(|part| part.as_str()).collect::<String>().as_bytes())
+    };
+    let (first, second, over) = (call(0), call(1), called(0));
+    let whole = read(&[&start, &open, &word, &close, &plan, &first, &over, &second, &called(1), &end]).unwrap();
+    let usage = whole.usage.unwrap();
+    assert_eq!((whole.text.as_str(), whole.plan.as_str(), whole.tools.len()), ("word", "look", 2));
+    assert_eq!((usage.input, usage.output, usage.cached), (Some(3), Some(2), Some(1)));
+    assert!(matches!(read(&[&start, &open, &word, &failed]).unwrap().end, End::Error { .. }));
+    for (parts, rule) in [
+        (&[&open][..], Rule::Order),
+        (&[&start, &word], Rule::Order),
+        (&[&start, &open, &first], Rule::Order),
+        (&[&start, &second], Rule::Order),
+        (&[&start, &open, &word, &end], Rule::Order),
+        (&[&start, &open, &word, &close], Rule::Unfinished),
+        (&[&start, &end, &end], Rule::AfterEnd),
+        (&[&start, &failed, &end], Rule::AfterEnd),
+    ] {
+        assert_eq!(read(parts).unwrap_err().rule, rule, "{parts:?}");
+    }
+}

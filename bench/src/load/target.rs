@@ -15,6 +15,8 @@ pub enum Dialect {
     Responses,
     Anthropic,
     Gemini,
+    Cohere,
+    Converse,
 }
 
 #[derive(Clone)]
@@ -84,11 +86,19 @@ impl Dialect {
             Dialect::Responses => b"event: response.completed",
             Dialect::Anthropic => b"event: message_stop",
             Dialect::Gemini => b"\"finishReason\"",
+            Dialect::Cohere => b"event: message-end",
+            Dialect::Converse => b"\"metrics\":",
         }
     }
 
+    /// Once in each event.
     pub fn event_end(self) -> &'static [u8] {
-        if self == Dialect::Gemini { b"\r\n\r\n" } else { b"\n\n" }
+        match self {
+            Dialect::Gemini => b"\r\n\r\n",
+            // No line ends a frame, but each names itself once.
+            Dialect::Converse => b":event-type",
+            _ => b"\n\n",
+        }
     }
 
     pub fn grammar(self) -> crate::grammar::Dialect {
@@ -97,6 +107,8 @@ impl Dialect {
             Dialect::Responses => crate::grammar::Dialect::OpenAiResponses,
             Dialect::Anthropic => crate::grammar::Dialect::Anthropic,
             Dialect::Gemini => crate::grammar::Dialect::Gemini,
+            Dialect::Cohere => crate::grammar::Dialect::Cohere,
+            Dialect::Converse => crate::grammar::Dialect::Converse,
         }
     }
 }
@@ -120,6 +132,12 @@ fn compose(wish: &Wish<'_>, authority: &str, path: &str) -> Vec<u8> {
             )
         }
         Dialect::Gemini => format!("{{\"contents\":[{{\"role\":\"user\",\"parts\":[{{\"text\":\"{text}\"}}]}}]}}"),
+        Dialect::Cohere => format!(
+            "{{\"model\":{model},\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}],\"max_tokens\":256,\"stream\":{stream}}}"
+        ),
+        Dialect::Converse => format!(
+            "{{\"messages\":[{{\"role\":\"user\",\"content\":[{{\"text\":\"{text}\"}}]}}],\"inferenceConfig\":{{\"maxTokens\":256}}}}"
+        ),
     };
     let filler = wish.body_bytes.saturating_sub(body("").len());
     let text: String = "Tell me about weirs. ".chars().cycle().take(filler).collect();
@@ -130,9 +148,14 @@ fn compose(wish: &Wish<'_>, authority: &str, path: &str) -> Vec<u8> {
         Dialect::Anthropic => "/v1/messages".to_owned(),
         Dialect::Gemini if stream => format!("/v1beta/models/{}:streamGenerateContent?alt=sse", wish.model),
         Dialect::Gemini => format!("/v1beta/models/{}:generateContent", wish.model),
+        Dialect::Cohere => "/v2/chat".to_owned(),
+        Dialect::Converse if stream => format!("/model/{}/converse-stream", wish.model),
+        Dialect::Converse => format!("/model/{}/converse", wish.model),
     };
     let credential = match wish.dialect {
-        Dialect::Openai | Dialect::Responses => format!("authorization: Bearer {}", wish.key),
+        Dialect::Openai | Dialect::Responses | Dialect::Cohere | Dialect::Converse => {
+            format!("authorization: Bearer {}", wish.key)
+        }
         Dialect::Anthropic => format!("x-api-key: {}\r\nanthropic-version: 2023-06-01", wish.key),
         Dialect::Gemini => format!("x-goog-api-key: {}", wish.key),
     };
@@ -149,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_body_has_the_size_asked_for_and_is_json() {
-        for dialect in [Dialect::Openai, Dialect::Responses, Dialect::Anthropic, Dialect::Gemini] {
+        for dialect in <Dialect as clap::ValueEnum>::value_variants().iter().copied() {
             let wish = Wish {
                 url: "http://127.0.0.1:1/~x/",
                 key: "k",
@@ -163,7 +186,7 @@ mod tests {
             let at = memchr::memmem::find(&request, b"\r\n\r\n").unwrap() + 4;
             assert_eq!(request.len() - at, 1000);
             assert!(serde_json::from_slice::<serde_json::Value>(&request[at..]).is_ok());
-            assert!(request.starts_with(b"POST /~x/v1"));
+            assert!(request.starts_with(b"POST /~x/"));
         }
     }
 }

@@ -6,6 +6,8 @@ pub struct Asked<'a> {
     pub model: Option<&'a [u8]>,
     pub stream: bool,
     pub include_usage: bool,
+    /// Responses: thoughts are wanted in their sealed form, too.
+    pub sealed: bool,
     /// `n` of images and the like is ignored; `input` tells how many vectors an embedding call wants.
     pub input: &'a [u8],
     /// The raw value of `tools`, for the name of the first.
@@ -43,7 +45,10 @@ pub fn scan(body: &[u8]) -> Option<Asked<'_>> {
                 asked.input = value;
                 asked.messages = value;
             }
+            b"include" => asked.sealed = memchr::memmem::find(value, b"\"reasoning.encrypted_content\"").is_some(),
             b"tools" => asked.tools = value,
+            // Converse keeps its tools in there; Gemini has both, and this one holds none.
+            b"toolConfig" if asked.tools.is_empty() => asked.tools = value,
             b"messages" | b"contents" | b"prompt" => asked.messages = value,
             _ => {}
         }
@@ -80,10 +85,11 @@ pub fn last_said(messages: &[u8]) -> Option<String> {
 /// The name of the first tool, in whichever of the dialects' places it stands.
 pub fn first_tool(tools: &[u8]) -> Option<String> {
     let tools: serde_json::Value = serde_json::from_slice(tools).ok()?;
-    let first = tools.get(0)?;
+    let first = tools.get("tools").unwrap_or(&tools).get(0)?;
     [
         first.get("name"),
         first.pointer("/function/name"),
+        first.pointer("/toolSpec/name"),
         first.pointer("/functionDeclarations/0/name"),
         first.pointer("/function_declarations/0/name"),
     ]
@@ -180,6 +186,7 @@ mod tests {
             r#"[{"name":"look"}]"#,
             r#"[{"type":"function","function":{"name":"look"}}]"#,
             r#"[{"functionDeclarations":[{"name":"look"}]}]"#,
+            r#"{"tools":[{"toolSpec":{"name":"look"}}],"toolChoice":{"auto":{}}}"#,
         ] {
             assert_eq!(first_tool(tools.as_bytes()).as_deref(), Some("look"));
         }

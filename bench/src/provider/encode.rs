@@ -1,5 +1,6 @@
 //! From frames to bytes: SSE in all its legal forms, chunks, gzip without a library, dates.
 
+use super::frames;
 use super::payload::Frame;
 use super::route::Dialect;
 use super::scenario::{Eol, Scenario, Style};
@@ -8,16 +9,21 @@ use super::scenario::{Eol, Scenario, Style};
 pub struct Encoder {
     eol: &'static str,
     style: Style,
+    /// Frames of AWS event streams instead of lines.
+    binary: bool,
 }
 
 impl Encoder {
     pub fn new(scenario: &Scenario, dialect: Dialect) -> Encoder {
         let eol = scenario.eol.unwrap_or(if dialect == Dialect::Gemini { Eol::CrLf } else { Eol::Lf });
-        Encoder { eol: eol.text(), style: scenario.style }
+        Encoder { eol: eol.text(), style: scenario.style, binary: dialect == Dialect::Bedrock }
     }
 
-    pub fn event(&self, index: usize, frame: &Frame) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(frame.data.len() + 64);
+    pub fn event(&self, index: usize, event: &Frame) -> Vec<u8> {
+        if self.binary {
+            return self.frame(index, event.name.unwrap_or("event"), event.data.as_bytes());
+        }
+        let mut bytes = Vec::with_capacity(event.data.len() + 64);
         if self.style == Style::Bom && index == 0 {
             bytes.extend("\u{feff}".as_bytes());
         }
@@ -27,20 +33,34 @@ impl Encoder {
         let eol = self.eol;
         if self.style == Style::Fields {
             bytes.extend(format!("id: {index}{eol}retry: 3000{eol}").into_bytes());
-            if frame.name.is_none() {
+            if event.name.is_none() {
                 bytes.extend(format!("event: message{eol}").into_bytes());
             }
         }
         let space = if self.style == Style::NoSpace { "" } else { " " };
-        if let Some(name) = frame.name {
+        if let Some(name) = event.name {
             bytes.extend(format!("event:{space}{name}{eol}").into_bytes());
         }
-        let lines = if self.style == Style::MultiLine { split_json(&frame.data) } else { vec![frame.data.as_str()] };
+        let lines = if self.style == Style::MultiLine { split_json(&event.data) } else { vec![event.data.as_str()] };
         for line in lines {
             bytes.extend(format!("data:{space}{line}{eol}").into_bytes());
         }
         bytes.extend(eol.as_bytes());
         bytes
+    }
+
+    /// A plain event with exactly these bytes as its data, whatever they are.
+    pub fn wrap(&self, name: Option<&str>, data: &[u8]) -> Vec<u8> {
+        if self.binary {
+            return self.frame(0, name.unwrap_or("event"), data);
+        }
+        let (start, end) = self.around(name);
+        [start.as_bytes(), data, end.as_bytes()].concat()
+    }
+
+    /// The beginning of an event that will never end.
+    pub fn open(&self, name: Option<&str>) -> Vec<u8> {
+        if self.binary { frames::prelude(u32::MAX as usize, 0) } else { self.around(name).0.into_bytes() }
     }
 
     /// What stands before and behind the data of a one-line event.
@@ -50,8 +70,35 @@ impl Encoder {
         (format!("{name}data: "), format!("{eol}{eol}"))
     }
 
+    /// Nothing, where a dialect has no word for it.
     pub fn comment(&self) -> Vec<u8> {
-        format!(": weirbench is thinking{0}{0}", self.eol).into_bytes()
+        if self.binary { Vec::new() } else { format!(": weirbench is thinking{0}{0}", self.eol).into_bytes() }
+    }
+
+    fn frame(&self, index: usize, name: &str, payload: &[u8]) -> Vec<u8> {
+        use frames::Value;
+        let json = (":content-type", Value::Text("application/json"));
+        if name == "error" {
+            let text = String::from_utf8_lossy(payload);
+            let fields = [
+                (":message-type", Value::Text("error")),
+                (":error-code", Value::Text("InternalError")),
+                (":error-message", Value::Text(&text)),
+            ];
+            return frames::frame(&fields, b"");
+        }
+        if name.ends_with("Exception") {
+            let kind = (":exception-type", Value::Text(name));
+            return frames::frame(&[kind, json, (":message-type", Value::Text("exception"))], payload);
+        }
+        let mut fields = vec![(":event-type", Value::Text(name)), json, (":message-type", Value::Text("event"))];
+        if self.style == Style::Fields {
+            fields.push(("flag", Value::Flag(index.is_multiple_of(2))));
+            fields.push(("number", Value::Number(index as i32)));
+            fields.push((":date", Value::Moment(1_700_000_000_000)));
+            fields.push(("bytes", Value::Bytes(b"\0\xff")));
+        }
+        frames::frame(&fields, payload)
     }
 }
 
@@ -202,7 +249,8 @@ impl Bits {
     }
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+/// The checksum of gzip and of event streams.
+pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| crc_step(crc, *byte))
 }
 
@@ -278,6 +326,7 @@ pub fn reason(status: u16) -> &'static str {
         409 => "Conflict",
         413 => "Content Too Large",
         422 => "Unprocessable Content",
+        424 => "Failed Dependency",
         429 => "Too Many Requests",
         500 => "Internal Server Error",
         502 => "Bad Gateway",

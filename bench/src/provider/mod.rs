@@ -1,16 +1,18 @@
-//! A synthetic vendor for three dialects, with every fault on demand. `start` runs it on its own threads, so that a test
+//! A synthetic vendor for all dialects, with every fault on demand. `start` runs it on its own threads, so that a test
 //! can have one in its own process; the command line is a thin shell around it.
 
 mod body;
 mod conn;
 mod control;
 mod encode;
+mod frames;
 mod payload;
 mod plan;
 mod registry;
 mod request;
 mod route;
 pub mod scenario;
+mod strict;
 pub mod tls;
 mod worker;
 

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::encode::{self, Encoder};
-use super::payload::{self, Frame, Part, Saying, anthropic, error, gemini, object, openai, responses};
+use super::payload::{
+    self, Frame, Occasion, Part, Saying, anthropic, bedrock, cohere, error, gemini, object, openai, responses,
+};
 use super::route::{Dialect, Endpoint, Kind, Route};
 use super::scenario::{BATCH_ALL, Fault, FaultKind, Frame as Framing, Scenario, Style, UsageStyle};
 
@@ -64,6 +66,9 @@ pub struct Want<'a> {
     pub model: Option<String>,
     pub stream: bool,
     pub include_usage: bool,
+    pub sealed: bool,
+    /// Why a strict vendor does not take this body.
+    pub refused: Option<String>,
     pub echo: Option<String>,
     pub tool: Option<String>,
     pub input: Vec<u8>,
@@ -149,10 +154,11 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
         status,
         kind: "application/json",
         body: error::body(dialect, status, told).into_bytes(),
-        headers,
+        headers: headers + &error::headers(dialect, status),
     };
     if let Some(credential) = &want.denied {
-        return refuse(401, credential, String::new());
+        // Amazon does not tell who is unknown from who is not allowed.
+        return refuse(if dialect == Dialect::Bedrock { 403 } else { 401 }, credential, String::new());
     }
     if want.error {
         let status = scenario.error.unwrap_or(429);
@@ -189,11 +195,16 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
         return fixed(302, "text/plain", b"moved\n", format!("location: {}/~name=trap/v1/models\r\n", want.origin));
     }
     let Some(route) = &want.route else { return refuse(404, "", String::new()) };
+    if let Some(why) = &want.refused {
+        return refuse(400, why, String::new());
+    }
     let model = match &route.endpoint {
-        Endpoint::Generate { model } | Endpoint::StreamGenerate { model, .. } | Endpoint::CountTokens { model } => {
-            model.clone()
-        }
+        Endpoint::Generate { model }
+        | Endpoint::StreamGenerate { model, .. }
+        | Endpoint::CountTokens { model }
+        | Endpoint::Converse { model, .. } => model.clone(),
         Endpoint::Chat
+        | Endpoint::CohereChat
         | Endpoint::Completions
         | Endpoint::Responses
         | Endpoint::Embeddings
@@ -204,35 +215,31 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
         },
         _ => want.model.clone().unwrap_or_else(|| "weirbench-default".to_owned()),
     };
-    let mut saying = payload::compose(
-        scenario,
-        &model,
-        want.seed,
-        want.created,
-        want.include_usage,
-        want.echo.clone(),
-        want.tool.clone(),
-    );
+    let occasion = Occasion {
+        seed: want.seed,
+        created: want.created,
+        include_usage: want.include_usage,
+        sealed: want.sealed,
+        echo: want.echo.clone(),
+        tool: want.tool.clone(),
+    };
+    let mut saying = payload::compose(scenario, &model, occasion.clone());
     let response_id = object::id(Kind::Response, &scenario.id_prefix, want.owner, want.seed);
     let streams = match &route.endpoint {
-        Endpoint::Chat | Endpoint::Completions | Endpoint::Responses | Endpoint::Messages => want.stream,
+        Endpoint::Chat | Endpoint::Completions | Endpoint::Responses | Endpoint::Messages | Endpoint::CohereChat => {
+            want.stream
+        }
         Endpoint::StreamGenerate { sse, .. } => *sse,
+        Endpoint::Converse { stream, .. } => *stream,
         _ => false,
     };
     if streams && !has(FaultKind::JsonForStream) {
-        if route.endpoint == Endpoint::Responses {
+        if is_measured(&route.endpoint) {
             insert_giants(&mut saying, faults);
         }
         let frames = frames_of(&route.endpoint, &saying, &response_id);
-        let mut open = payload::compose(
-            scenario,
-            &model,
-            want.seed,
-            want.created,
-            want.include_usage,
-            Some(PROBE.to_owned()),
-            None,
-        );
+        let probing = Occasion { echo: Some(PROBE.to_owned()), tool: None, ..occasion };
+        let mut open = payload::compose(scenario, &model, probing);
         open.blocks = vec![payload::Block::Text(vec![PROBE.to_owned()])];
         open.finish = payload::Finish::Missing;
         let frame = frames_of(&route.endpoint, &open, &response_id).into_iter().find(|frame| frame.part == Part::Delta);
@@ -262,15 +269,17 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
             let items: Vec<String> = gemini::stream(&saying).into_iter().map(|frame| frame.data).collect();
             format!("[{}]\r\n", items.join(",\r\n"))
         }
+        Endpoint::CohereChat => cohere::unary(&saying),
+        Endpoint::Converse { .. } => bedrock::unary(&saying),
         Endpoint::CountTokens { .. } => gemini::count_tokens(&saying),
         Endpoint::EmbedContent { batch, .. } => gemini::embed(*batch),
         Endpoint::Models => match dialect {
-            Dialect::OpenAi => openai::models(want.created),
+            Dialect::OpenAi | Dialect::Cohere | Dialect::Bedrock => openai::models(want.created),
             Dialect::Anthropic => anthropic::models(),
             Dialect::Gemini => gemini::models(),
         },
         Endpoint::Model(model) => match dialect {
-            Dialect::OpenAi => openai::model_object(model, want.created),
+            Dialect::OpenAi | Dialect::Cohere | Dialect::Bedrock => openai::model_object(model, want.created),
             Dialect::Anthropic => anthropic::model_object(model),
             Dialect::Gemini => gemini::model_object(model),
         },
@@ -307,7 +316,12 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
     Answer::Unary { status: 200, kind: kind_of, body: body.into_bytes(), headers: String::new() }
 }
 
-/// Responses repeats the whole text at the end and numbers its events, so a giant delta must be part of what is said.
+/// Responses repeats the whole text at the end and numbers its events, Converse tells the length and the checksum of each:
+/// a giant delta must be part of what is said.
+fn is_measured(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Responses | Endpoint::Converse { .. })
+}
+
 fn insert_giants(saying: &mut Saying, faults: &[Fault]) {
     for fault in faults.iter().filter(|fault| fault.kind == FaultKind::Giant) {
         if let Some(payload::Block::Text(texts)) = saying.blocks.last_mut() {
@@ -323,6 +337,8 @@ fn frames_of(endpoint: &Endpoint, saying: &Saying, response_id: &str) -> Vec<Fra
         Endpoint::Responses => responses::stream(saying, response_id),
         Endpoint::Messages => anthropic::stream(saying),
         Endpoint::StreamGenerate { .. } => gemini::stream(saying),
+        Endpoint::CohereChat => cohere::stream(saying),
+        Endpoint::Converse { .. } => bedrock::stream(saying),
         _ => openai::chat_stream(saying),
     }
 }
@@ -449,7 +465,11 @@ fn write_stream(
     let chunked = !by_length && scenario.frame == Framing::Chunked || has(FaultKind::ClTe).is_some();
     let events: Vec<Vec<u8>> = frames.iter().enumerate().map(|(index, frame)| encoder.event(index, frame)).collect();
 
-    let kind = if dialect == Dialect::Gemini { "text/event-stream" } else { "text/event-stream; charset=utf-8" };
+    let kind = match dialect {
+        Dialect::Gemini | Dialect::Cohere => "text/event-stream",
+        Dialect::Bedrock => "application/vnd.amazon.eventstream",
+        Dialect::OpenAi | Dialect::Anthropic => "text/event-stream; charset=utf-8",
+    };
     let mut head = Head { status: 200, kind, headers: String::new(), dialect };
     if has(FaultKind::Gzip).is_some() || has(FaultKind::GzipBroken).is_some() {
         head.headers += "content-encoding: gzip\r\n";
@@ -468,7 +488,8 @@ fn write_stream(
         return;
     }
     let endless = has(FaultKind::Endless).is_some() || has(FaultKind::NoLine).is_some();
-    let giant: u64 = faults.iter().filter(|f| f.kind == FaultKind::Giant).map(|f| f.amount + 4096).sum();
+    let apart = |fault: &&Fault| fault.kind == FaultKind::Giant && !is_measured(endpoint);
+    let giant: u64 = faults.iter().filter(apart).map(|fault| fault.amount + 4096).sum();
     let length = if endless { 1 << 40 } else { events.iter().map(|event| event.len() as u64).sum::<u64>() + giant };
     let framing = if has(FaultKind::ClTe).is_some() {
         length_lines(faults, length)
@@ -486,7 +507,7 @@ fn write_stream(
 
     let mut out = Sender { plan, pending: head_bytes, events: 0, scenario, chunked, started: false };
     let mut due: Vec<&Fault> = faults.iter().filter(|fault| happens_in_a_stream(fault.kind)).collect();
-    due.retain(|fault| fault.kind != FaultKind::Giant || *endpoint != Endpoint::Responses);
+    due.retain(|fault| fault.kind != FaultKind::Giant || !is_measured(endpoint));
     due.sort_by_key(|fault| fault.at.unwrap_or(0));
     let mut due = due.into_iter().peekable();
     let deltas_total = frames.iter().filter(|frame| frame.part == Part::Delta).count() as u32;
@@ -528,6 +549,7 @@ fn happens_in_a_stream(kind: FaultKind) -> bool {
             | FaultKind::Reset
             | FaultKind::BadJson
             | FaultKind::BadUtf8
+            | FaultKind::BadSum
             | FaultKind::ErrorEvent
             | FaultKind::ErrorNamed
             | FaultKind::BadChunk
@@ -636,10 +658,8 @@ impl Sender<'_> {
         endpoint: &Endpoint,
         number: usize,
     ) -> bool {
-        let around = |inner: &[u8]| {
-            let (start, end) = encoder.around(probe.name);
-            [start.as_bytes(), probe.before.as_bytes(), inner, probe.after.as_bytes(), end.as_bytes()].concat()
-        };
+        let around =
+            |inner: &[u8]| encoder.wrap(probe.name, &[probe.before.as_bytes(), inner, probe.after.as_bytes()].concat());
         match fault.kind {
             FaultKind::Stall => self.end(Ending::Hang),
             FaultKind::Eof => self.end(Ending::Cut),
@@ -672,14 +692,19 @@ impl Sender<'_> {
                 }
             }
             FaultKind::NoLine => {
-                let (start, _) = encoder.around(probe.name);
-                self.raw(start.as_bytes());
+                self.raw(&encoder.open(probe.name));
                 self.raw(probe.before.as_bytes());
                 self.repeat(&[b'x'; FILLER_BYTES], u64::MAX);
             }
-            FaultKind::BadJson => {
-                let (start, end) = encoder.around(probe.name);
-                self.event(&[start.as_bytes(), probe.before.as_bytes(), b"\",,", end.as_bytes()].concat());
+            FaultKind::BadSum if dialect == Dialect::Bedrock => {
+                let mut event = around(b"not what was sent");
+                let last = event.len() - 1;
+                event[last] ^= 1;
+                self.event(&event);
+                return false;
+            }
+            FaultKind::BadJson | FaultKind::BadSum => {
+                self.event(&encoder.wrap(probe.name, &[probe.before.as_bytes(), b"\",,"].concat()));
                 return false;
             }
             FaultKind::BadUtf8 => {
@@ -730,6 +755,8 @@ fn head_text(want: &Want<'_>, faults: &[Fault], head: &Head, framing: &str) -> V
         Dialect::OpenAi => OPENAI_HEADERS,
         Dialect::Anthropic => ANTHROPIC_HEADERS,
         Dialect::Gemini => GEMINI_HEADERS,
+        Dialect::Cohere => COHERE_HEADERS,
+        Dialect::Bedrock => BEDROCK_HEADERS,
     };
     text += &head.headers;
     text += framing;
@@ -805,4 +832,8 @@ const COMMENTS_MAX: u64 = 60_000;
 const OPENAI_HEADERS: &str = "openai-organization: org-weirbench0000\r\nopenai-processing-ms: 117\r\nopenai-version: 2020-10-01\r\nx-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\nx-request-id: req_weirbench0000\r\n";
 const ANTHROPIC_HEADERS: &str = "request-id: req_011weirbench\r\nanthropic-organization-id: 00000000-weirbench\r\nanthropic-ratelimit-requests-limit: 4000\r\nanthropic-ratelimit-requests-remaining: 3999\r\n";
 const GEMINI_HEADERS: &str = "server-timing: gfet4t7; dur=117\r\nvary: Origin, X-Origin, Referer\r\n";
+const COHERE_HEADERS: &str =
+    "num_chars: 2717\r\nnum_tokens: 41\r\nx-endpoint-monthly-call-limit: 1000\r\nx-trial-endpoint-call-limit: 20\r\n";
+const BEDROCK_HEADERS: &str =
+    "x-amzn-requestid: 00000000-0000-4000-8000-weirbench000\r\nx-amzn-bedrock-invocation-latency: 223\r\n";
 const EVIL_HEADERS: &str = "set-cookie: session=stolen; Path=/\r\nserver: weirbench/0.1 (internal-host-17)\r\nvia: 1.1 internal-proxy\r\nkeep-alive: timeout=1\r\nproxy-authenticate: Basic realm=\"x\"\r\nwww-authenticate: Basic realm=\"x\"\r\naccess-control-allow-origin: *\r\nopenai-project: proj_secret\r\nx-accel-redirect: /etc/passwd\r\nstrict-transport-security: max-age=1\r\nalt-svc: h3=\":443\"\r\nrefresh: 0; url=http://evil.invalid/\r\nx-weir-cost: 0\r\n";

@@ -5,6 +5,9 @@ pub enum Dialect {
     OpenAi,
     Anthropic,
     Gemini,
+    Cohere,
+    /// Bedrock's Converse.
+    Bedrock,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,11 @@ pub enum Endpoint {
     EmbedContent {
         model: String,
         batch: bool,
+    },
+    CohereChat,
+    Converse {
+        model: String,
+        stream: bool,
     },
     Models,
     Model(String),
@@ -75,6 +83,16 @@ pub struct Route {
 /// `path` without scenario; `hint` is the dialect that the headers speak for, where a path is shared.
 pub fn route(method: &str, path: &str, query: &str, hint: Dialect) -> Option<Route> {
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    match (method, &segments[..]) {
+        ("POST", [.., "v2", "chat"]) => {
+            return Some(Route { dialect: Dialect::Cohere, endpoint: Endpoint::CohereChat });
+        }
+        ("POST", [.., "model", model, call @ ("converse" | "converse-stream")]) => {
+            let endpoint = Endpoint::Converse { model: super::worker_decode(model), stream: *call != "converse" };
+            return Some(Route { dialect: Dialect::Bedrock, endpoint });
+        }
+        _ => {}
+    }
     let version = segments.iter().position(|s| matches!(*s, "v1" | "v1beta" | "v1alpha" | "v1beta1"));
     let (beta, rest) = match version {
         Some(at) => (segments[at] != "v1", &segments[at + 1..]),
@@ -146,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_of_three_vendors() {
+    fn paths_of_all_vendors() {
         let find = |method, path| route(method, path, "alt=sse", Dialect::OpenAi).map(|r| (r.dialect, r.endpoint));
         assert_eq!(find("POST", "/v1/chat/completions"), Some((Dialect::OpenAi, Endpoint::Chat)));
         assert_eq!(find("POST", "/openai/v1/chat/completions/"), Some((Dialect::OpenAi, Endpoint::Chat)));
@@ -164,6 +182,11 @@ mod tests {
         assert_eq!(
             find("GET", "/v1/files/file-1/content"),
             Some((Dialect::OpenAi, Endpoint::Content(Kind::File, "file-1".into())))
+        );
+        assert_eq!(find("POST", "/v2/chat"), Some((Dialect::Cohere, Endpoint::CohereChat)));
+        assert_eq!(
+            find("POST", "/model/us.amazon.nova-micro-v1%3A0/converse-stream"),
+            Some((Dialect::Bedrock, Endpoint::Converse { model: "us.amazon.nova-micro-v1:0".into(), stream: true }))
         );
         assert_eq!(find("POST", "/v1/nothing"), None);
         assert_eq!(find("POST", "/v1/models/x:unknownVerb"), None);

@@ -38,6 +38,8 @@ pub struct Scenario {
     pub first: Option<u64>,
     pub reused: bool,
     pub early: bool,
+    pub strict: bool,
+    pub plan: bool,
 }
 
 impl Default for Scenario {
@@ -76,6 +78,8 @@ impl Default for Scenario {
             first: None,
             reused: false,
             early: false,
+            strict: false,
+            plan: false,
         }
     }
 }
@@ -122,6 +126,8 @@ pub enum Answer {
     Tool,
     Tools,
     Reasoning,
+    /// Thoughts, a sentence, two calls: what a step of an agent looks like.
+    Agent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,7 +227,7 @@ pub const WORDS: &[Word] = &[
     word!(
         "style",
         "plain|nospace|comments|multiline|bom|bytewise|fields",
-        "legal but unusual SSE: no space after the colon, comment lines, one JSON over several data lines, a byte order mark, one byte per send, id/retry/event fields",
+        "legal but unusual SSE: no space after the colon, comment lines, one JSON over several data lines, a byte order mark, one byte per send, id/retry/event fields (Converse: head fields of all types)",
         |s, v| {
             set(
                 &mut s.style,
@@ -242,8 +248,8 @@ pub const WORDS: &[Word] = &[
     ),
     word!(
         "answer",
-        "text|tool|tools|reasoning",
-        "what the model says: text, one tool call, two tool calls, or reasoning and then text",
+        "text|tool|tools|reasoning|agent",
+        "what the model says: text, one tool call, two tool calls, reasoning and then text, or all of it with two tool calls",
         |s, v| {
             set(
                 &mut s.answer,
@@ -254,11 +260,13 @@ pub const WORDS: &[Word] = &[
                         ("tool", Answer::Tool),
                         ("tools", Answer::Tools),
                         ("reasoning", Answer::Reasoning),
+                        ("agent", Answer::Agent),
                     ],
                 ),
             )
         }
     ),
+    word!("plan", "", "Cohere: says what it is going to do before it calls a tool", |s, _| set(&mut s.plan, Ok(true))),
     word!("utf8", "", "text of two, three and four byte characters", |s, _| set(&mut s.utf8, Ok(true))),
     word!("echo", "", "the text is the last message of the request instead of our own", |s, _| set(
         &mut s.echo,
@@ -371,6 +379,12 @@ pub const WORDS: &[Word] = &[
         &mut s.reused,
         one_of(v, &[("reused", true)])
     )),
+    word!(
+        "strict",
+        "yes|no",
+        "refuses with 400 what the real vendor refuses: unknown members, turns out of order, calls without results, thoughts that are not its own",
+        |s, v| set(&mut s.strict, one_of(v, &[("yes", true), ("no", false)]))
+    ),
     word!("early", "", "answers at the end of the head, before the body is read", |s, _| set(&mut s.early, Ok(true))),
 ];
 
@@ -386,6 +400,7 @@ pub enum FaultKind {
     Reset,
     BadJson,
     BadUtf8,
+    BadSum,
     ErrorEvent,
     ErrorNamed,
     Html,
@@ -461,6 +476,11 @@ pub const FAULTS: &[FaultWord] = &[
         "unary: a body that is not JSON; stream: one event that is not JSON @K, then on as usual",
     ),
     f("badutf8", FaultKind::BadUtf8, "a body or an event @K with bytes that are not UTF-8, then on as usual"),
+    f(
+        "badsum",
+        FaultKind::BadSum,
+        "Converse: a frame @K whose checksum is wrong, then on as usual; elsewhere as badjson",
+    ),
     f("errorevent", FaultKind::ErrorEvent, "the dialect's in-band error @K, then the stream ends"),
     f(
         "errornamed",

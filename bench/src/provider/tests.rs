@@ -8,12 +8,14 @@ use crate::grammar::{self, Dialect, End, Rule};
 use crate::http::{self, Answer, Link};
 
 const PATIENCE: Duration = Duration::from_secs(5);
-const DIALECTS: [(Dialect, &str); 5] = [
+const DIALECTS: [(Dialect, &str); 7] = [
     (Dialect::OpenAiChat, "/v1/chat/completions"),
     (Dialect::OpenAiCompletions, "/v1/completions"),
     (Dialect::OpenAiResponses, "/v1/responses"),
     (Dialect::Anthropic, "/v1/messages"),
     (Dialect::Gemini, "/v1beta/models/m:streamGenerateContent?alt=sse"),
+    (Dialect::Cohere, "/v2/chat"),
+    (Dialect::Converse, "/model/m/converse-stream"),
 ];
 
 fn vendor() -> Handle {
@@ -105,8 +107,8 @@ fn answers_in_one_piece_say_what_streams_say() {
     let vendor = vendor();
     let body = STREAM.replace("\"stream\":true,", "");
     for (dialect, path) in DIALECTS {
-        let path = path.replace(":streamGenerateContent?alt=sse", ":generateContent");
-        for words in ["", "answer=reasoning", "answer=tools", "tokens_cached=7", "finish=length"] {
+        let path = path.replace(":streamGenerateContent?alt=sse", ":generateContent").replace("-stream", "");
+        for words in ["", "answer=reasoning", "answer=agent", "answer=tools", "tokens_cached=7", "finish=length"] {
             if words.starts_with("answer") && dialect == Dialect::OpenAiCompletions {
                 continue;
             }
@@ -138,6 +140,8 @@ fn faults_in_a_stream_look_like_what_they_are() {
             Err(illegal) => illegal,
         };
         assert_eq!(rule("fault=badjson@2").rule, Rule::Json);
+        let summed = if dialect == Dialect::Converse { Rule::Framing } else { Rule::Json };
+        assert_eq!(rule("fault=badsum@2").rule, summed);
         assert_eq!(rule("fault=badutf8@2").rule, Rule::Utf8);
         for words in ["fault=eof@2", "fault=reset@2", "fault=badchunk@2"] {
             let illegal = rule(words);
@@ -148,7 +152,8 @@ fn faults_in_a_stream_look_like_what_they_are() {
         let failed = grammar::check(dialect, &ask(&vendor, "fault=errorevent@2", path, STREAM).body).unwrap();
         assert!(matches!(failed.end, End::Error { .. }) && failed.text == "The water", "{dialect:?} {failed:?}");
         let named = ask(&vendor, "fault=errornamed@2", path, STREAM);
-        assert!(named.text().contains("event: error"), "{dialect:?}");
+        let words = if dialect == Dialect::Converse { ":error-code" } else { "event: error" };
+        assert!(named.text().contains(words), "{dialect:?}");
         if dialect != Dialect::Gemini {
             assert_eq!(rule("done=twice").rule, Rule::AfterEnd, "{dialect:?}");
             assert_eq!(rule("done=trailing").rule, Rule::AfterEnd, "{dialect:?}");

@@ -18,6 +18,7 @@ use super::registry::{Captured, Entry, Registry, add, lock};
 use super::request::{self, Body, Parsed, Request};
 use super::route::{self, Dialect, Endpoint};
 use super::scenario::Answer;
+use super::strict;
 use crate::clock::{Moment, unix_ms};
 use crate::sys::{Poller, Ready};
 
@@ -343,7 +344,8 @@ impl State {
                 | bit(faults, 3)
                 | bit(denied, 4)
                 | bit(request.anthropic, 5)
-                | bit(request.google || query_key.is_some(), 6),
+                | bit(request.google || query_key.is_some(), 6)
+                | bit(asked.sealed, 7),
         );
         self.key.extend_from_slice(&owner.to_le_bytes());
         self.key.extend_from_slice(method);
@@ -357,7 +359,8 @@ impl State {
         if target.ends_with(b"embeddings") {
             self.key.extend_from_slice(&payload::hash(asked.input).to_le_bytes());
         }
-        let kept = !scenario.unique && !scenario.echo;
+        // What a strict vendor says depends on every byte of the body.
+        let kept = !scenario.unique && !scenario.echo && !scenario.strict;
         if kept && let Some(plan) = self.plans.get(self.key.as_slice()) {
             return plan.clone();
         }
@@ -373,6 +376,10 @@ impl State {
         let method = String::from_utf8_lossy(method);
         let route = route::route(&method, &path, &query, hint);
         let knock = matches!(&route, Some(route) if route.endpoint == Endpoint::Root);
+        let refused = match &route {
+            Some(route) if scenario.strict => strict::refuses(&route.endpoint, body),
+            _ => None,
+        };
         self.serial += 1;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let want = Want {
@@ -384,6 +391,8 @@ impl State {
             model: model.map(text),
             stream: asked.stream,
             include_usage: asked.include_usage,
+            sealed: asked.sealed,
+            refused,
             echo: if scenario.echo { body::last_said(asked.messages) } else { None },
             tool: body::first_tool(asked.tools),
             input: asked.input.to_vec(),

@@ -17,6 +17,8 @@ pub mod count;
 mod anthropic;
 mod cohere;
 mod gemini;
+#[cfg(test)]
+mod nonsense;
 mod openai_chat;
 mod openai_plain;
 mod openai_responses;

@@ -123,7 +123,8 @@ pub struct Heading<'h> {
     pub model: &'h str,
     pub created_s: u64,
     pub call: &'h Call<'h>,
-    /// A stream leaves as server-sent events; Gemini's callers who do not ask for them get one JSON array.
+    /// A stream leaves as server-sent events; Gemini's callers who do not ask for them get one JSON array, also of a single
+    /// whole answer.
     pub sse: bool,
 }
 

@@ -5,7 +5,7 @@ use weir_shared::catalog::Vendor;
 use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, spoken, tidy, written};
 use crate::dialect::call::Call;
 use crate::dialect::speech::{Asked, Heading, Lost, Malformed, Recipient, Speech, Unreadable};
-use crate::dialect::{self, Reading, relay};
+use crate::dialect::{self, Reading, StreamWhen, relay};
 use crate::memory::Hold;
 use crate::parse::Route;
 
@@ -14,6 +14,8 @@ pub struct Generation<'b> {
     pub vendor: &'static dyn Speech,
     pub caller: &'static dyn Speech,
     pub call: Call<'b>,
+    /// The path asked for a stream, and nothing for events: the whole answer is a list of one.
+    pub listed: bool,
 }
 
 /// The caller's language, when this endpoint is its one that generates.
@@ -41,7 +43,7 @@ pub fn translate<'b>(
     let mut body = Vec::with_capacity(task.body.len() + task.body.len() / 4 + ROOM);
     vendor.write_call(&call, &recipient(task), &mut lost, &mut body);
     let dropped = judge(names(caller, &call, &lost), task.untranslatable)?;
-    let kind = Kind::Generate(Box::new(Generation { vendor, caller, call }));
+    let kind = Kind::Generate(Box::new(Generation { vendor, caller, call, listed: is_listed(task) }));
     let mut translation = written(kind, route, tongue, body, dropped);
     translation.query = if streams { tongue.stream_query() } else { b"" };
     Ok(Some(translation))
@@ -58,7 +60,7 @@ fn normalised<'b>(task: &Task<'_, 'b>, caller: &'static dyn Speech) -> Option<Tr
     let (stream, usage_asked) = (task.asked.stream, task.asked.usage_asked);
     let call = Call { stream, usage_asked, ..Call::default() };
     Some(Translation {
-        kind: Kind::Generate(Box::new(Generation { vendor: caller, caller, call })),
+        kind: Kind::Generate(Box::new(Generation { vendor: caller, caller, call, listed: is_listed(task) })),
         body: None,
         route: task.route.clone(),
         query: b"",
@@ -66,6 +68,10 @@ fn normalised<'b>(task: &Task<'_, 'b>, caller: &'static dyn Speech) -> Option<Tr
         dropped: Vec::new(),
         hold: Hold::default(),
     })
+}
+
+fn is_listed(task: &Task<'_, '_>) -> bool {
+    task.route.endpoint.stream == StreamWhen::Always && !task.asked.stream
 }
 
 pub fn read<'b>(caller: &dyn Speech, body: &'b [u8], streams: bool) -> Result<Call<'b>, Untranslated> {
@@ -108,7 +114,7 @@ impl Generation<'_> {
         let mut reader = self.vendor.reader(vendor.deviations);
         let answer = relay::fold(reader.as_mut(), body, reading)?;
         let Naming { id, model, created_s } = naming;
-        let heading = Heading { id, model, created_s, call: &self.call, sse: false };
+        let heading = Heading { id, model, created_s, call: &self.call, sse: !self.listed };
         let mut out = Vec::with_capacity(body.len() + ROOM);
         self.caller.write_answer(&answer, &heading, &mut out);
         Ok(out)

@@ -198,6 +198,6 @@ mod tests {
     fn names_are_fit_for_a_header() {
         let names = tidy(["b", "a\r\nx: y", "b", "é,\"q\\"].into_iter().map(str::to_owned));
         assert_eq!(names, ["ax: y", "b", "q"]);
-        assert_eq!(tidy((0..99).map(|n| format!("{n:0200}"))).len(), 16);
+        assert_eq!(tidy((0..99).map(|n| format!("{n}{:0200}", 0))).len(), 16);
     }
 }

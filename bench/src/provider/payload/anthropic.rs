@@ -173,5 +173,5 @@ fn stop_reason(finish: Finish) -> &'static str {
     }
 }
 
-const SIGNATURE: &str = "d2VpcmJlbmNoLXNpZ25hdHVyZS1vZi1hLXRob3VnaHQ=";
+pub const SIGNATURE: &str = "d2VpcmJlbmNoLXNpZ25hdHVyZS1vZi1hLXRob3VnaHQ=";
 const MODELS: [&str; 3] = ["claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-1"];

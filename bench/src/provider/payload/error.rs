@@ -19,7 +19,18 @@ pub fn body(dialect: Dialect, status: u16, told: &str) -> String {
         Dialect::Gemini => format!(
             "{{\n  \"error\": {{\n    \"code\": {status},\n    \"message\": {message},\n    \"status\": \"{kind}\"\n  }}\n}}\n"
         ),
+        Dialect::Cohere => format!("{{\"id\":\"00000000-0000-4000-8000-weirbench000\",\"message\":{message}}}"),
+        Dialect::Bedrock => format!("{{\"message\":{message}}}"),
     }
+}
+
+/// Amazon tells the kind of an error in its head.
+pub fn headers(dialect: Dialect, status: u16) -> String {
+    if dialect != Dialect::Bedrock {
+        return String::new();
+    }
+    let (kind, ..) = words(dialect, status);
+    format!("x-amzn-errortype: {kind}:http://internal.amazon.com/coral/com.amazon.bedrock/\r\n")
 }
 
 /// The in-band error. `number` is the next sequence number, which Responses counts.
@@ -27,6 +38,14 @@ pub fn in_band(dialect: Dialect, endpoint: &Endpoint, number: usize) -> Frame {
     let (name, data) = match dialect {
         Dialect::Anthropic => (Some("error"), "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}".to_owned()),
         Dialect::Gemini => (None, "{\"error\": {\"code\": 503,\"message\": \"The model is overloaded.\",\"status\": \"UNAVAILABLE\"}}".to_owned()),
+        Dialect::Cohere => (
+            Some("message-end"),
+            "{\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\",\"error\":\"internal server error, this has been reported to our developers\"}}".to_owned(),
+        ),
+        Dialect::Bedrock => (
+            Some("internalServerException"),
+            "{\"message\":\"The system encountered an unexpected error during processing. Try your request again.\"}".to_owned(),
+        ),
         Dialect::OpenAi if matches!(endpoint, Endpoint::Responses) => (
             Some("error"),
             format!("{{\"type\":\"error\",\"sequence_number\":{number},\"code\":\"server_error\",\"message\":\"The server had an error while processing your request.\",\"param\":null}}"),
@@ -91,6 +110,34 @@ fn words(dialect: Dialect, status: u16) -> (&'static str, &'static str, &'static
             503 | 529 => ("UNAVAILABLE", "", "The model is overloaded. Please try again later."),
             504 => ("DEADLINE_EXCEEDED", "", "Deadline expired before operation could complete."),
             _ => ("INTERNAL", "", "An internal error has occurred."),
+        },
+        // No kinds: only words.
+        Dialect::Cohere => match status {
+            401 => ("", "", "invalid api token"),
+            403 => ("", "", "your account is not allowed to use this model (team weirbench-team)"),
+            404 => ("", "", "model 'weirbench' not found, make sure the correct model ID was used"),
+            429 => (
+                "",
+                "",
+                "You are past the per minute request limit of weirbench-team, please wait and try again later.",
+            ),
+            400 | 409 | 413 | 422 => ("", "", "invalid request: the request was not understood by this model"),
+            503 => ("", "", "the service is overloaded, please try again later"),
+            _ => ("", "", "internal server error, this has been reported to our developers"),
+        },
+        Dialect::Bedrock => match status {
+            401 | 403 => {
+                ("AccessDeniedException", "", "Authentication failed: Please make sure your API Key is valid.")
+            }
+            404 => ("ResourceNotFoundException", "", "Could not resolve the foundation model from arn:aws:weirbench."),
+            408 => {
+                ("ModelTimeoutException", "", "Model has timed out in processing the request. Try your request again.")
+            }
+            424 => ("ModelErrorException", "", "The model returned an error. Try your request again."),
+            429 => ("ThrottlingException", "", "Too many tokens, please wait before trying again."),
+            400 | 409 | 413 | 422 => ("ValidationException", "", "The request was not understood by this model."),
+            503 | 529 => ("ServiceUnavailableException", "", "Bedrock is unable to process your request."),
+            _ => ("InternalServerException", "", "The system encountered an unexpected error. Try your request again."),
         },
     }
 }

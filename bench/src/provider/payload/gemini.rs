@@ -7,7 +7,10 @@ pub fn stream(saying: &Saying) -> Vec<Frame> {
     let mut parts: Vec<String> = Vec::new();
     for block in &saying.blocks {
         match block {
-            Block::Text(texts) => parts.extend(texts.iter().map(|text| format!("{{\"text\": {}}}", quote(text)))),
+            Block::Text(texts) => parts.extend(texts.iter().enumerate().map(|(index, text)| {
+                let proof = if index + 1 == texts.len() { proof(saying) } else { "" };
+                format!("{{\"text\": {}{proof}}}", quote(text))
+            })),
             Block::Reasoning(texts) => {
                 parts.extend(texts.iter().map(|text| format!("{{\"text\": {},\"thought\": true}}", quote(text))))
             }
@@ -40,7 +43,7 @@ pub fn unary(saying: &Saying) -> String {
         .blocks
         .iter()
         .map(|block| match block {
-            Block::Text(texts) => format!("{{\"text\": {}}}", quote(&texts.concat())),
+            Block::Text(texts) => format!("{{\"text\": {}{}}}", quote(&texts.concat()), proof(saying)),
             Block::Reasoning(texts) => format!("{{\"text\": {},\"thought\": true}}", quote(&texts.concat())),
             Block::Tool { name, arguments } => call(name, arguments),
         })
@@ -89,10 +92,16 @@ fn answer(saying: &Saying, parts: &str, finish: &str, last: bool) -> String {
 
 fn call(name: &str, arguments: &[String]) -> String {
     format!(
-        "{{\"functionCall\": {{\"name\": {},\"args\": {}}},\"thoughtSignature\": \"c2lnbmVk\"}}",
+        "{{\"functionCall\": {{\"name\": {},\"args\": {}}},\"thoughtSignature\": \"{SIGNATURE}\"}}",
         quote(name),
         arguments.concat()
     )
+}
+
+/// Where there were thoughts, the last piece of the text carries their signature.
+fn proof(saying: &Saying) -> &'static str {
+    let thought = saying.blocks.iter().any(|block| matches!(block, Block::Reasoning(_)));
+    if thought { ",\"thoughtSignature\": \"c2lnbmVk\"" } else { "" }
 }
 
 fn finish_field(saying: &Saying) -> String {
@@ -123,4 +132,5 @@ fn usage(saying: &Saying, last: bool) -> String {
     text + "}"
 }
 
+pub const SIGNATURE: &str = "c2lnbmVk";
 const MODELS: [&str; 3] = ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.0-flash"];

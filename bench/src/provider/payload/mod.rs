@@ -1,6 +1,8 @@
 //! What the model says, in no vendor's words; one file per dialect writes it down.
 
 pub mod anthropic;
+pub mod bedrock;
+pub mod cohere;
 pub mod error;
 pub mod gemini;
 pub mod object;
@@ -38,6 +40,10 @@ pub struct Saying {
     pub ids: Ids,
     pub created: u64,
     pub include_usage: bool,
+    /// Responses: thoughts come with their sealed form.
+    pub sealed: bool,
+    /// Cohere: a plan before the calls.
+    pub plan: bool,
 }
 
 pub enum Block {
@@ -93,16 +99,20 @@ impl Tokens {
     }
 }
 
-/// What the scenario wants said. `echo` is the caller's own text, `tool` the name of the caller's first tool.
-pub fn compose(
-    scenario: &Scenario,
-    model: &str,
-    seed: u64,
-    created: u64,
-    include_usage: bool,
-    echo: Option<String>,
-    tool: Option<String>,
-) -> Saying {
+/// What an answer is made for. `echo` is the caller's own text, `tool` the name of the caller's first tool.
+#[derive(Clone, Default)]
+pub struct Occasion {
+    pub seed: u64,
+    pub created: u64,
+    pub include_usage: bool,
+    pub sealed: bool,
+    pub echo: Option<String>,
+    pub tool: Option<String>,
+}
+
+/// What the scenario wants said.
+pub fn compose(scenario: &Scenario, model: &str, occasion: Occasion) -> Saying {
+    let Occasion { seed, created, include_usage, sealed, echo, tool } = occasion;
     let events = scenario.events as usize;
     let text = |count: usize| match &echo {
         Some(said) => cut_evenly(said, count),
@@ -120,11 +130,17 @@ pub fn compose(
             Block::Reasoning(words(events / 2, scenario.text as usize, false)),
             Block::Text(text(events - events / 2)),
         ],
+        Answer::Agent => vec![
+            Block::Reasoning(words(events.div_ceil(4), scenario.text as usize, false)),
+            Block::Text(text(events / 4)),
+            Block::Tool { name: tool.clone(), arguments: arguments(events.div_ceil(4)) },
+            Block::Tool { name: tool, arguments: arguments(events / 4) },
+        ],
     };
     let finish = match (scenario.finish, scenario.length, scenario.answer) {
         (false, ..) => Finish::Missing,
         (_, true, _) => Finish::Length,
-        (_, _, Answer::Tool | Answer::Tools) => Finish::Tools,
+        (_, _, Answer::Tool | Answer::Tools | Answer::Agent) => Finish::Tools,
         _ => Finish::Stop,
     };
     let tokens = Tokens {
@@ -136,7 +152,18 @@ pub fn compose(
         reasoning: scenario.tokens_reasoning,
     };
     let ids = Ids { prefix: scenario.id_prefix.clone(), seed };
-    Saying { model: model.to_owned(), blocks, tokens, finish, done: scenario.done, ids, created, include_usage }
+    Saying {
+        model: model.to_owned(),
+        blocks,
+        tokens,
+        finish,
+        done: scenario.done,
+        ids,
+        created,
+        include_usage,
+        sealed,
+        plan: scenario.plan,
+    }
 }
 
 /// The text of a delta as a JSON string.

@@ -79,7 +79,7 @@ pub fn chat(saying: &Saying) -> String {
             }
         }
     }
-    let content = if calls.is_empty() { quote(&content) } else { "null".to_owned() };
+    let content = if content.is_empty() && !calls.is_empty() { "null".to_owned() } else { quote(&content) };
     let calls = if calls.is_empty() { String::new() } else { format!(",\"tool_calls\":[{}]", calls.join(",")) };
     let reasoning =
         if reasoning.is_empty() { String::new() } else { format!(",\"reasoning_content\":{}", quote(&reasoning)) };

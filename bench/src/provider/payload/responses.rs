@@ -90,7 +90,9 @@ fn write_block(steps: &mut Steps, saying: &Saying, index: usize, block: &Block) 
         Block::Reasoning(texts) => {
             let id = saying.ids.id("rs_", salt);
             let at = format!("\"item_id\":\"{id}\",\"output_index\":{index},\"summary_index\":0");
-            let item = |summary: &str| format!("{{\"id\":\"{id}\",\"type\":\"reasoning\",\"summary\":[{summary}]}}");
+            let sealed = if saying.sealed { format!(",\"encrypted_content\":\"{SEALED}\"") } else { String::new() };
+            let item =
+                |summary: &str| format!("{{\"id\":\"{id}\",\"type\":\"reasoning\"{sealed},\"summary\":[{summary}]}}");
             let part = |text: &str| format!("{{\"type\":\"summary_text\",\"text\":{text}}}");
             steps.push(
                 Part::Preamble,
@@ -190,3 +192,6 @@ fn usage(saying: &Saying) -> String {
         tokens.write(input + tokens.output),
     )
 }
+
+/// A thought under the vendor's own seal.
+pub const SEALED: &str = "gAAAAABweirbench_sealed-thought==";

@@ -195,7 +195,7 @@ impl WriteEvents for Writer {
         self.start(out);
         out.extend_from_slice(b"event: message-end\ndata: {\"type\":\"message-end\",\"delta\":");
         Object::write(out, |delta| {
-            finish(self.finish.as_ref(), true, delta);
+            finish(self.finish.as_ref(), delta);
             if let Some(usage) = &self.usage {
                 write_usage(usage, delta.member("usage"));
             }
@@ -216,7 +216,7 @@ pub fn write_answer(answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
     Object::write(out, |object| {
         object.str("id", heading.id);
         object.object("message", |message| whole_message(choice, heading, message));
-        finish(choice.finish.as_ref(), false, object);
+        finish(choice.finish.as_ref(), object);
         if let Some(usage) = &answer.usage {
             write_usage(usage, object.member("usage"));
         }
@@ -374,17 +374,14 @@ fn cited(raw: &[u8], start: u64, end: u64) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-fn finish(why: Option<&Finish<'_>>, stream: bool, object: &mut Object<'_>) {
+fn finish(why: Option<&Finish<'_>>, object: &mut Object<'_>) {
     let reason = match why {
         None | Some(Finish::Stop) => "COMPLETE",
         Some(Finish::Sequence(_)) => "STOP_SEQUENCE",
         Some(Finish::Length) => "MAX_TOKENS",
         Some(Finish::ToolCalls) => "TOOL_CALL",
         Some(Finish::Filtered) => {
-            object.str("finish_reason", "ERROR");
-            if stream {
-                object.str("error", FILTERED);
-            }
+            object.str("finish_reason", "ERROR").str("error", FILTERED);
             return;
         }
         Some(Finish::Paused) => "PAUSED",

@@ -375,6 +375,9 @@ fn what_is_written_reads_back() {
     Generate.write_answer(&whole, &heading(&call, true), &mut unary);
     let mut by_unary = Answer::default();
     Generate.reader(Deviations::NONE).read_answer(&unary, &mut |event| by_unary.take(event)).unwrap();
+    let mut listed = Vec::new();
+    Generate.write_answer(&whole, &heading(&call, false), &mut listed);
+    assert_eq!(listed, [b"[", &unary[..], b"]"].concat());
     for answer in [read(&events), by_array, by_unary] {
         let want = [("reasoning", "hm"), ("text", "h\\u00e9"), ("call", "{\"a\":1}"), ("call", "{\"b\":2}")];
         assert_eq!(blocks(&answer), want.map(|(kind, text)| (kind, text.to_owned())));

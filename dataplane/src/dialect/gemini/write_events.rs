@@ -279,6 +279,9 @@ impl WriteEvents for Writer {
 
 pub fn write_answer(answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
     let mut block = 0;
+    if !heading.sse {
+        out.push(b'[');
+    }
     out.extend_from_slice(b"{\"candidates\":");
     Array::write(out, |list| {
         for (index, choice) in answer.choices.iter().enumerate() {
@@ -290,6 +293,9 @@ pub fn write_answer(answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
         write_usage(usage, answer.tier, out);
     }
     identity(heading, out);
+    if !heading.sse {
+        out.push(b']');
+    }
 }
 
 fn candidate(choice: &Choice, index: usize, heading: &Heading<'_>, block: &mut u32, object: &mut Object<'_>) {
