@@ -1,9 +1,17 @@
 //! Anthropic's messages.
 
-use weir_shared::catalog::Dialect;
+mod read_call;
+mod read_events;
+mod write_call;
+mod write_events;
+
+use weir_shared::catalog::{Deviations, Dialect};
 use weir_shared::fault::{Code, anthropic_type_of};
 use weir_shared::usage::{Class, Tier, Usage};
 
+use super::answer::Answer;
+use super::call::{Call, Param, ParamTable, Tongue};
+use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
 use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, number};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, NotJson};
@@ -28,6 +36,10 @@ impl Language for Messages {
         const LIST: &[Endpoint] =
             &[call("messages", StreamWhen::Asked), call("messages/count_tokens", StreamWhen::Never)];
         LIST
+    }
+
+    fn speech(&self) -> Option<&'static dyn Speech> {
+        Some(&Messages)
     }
 
     fn leaves_nothing(&self, _: &Endpoint) -> bool {
@@ -109,14 +121,56 @@ impl Language for Messages {
     }
 
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {
-        out.extend_from_slice(b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"");
-        out.extend_from_slice(anthropic_type_of(code.status()).as_bytes());
-        out.extend_from_slice(b"\",\"message\":\"");
-        json::escape_into(out, message);
-        // Extra members are allowed; programs that know the gateway read the code.
-        out.extend_from_slice(b"\",\"code\":\"");
-        out.extend_from_slice(code.name().as_bytes());
-        out.extend_from_slice(b"\"}}\n\n");
+        write_error(out, code, message);
+    }
+}
+
+fn write_error(out: &mut Vec<u8>, code: Code, message: &str) {
+    out.extend_from_slice(b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"");
+    out.extend_from_slice(anthropic_type_of(code.status()).as_bytes());
+    out.extend_from_slice(b"\",\"message\":\"");
+    json::escape_into(out, message);
+    // Extra members are allowed; programs that know the gateway read the code.
+    out.extend_from_slice(b"\",\"code\":\"");
+    out.extend_from_slice(code.name().as_bytes());
+    out.extend_from_slice(b"\"}}\n\n");
+}
+
+const PARAMS: ParamTable = &[
+    (Param::Temperature, "temperature"),
+    (Param::TopP, "top_p"),
+    (Param::TopK, "top_k"),
+    (Param::User, "metadata.user_id"),
+    (Param::ServiceTier, "service_tier"),
+];
+
+impl Speech for Messages {
+    fn tongue(&self) -> Tongue {
+        Tongue::Messages
+    }
+
+    fn params(&self) -> ParamTable {
+        PARAMS
+    }
+
+    fn read_call<'a>(&self, asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
+        read_call::read(asked)
+    }
+
+    fn write_call(&self, call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
+        write_call::write(call, to, lost, out);
+    }
+
+    fn reader(&self, _: Deviations) -> Box<dyn ReadEvents> {
+        Box::new(read_events::Reader::default())
+    }
+
+    fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {
+        Box::new(write_events::Writer::new(heading))
+    }
+
+    fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
+        write_events::write_answer(answer, heading, out);
     }
 }
 
