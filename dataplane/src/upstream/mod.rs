@@ -4,6 +4,7 @@
 //! a caller sends chooses where a connection goes.
 
 mod connect;
+pub mod credential;
 mod head;
 mod incoming;
 mod pool;
