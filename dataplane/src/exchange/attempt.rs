@@ -26,6 +26,7 @@ use crate::refusal::Refusal;
 use crate::route::{self, Pass, REST_NS, REST_NS_MAX};
 use crate::secret::{Badge, Pieces, Secret};
 use crate::translate::{Naming, Translation};
+use crate::upstream::shape::{Place, write_target};
 use crate::upstream::{self, Answer, Failure, Incoming, Length, Outgoing};
 use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::json;
@@ -67,14 +68,13 @@ impl Plan<'_, '_> {
 
     /// The request's head for one credential.
     pub fn head(&self, badge: &Badge, length: Length, body: Option<&dyn Pieces>) -> Vec<u8> {
-        let upstream_model = self.model.map_or("", |model| &model.upstream);
-        let path = |out: &mut Vec<u8>| {
-            let (route, query) = match self.translation {
-                Some(translation) => (&translation.route, translation.query),
-                None => (self.route, self.query),
-            };
-            parse::upstream_path(route, &self.vendor.base.path, upstream_model, self.object_id, query, out);
+        let (route, query) = match self.translation {
+            Some(translation) => (&translation.route, translation.query),
+            None => (self.route, self.query),
         };
+        let model = self.model.map(|model| &*model.upstream);
+        let place = Place { route, model, object_id: self.object_id, query, stream: self.stream };
+        let path = |out: &mut Vec<u8>| write_target(self.vendor, &place, out);
         // A caller's fields are of its own language.
         let foreign = self.translation.filter(|translation| translation.body.is_some());
         let own_fields = foreign.map(|translation| translation.fields);

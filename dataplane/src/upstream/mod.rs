@@ -8,6 +8,7 @@ pub mod credential;
 mod head;
 mod incoming;
 mod pool;
+pub mod shape;
 
 pub use connect::VendorLink;
 pub use head::{Length, Outgoing, write_head};
