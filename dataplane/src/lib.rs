@@ -14,6 +14,7 @@ pub mod socket;
 pub mod race;
 pub mod deadline;
 pub mod link;
+pub mod secret;
 pub mod live;
 pub mod seal;
 

@@ -12,6 +12,8 @@ use weir_shared::catalog::Vendor;
 use weir_shared::key::Pepper;
 use weir_shared::snapshot::Snapshot;
 
+use crate::secret::Secret;
+
 pub struct Live {
     pub snapshot: Snapshot,
     /// One for each of the snapshot's vendors, at the same place.
@@ -28,29 +30,6 @@ pub struct Target {
     /// One for each credential, at the same place; `None` when its variable or file is missing here.
     pub secrets: Vec<Option<Arc<Secret>>>,
     pub addresses: Arc<Addresses>,
-}
-
-/// A vendor's credential as it is sent. It never reaches a log, an error or a metric: there is no `Debug`.
-pub struct Secret {
-    /// The whole header field with its line end.
-    pub field: Box<[u8]>,
-    pub value: Box<[u8]>,
-    /// Until when (monotonic nanoseconds) it is passed over, after the vendor refused it.
-    resting_until: AtomicU64,
-}
-
-impl Secret {
-    pub fn new(field: Box<[u8]>, value: Box<[u8]>) -> Self {
-        Self { field, value, resting_until: AtomicU64::new(0) }
-    }
-
-    pub fn rest_until(&self, until: u64) {
-        self.resting_until.fetch_max(until, Ordering::Relaxed);
-    }
-
-    pub fn rests(&self, now: u64) -> bool {
-        self.resting_until.load(Ordering::Relaxed) > now
-    }
 }
 
 /// The addresses of a vendor's name, as last resolved. The last good ones stay while resolution fails.

@@ -364,13 +364,18 @@ impl Splices {
 
     /// Appends the changed body.
     pub fn apply(&self, body: &[u8], out: &mut Vec<u8>) {
+        self.each(body, &mut |piece| out.extend_from_slice(piece));
+    }
+
+    /// The changed body, piece by piece.
+    pub fn each(&self, body: &[u8], take: &mut dyn FnMut(&[u8])) {
         let mut at = 0;
         for (range, with) in &self.0 {
-            out.extend_from_slice(&body[at..range.start]);
-            out.extend_from_slice(with);
+            take(&body[at..range.start]);
+            take(with);
             at = range.end;
         }
-        out.extend_from_slice(&body[at..]);
+        take(&body[at..]);
     }
 }
 
@@ -416,20 +421,39 @@ pub fn splices(route: &Route, call: &Call<'_>, upstream_model: &str, body: &[u8]
 /// Appends the path and query that the vendor is asked for.
 pub fn upstream_path(route: &Route, base: &str, upstream_model: &str, id: &str, query: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(base.as_bytes());
-    for segment in route.endpoint.path.split('/') {
-        out.push(b'/');
+    out.push(b'/');
+    dialect_path(route, upstream_model, id, out);
+    push_query(query, b'?', out);
+}
+
+/// The path that the dialect has for this, without a slash in front.
+pub fn dialect_path(route: &Route, upstream_model: &str, id: &str, out: &mut Vec<u8>) {
+    let mut segments = route.endpoint.path.split('/').peekable();
+    while let Some(segment) = segments.next() {
         if let Some(verb) = segment.strip_prefix("{model}") {
-            encode(upstream_model, out);
+            push_model(upstream_model, segments.peek().is_some(), out);
             out.extend_from_slice(verb.as_bytes());
         } else if segment == "{id}" {
             encode(id, out);
         } else {
             out.extend_from_slice(segment.as_bytes());
         }
+        if segments.peek().is_some() {
+            out.push(b'/');
+        }
     }
+}
+
+/// A model in a path. With more of the path behind it, it is one segment whatever it holds (ARNs have slashes); at the
+/// end, its slashes and colons stand as vendors write them.
+pub fn push_model(model: &str, more_behind: bool, out: &mut Vec<u8>) {
+    if more_behind { weir_shared::id::percent_encode(model.as_bytes(), out) } else { encode(model, out) }
+}
+
+/// What of a caller's query travels on, behind what stands there already.
+pub fn push_query(query: &[u8], mut mark: u8, out: &mut Vec<u8>) {
     // The caller's key must not travel on; everything else of the query does, up to where some reader would end it.
     let query = query.split(|byte| *byte == b'#').next().unwrap_or_default();
-    let mut mark = b'?';
     for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty() && may_travel(pair)) {
         out.push(mark);
         out.extend(pair.iter().filter(|byte| byte.is_ascii_graphic()));

@@ -6,13 +6,16 @@ use weir_shared::catalog::{Credential, Vendor};
 use weir_shared::policy::limit::Exceeded;
 
 use crate::clock;
-use crate::live::{Secret, Target};
+use crate::live::Target;
+use crate::secret::{Secret, Shown};
 
 /// One credential for one attempt; its place among the concurrent calls is given back when it ends.
 pub struct Pass<'l> {
     pub place: usize,
     pub credential: &'l Credential,
     pub secret: &'l Secret,
+    /// What this attempt shows the vendor.
+    pub shown: Shown<'l>,
     tokens: u64,
     used: Cell<Option<u64>>,
 }
@@ -49,7 +52,7 @@ pub fn next_pass<'l>(
         if (pinned.is_some() && step > 0) || (place < 64 && tried & 1 << place != 0) {
             continue;
         }
-        let Some(secret) = target.secrets.get(place).and_then(Option::as_deref) else { continue };
+        let Some((secret, shown)) = presentable(target, place, now) else { continue };
         let credential = &vendor.credentials[place];
         any = true;
         if secret.rests(now) {
@@ -57,7 +60,7 @@ pub fn next_pass<'l>(
             continue;
         }
         match credential.state.admit(&credential.limits, tokens, now) {
-            Ok(()) => return Ok(Pass { place, credential, secret, tokens, used: Cell::new(None) }),
+            Ok(()) => return Ok(Pass { place, credential, secret, shown, tokens, used: Cell::new(None) }),
             Err(exceeded) => {
                 let retry = retry_in(exceeded);
                 soonest = Some(soonest.map_or(retry, |s| s.min(retry)));
@@ -71,10 +74,10 @@ pub fn next_pass<'l>(
                 continue;
             }
             let credential = &vendor.credentials[place];
-            if let Some(secret) = target.secrets.get(place).and_then(Option::as_deref)
+            if let Some((secret, shown)) = presentable(target, place, now)
                 && credential.state.admit(&credential.limits, tokens, now).is_ok()
             {
-                return Ok(Pass { place, credential, secret, tokens, used: Cell::new(None) });
+                return Ok(Pass { place, credential, secret, shown, tokens, used: Cell::new(None) });
             }
         }
     }
@@ -82,6 +85,12 @@ pub fn next_pass<'l>(
         Some(retry_in_ns) => Err(NoPass::Busy { retry_in_ns }),
         None => Err(NoPass::None),
     }
+}
+
+/// A credential that has something to show on this node: its secret is there, and its token has not ended.
+fn presentable(target: &Target, place: usize, now: clock::Nanos) -> Option<(&Secret, Shown<'_>)> {
+    let secret = target.secrets.get(place)?.as_deref()?;
+    Some((secret, secret.shown(|| clock::wall_at(now) / 1_000_000_000)?))
 }
 
 /// How long a credential is passed over after the vendor refused it.

@@ -4,6 +4,8 @@
 mod addresses;
 mod admin;
 mod build;
+mod credentials;
+mod fetch;
 mod follow;
 
 pub use admin::{Recorder, install_recorder};
@@ -44,6 +46,7 @@ pub fn run(duties: Duties) -> std::io::Result<()> {
             driver,
         ));
         tokio::spawn(addresses::keep_fresh(Arc::clone(&state)));
+        tokio::spawn(credentials::keep_fresh(Arc::clone(&state)));
         if let Some(certificates) = certificates {
             tokio::spawn(reload_certificates(certificates));
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::policy::limit::{LimitState, Limits};
 use crate::policy::time::Times;
 use crate::price::PriceList;
+use crate::reach::{PathRule, Signing};
 
 /// The wire languages. One line here, one file in the data plane's `dialect/`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -132,23 +133,52 @@ pub enum Untranslatable {
     Drop,
 }
 
-/// The header field in which a vendor expects its credential.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How a vendor is shown who pays. One line here, one in the data plane's `upstream/credential`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum AuthScheme {
     Bearer,
     XApiKey,
     XGoogApiKey,
+    /// Azure's field for a resource's key.
+    ApiKey,
+    /// `?key=`
+    QueryKey,
+    /// Each request is signed.
+    AwsSigV4,
+    /// An application's secret is exchanged for tokens.
+    AzureEntra,
+    /// A private key's signature is exchanged for tokens.
+    GoogleServiceAccount,
 }
 
 impl AuthScheme {
-    pub const ALL: &[Self] = &[Self::Bearer, Self::XApiKey, Self::XGoogApiKey];
+    pub const ALL: &[Self] = &[
+        Self::Bearer,
+        Self::XApiKey,
+        Self::XGoogApiKey,
+        Self::ApiKey,
+        Self::QueryKey,
+        Self::AwsSigV4,
+        Self::AzureEntra,
+        Self::GoogleServiceAccount,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Bearer => "bearer",
             Self::XApiKey => "x-api-key",
             Self::XGoogApiKey => "x-goog-api-key",
+            Self::ApiKey => "api-key",
+            Self::QueryKey => "query-key",
+            Self::AwsSigV4 => "aws-sigv4",
+            Self::AzureEntra => "azure-entra",
+            Self::GoogleServiceAccount => "google-service-account",
         }
+    }
+
+    /// What is shown to the vendor is fetched, and ends.
+    pub fn has_tokens(self) -> bool {
+        matches!(self, Self::AzureEntra | Self::GoogleServiceAccount)
     }
 
     pub fn parse(name: Option<&str>, dialect: Dialect) -> Option<Self> {
@@ -260,6 +290,9 @@ pub struct Vendor {
     pub dialect: Dialect,
     pub base: BaseUrl,
     pub auth: AuthScheme,
+    pub signing: Signing,
+    /// Paths that are not the dialect's own; the first that fits holds.
+    pub paths: Vec<PathRule>,
     pub internal: bool,
     pub roots: Roots,
     pub proxy: Option<BaseUrl>,

@@ -80,9 +80,30 @@ pub struct VendorDraft {
     pub name: String,
     pub dialect: String,
     pub base_url: String,
-    /// `bearer`, `x-api-key`, `x-goog-api-key`; the dialect's own when left out.
+    /// A name of [`crate::catalog::AuthScheme`]; the dialect's own when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<String>,
+    /// Stands for `{region}` in addresses; signatures are made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Stands for `{project}` in addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Stands for `{api_version}` in addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+    /// Of `aws-sigv4`: what is signed for; `bedrock` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// What tokens are asked for, when it is not what the cloud's models usually want.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Where tokens are fetched, in place of the cloud's own address; `{tenant}` stands for the tenant of the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<String>,
+    /// Paths in place of the dialect's own; the first that fits holds.
+    #[serde(default, rename = "path", skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathDraft>,
     /// The base URL may lead to a loopback or private address.
     #[serde(default)]
     pub internal: bool,
@@ -115,12 +136,30 @@ pub struct VendorDraft {
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct PathDraft {
+    /// The dialect's endpoint below its version, such as `chat/completions`; `*` is every one.
+    pub endpoint: String,
+    /// Below `base_url`. `{model}` is the vendor's name for the model, `{path}` the dialect's own path; a query may follow.
+    pub to: String,
+    /// The same for calls that stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// Members of the body that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// Members of the body that are set, each to a string.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub with: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CredentialDraft {
     pub name: String,
     /// The name of an environment variable of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
-    /// The path of a file on the node; its first line is the secret.
+    /// The path of a file on the node, read anew when it changes. A key is its first line; other secrets take all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -74,6 +74,18 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Everything but letters, digits and `-_.~`, as `%XX`: one part of a path, a value of a query or of a form.
+pub fn percent_encode(text: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in text {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
 /// Decodes exactly `out.len()` bytes; false when the text is anything else.
 pub fn decode_hex(text: &[u8], out: &mut [u8]) -> bool {
     let digit = |byte: u8| (byte as char).to_digit(16).map(|value| value as u8);

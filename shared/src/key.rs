@@ -102,7 +102,8 @@ fn checksum(name: &[u8], secret: &[u8]) -> [u8; ID_BYTES - NAME_BYTES] {
     [0, 5, 10].map(|shift| ALPHABET[(sum >> shift) as usize & 31])
 }
 
-fn base64url(bytes: &[u8]) -> String {
+/// Without padding.
+pub fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

@@ -16,6 +16,7 @@ pub mod policy;
 pub mod catalog;
 pub mod key;
 pub mod draft;
+pub mod reach;
 pub mod resolve;
 pub mod snapshot;
 pub mod keyspace;

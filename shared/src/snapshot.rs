@@ -20,6 +20,7 @@ use crate::policy::limit::{LimitState, Limits};
 use crate::policy::size::Sizes;
 use crate::policy::time::{NotADuration, Times};
 use crate::price::{Band, PriceList, Rates, Schedule};
+use crate::reach;
 use crate::resolve::Allowed;
 use crate::usage::{Class, Tier, Unit};
 
@@ -374,14 +375,24 @@ fn compile_vendor(
     });
     let nowhere =
         || BaseUrl { tls: true, host: "invalid".into(), port: 443, path: "".into(), authority: "invalid".into() };
-    let base = BaseUrl::parse(&is.base_url).unwrap_or_else(|why| {
-        fault("base_url", format!("base_url {:?}: {why}", is.base_url), "write it like \"https://api.openai.com/v1\"");
-        nowhere()
-    });
+    let base = match reach::Words::of(is).fill("base_url", &is.base_url, &[]) {
+        Ok(filled) => BaseUrl::parse(&filled).unwrap_or_else(|why| {
+            let what = format!("base_url {:?}: {why}", is.base_url);
+            fault("base_url", what, "write it like \"https://api.openai.com/v1\"");
+            nowhere()
+        }),
+        Err((key, what, fix)) => {
+            fault(&key, what, &fix);
+            nowhere()
+        }
+    };
     let auth = AuthScheme::parse(is.auth.as_deref(), dialect).unwrap_or_else(|| {
-        fault("auth", "auth is not known".into(), "one of bearer, x-api-key, x-goog-api-key");
+        let known: Vec<_> = AuthScheme::ALL.iter().map(|scheme| scheme.name()).collect();
+        fault("auth", "auth is not known".into(), &format!("one of {}", known.join(", ")));
         AuthScheme::Bearer
     });
+    let signing = reach::compile_signing(is, auth, &mut fault);
+    let paths = reach::compile_paths(is, &mut fault);
     let proxy = is.proxy.as_deref().map(|text| {
         BaseUrl::parse(text).ok().filter(|proxy| !proxy.tls).unwrap_or_else(|| {
             fault("proxy", format!("proxy {text:?} cannot be used"), "write it like \"http://proxy.internal:3128\"");
@@ -443,6 +454,8 @@ fn compile_vendor(
         dialect,
         base,
         auth,
+        signing,
+        paths,
         internal: is.internal,
         roots,
         proxy,

@@ -4,6 +4,7 @@
 use serde::de::IgnoredAny;
 use weir::dialect::{self, Reading, Sense};
 use weir::wire::chunked::{Decoded, Decoder};
+use weir::wire::eventstream;
 use weir::wire::http1::{self, Method, Progress};
 use weir::wire::json;
 use weir::wire::sse::{Event, Framer};
@@ -27,6 +28,7 @@ pub const ALL: &[Body] = &[
     Body { name: "answer_head", run: answer_head, seeds: ANSWERS },
     Body { name: "chunked", run: chunked, seeds: CHUNKS },
     Body { name: "sse", run: sse, seeds: STREAMS },
+    Body { name: "eventstream", run: eventstream, seeds: STREAMS },
     Body { name: "json_like_serde", run: json_like_serde, seeds: DOCUMENTS },
     Body { name: "json_views", run: json_views, seeds: DOCUMENTS },
     Body { name: "languages", run: languages, seeds: DOCUMENTS },
@@ -140,6 +142,48 @@ pub fn sse(data: &[u8]) {
         let (cut, _) = events(&mut data.chunks(size));
         assert_eq!(said(&cut), said(&whole), "pieces of {size}");
     }
+}
+
+/// Frames stand side by side, any cut gives the same ones, and what is written reads back. Checksums keep nearly everything
+/// else out, so the same bytes are also the payload of a good frame and the headers of one.
+pub fn eventstream(data: &[u8]) {
+    let frames = |bytes: &[u8], size: usize| {
+        let mut framer = eventstream::Framer::default();
+        let (mut held, mut found) = (Vec::new(), Vec::new());
+        for piece in bytes.chunks(size) {
+            held.extend_from_slice(piece);
+            loop {
+                match framer.next(&held) {
+                    Ok(Some(frame)) => found.push((frame, frame.payload.of(&held).to_vec())),
+                    Ok(None) => break,
+                    Err(fault) => return (found, framer.unfinished(), Some(fault)),
+                }
+            }
+        }
+        (found, framer.unfinished(), None)
+    };
+    let mut written = Vec::new();
+    for name in ["contentBlockDelta", ""] {
+        let frame = eventstream::Open::event(&mut written, name);
+        written.extend_from_slice(data);
+        assert!(frame.close(&mut written), "a payload that fits is taken back");
+    }
+    let (back, end, fault) = frames(&written, written.len());
+    assert!(back.len() == 2 && back.iter().all(|(_, payload)| payload == data) && end == written.len(), "{fault:?}");
+    written.extend_from_slice(data);
+    for bytes in [data, &written] {
+        let whole = frames(bytes, bytes.len().max(1));
+        let mut at = 0;
+        for (frame, _) in &whole.0 {
+            assert_eq!(frame.whole.at, at, "a gap between frames");
+            at += frame.whole.len;
+        }
+        for size in [1, 3, 7, 64] {
+            assert_eq!(frames(bytes, size), whole, "pieces of {size}");
+        }
+    }
+    let headers = eventstream::Headers::of(data).take_while(|header| header.is_ok()).count();
+    assert!(headers <= data.len());
 }
 
 /// Ours and serde_json's idea of JSON are one, up to the depth that we allow.

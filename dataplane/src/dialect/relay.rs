@@ -7,6 +7,7 @@ use super::answer::Answer;
 use super::event::{Event, Piece};
 use super::speech::{Framing, Malformed, ReadEvents, Step, WriteEvents};
 use super::text::plain;
+use crate::wire::eventstream::{self, Kind, NotFrame};
 use crate::wire::sse;
 
 /// A stream between two languages. Feed it what arrived; it appends what leaves.
@@ -20,6 +21,7 @@ pub struct Relay<'h> {
 
 enum Frames {
     Sse(sse::Framer),
+    EventStream(eventstream::Framer),
 }
 
 /// What a piece of a stream came to.
@@ -39,7 +41,8 @@ const WORDS_BYTES_MAX: usize = 4 << 10;
 impl<'h> Relay<'h> {
     pub fn new(framing: Framing, reader: Box<dyn ReadEvents>, writer: Box<dyn WriteEvents + 'h>) -> Self {
         let frames = match framing {
-            Framing::Sse | Framing::EventStream => Frames::Sse(sse::Framer::default()),
+            Framing::Sse => Frames::Sse(sse::Framer::default()),
+            Framing::EventStream => Frames::EventStream(eventstream::Framer::default()),
         };
         Self { frames, reader, writer, words: None }
     }
@@ -58,6 +61,20 @@ impl<'h> Relay<'h> {
                     let data = joined.as_deref().unwrap_or(event.data.of(bytes));
                     step(reader.as_mut(), writer.as_mut(), words, event.name.of(bytes), data, out, reading)
                 }
+                Frames::EventStream(framer) => match framer.next(bytes) {
+                    Err(NotFrame(why)) => return Heard::Malformed(why),
+                    Ok(None) => return Heard::More,
+                    // The connection itself is at fault: there is a code, and nothing for a reader of answers.
+                    Ok(Some(frame)) if frame.kind == Kind::Error => {
+                        *words = Some(String::from_utf8_lossy(frame.name.of(bytes)).into_owned());
+                        reading.failed = true;
+                        return Heard::Failed;
+                    }
+                    Ok(Some(frame)) => {
+                        let (name, data) = (frame.name.of(bytes), frame.payload.of(bytes));
+                        step(reader.as_mut(), writer.as_mut(), words, name, data, out, reading)
+                    }
+                },
             };
             match step {
                 Err(Malformed(why)) => return Heard::Malformed(why),
@@ -75,13 +92,14 @@ impl<'h> Relay<'h> {
     pub fn last_line(&self, bytes: &mut Vec<u8>) {
         match self.frames {
             Frames::Sse(_) if !bytes.is_empty() => bytes.extend_from_slice(b"\n\n"),
-            Frames::Sse(_) => {}
+            Frames::Sse(_) | Frames::EventStream(_) => {}
         }
     }
 
     pub fn unfinished(&self) -> usize {
         match &self.frames {
             Frames::Sse(framer) => framer.unfinished(),
+            Frames::EventStream(framer) => framer.unfinished(),
         }
     }
 
@@ -89,6 +107,7 @@ impl<'h> Relay<'h> {
     pub fn moved(&mut self, by: usize) {
         match &mut self.frames {
             Frames::Sse(framer) => framer.moved(by),
+            Frames::EventStream(framer) => framer.moved(by),
         }
     }
 

@@ -18,13 +18,15 @@ use crate::deadline::{Deadline, Why};
 use crate::dialect::error::scrub;
 use crate::dialect::relay::words_of_error;
 use crate::gauge::{Counter, Timing};
-use crate::live::{Secret, Target};
+use crate::live::Target;
 use crate::meter::Meter;
 use crate::parse::{self, Route, Splices};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::{self, Pass, REST_NS, REST_NS_MAX};
+use crate::secret::{Badge, Pieces, Secret};
 use crate::translate::{Naming, Translation};
+use crate::upstream::shape::{Place, write_target};
 use crate::upstream::{self, Answer, Failure, Incoming, Length, Outgoing};
 use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::json;
@@ -65,15 +67,14 @@ impl Plan<'_, '_> {
     }
 
     /// The request's head for one credential.
-    pub fn head(&self, secret: &Secret, length: Length) -> Vec<u8> {
-        let upstream_model = self.model.map_or("", |model| &model.upstream);
-        let path = |out: &mut Vec<u8>| {
-            let (route, query) = match self.translation {
-                Some(translation) => (&translation.route, translation.query),
-                None => (self.route, self.query),
-            };
-            parse::upstream_path(route, &self.vendor.base.path, upstream_model, self.object_id, query, out);
+    pub fn head(&self, badge: &Badge, length: Length, body: Option<&dyn Pieces>) -> Vec<u8> {
+        let (route, query) = match self.translation {
+            Some(translation) => (&translation.route, translation.query),
+            None => (self.route, self.query),
         };
+        let model = self.model.map(|model| &*model.upstream);
+        let place = Place { route, model, object_id: self.object_id, query, stream: self.stream };
+        let path = |out: &mut Vec<u8>| write_target(self.vendor, &place, out);
         // A caller's fields are of its own language.
         let foreign = self.translation.filter(|translation| translation.body.is_some());
         let own_fields = foreign.map(|translation| translation.fields);
@@ -84,9 +85,10 @@ impl Plan<'_, '_> {
             self.request,
             self.request.head.method,
             self.vendor,
-            secret,
+            badge,
             path,
             length,
+            body,
             id,
             own_fields,
         );
@@ -111,9 +113,17 @@ impl Plan<'_, '_> {
     }
 
     /// What a caller must never see in a vendor's words.
-    pub fn secrets<'a>(&'a self, secret: &'a Secret) -> [&'a [u8]; 4] {
+    pub fn secrets<'a>(&'a self, badge: &'a Badge) -> impl Iterator<Item = &'a [u8]> {
         let base = &self.vendor.base;
-        [&secret.value, base.authority.as_bytes(), base.host.as_bytes(), base.path.as_bytes()]
+        let own = badge.sign.hidden().iter().map(|text| &**text);
+        own.chain([base.authority.as_bytes(), base.host.as_bytes(), base.path.as_bytes()])
+    }
+}
+
+/// The body as it leaves, without being put together for it.
+impl Pieces for Plan<'_, '_> {
+    fn each(&self, take: &mut dyn FnMut(&[u8])) {
+        self.splices.each(self.body, take);
     }
 }
 
@@ -178,7 +188,7 @@ pub async fn run<'s>(
             return Ok(Attempted::Answered(answer, pass));
         }
         meter.attempt(credential, status, Outcome::Failed, since);
-        let Some(refusal) = read_refusal(plan, answer, pass.secret, sink).await else {
+        let Some(refusal) = read_refusal(plan, answer, &pass.shown, sink).await else {
             return Ok(Attempted::Over(Delivered::gone(meter)));
         };
         if !matches!(status, 401 | 403 | 429) {
@@ -209,7 +219,7 @@ async fn ask(
 ) -> Asked {
     let core = plan.scene.core;
     debug_assert!(meter.ticket().is_some(), "no ticket, no upstream");
-    let head = plan.head(pass.secret, plan.length());
+    let head = plan.head(&pass.shown, plan.length(), Some(plan));
     let method = plan.request.head.method;
     let outgoing = Outgoing {
         head: &head,
@@ -315,6 +325,9 @@ pub fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
         (429, None) => return,
         _ => REST_NS,
     };
+    if status == 401 {
+        secret.doubt();
+    }
     secret.rest_until(clock::now() + nanos);
 }
 
@@ -328,7 +341,7 @@ const ERROR_BODY_MS: u64 = 5_000;
 pub async fn read_refusal(
     plan: &Plan<'_, '_>,
     mut answer: Answer,
-    secret: &Secret,
+    badge: &Badge,
     sink: &mut Sink<'_>,
 ) -> Option<Refusal> {
     let status = answer.head.status;
@@ -372,7 +385,7 @@ pub async fn read_refusal(
     };
     let mut refusal = Refusal::new(code, vendor_words(status)).with_status(shown);
     if whole && is_json && json::validate(&body).is_ok() {
-        let scrubbed = scrub(&body, &plan.secrets(secret));
+        let scrubbed = scrub(&body, plan.secrets(badge));
         match plan.translation {
             // In another language only the words can be told.
             Some(_) => words_of_error(&scrubbed).into_iter().for_each(|words| refusal.message = words.into()),

@@ -123,7 +123,7 @@ pub async fn stream<'s>(
     drop(answer);
     let (live, key) = (plan.scene.live, plan.key);
     let rewrite = |data: &[u8]| objects::seal_ids(live, key, &plan.vendor.name, &pass.credential.name, data);
-    let scrub = |event: &[u8]| scrub(event, &plan.secrets(pass.secret));
+    let scrub = |event: &[u8]| scrub(event, plan.secrets(&pass.shown));
     let rules = Rules {
         language: plan.route.language,
         times,

@@ -140,7 +140,7 @@ async fn send<'s>(
         }
     };
     let length = source.length();
-    let head = plan.head(pass.secret, length);
+    let head = plan.head(&pass.shown, length, None);
     link.deadline.set(times.write, Why::FirstByte);
     let mut failed = link.write(head).await.err();
     while failed.is_none() {
@@ -201,7 +201,7 @@ async fn send<'s>(
         return delivered;
     }
     meter.attempt(credential, status, Outcome::Failed, since);
-    match attempt::read_refusal(plan, answer, pass.secret, sink).await {
+    match attempt::read_refusal(plan, answer, &pass.shown, sink).await {
         Some(refusal) => {
             // A form cannot be said twice: the next one takes another credential.
             attempt::rest(pass.secret, &refusal, status);

@@ -33,6 +33,7 @@ use crate::parse::{self, NoRoute, Route, Splices};
 use crate::refusal::Refusal;
 use crate::resolve;
 use crate::translate::{self, Task, Translation};
+use crate::upstream::shape;
 use crate::wire::http1::{Method, Name};
 
 /// How a request ended.
@@ -225,10 +226,17 @@ async fn collected<'l>(
     teller.stream = call.stream;
     let mut meter = open_meter(scene, ticket, model, vendor, call.stream, request, bytes.len());
 
-    let mut splices = parse::splices(route, &call, model.map_or("", |model| &model.upstream), bytes);
-    objects::unseal_into(&mut splices, live, key, &call, bytes);
-    if foreign.is_some() {
-        splices = Splices::default();
+    let asked_route = translation.map_or(route, |translation| &translation.route);
+    let shape = shape::rule(vendor, asked_route, model.is_some()).filter(|rule| rule.changes_body());
+    let mut splices = Splices::default();
+    if foreign.is_none() {
+        let leaves = shape.is_some_and(|rule| rule.without.iter().any(|name| &**name == "model"));
+        let named: &str = if leaves { &call.model } else { model.map_or("", |model| &model.upstream) };
+        splices = parse::splices(route, &call, named, bytes);
+        objects::unseal_into(&mut splices, live, key, &call, bytes);
+    }
+    if let Some(rule) = shape {
+        shape::splice(rule, foreign.unwrap_or(bytes), &mut splices);
     }
     let plan = attempt::Plan {
         scene,

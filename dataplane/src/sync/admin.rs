@@ -123,10 +123,12 @@ fn readiness(desk: &Desk) -> (bool, String) {
     let configured = desk.newest.get().is_some();
     let draining = desk.phase.is_draining();
     let journal_full = gauge::totals().journals_full > 0;
-    let ready = configured && !draining && !journal_full;
+    // The first tokens are under way; when one cannot be had, the others serve.
+    let settled = desk.state.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|kept| kept.is_settled());
+    let ready = configured && settled && !draining && !journal_full;
     let stale = desk.state.stale.load(Ordering::Relaxed);
     let value = serde_json::json!({
-        "ready": ready, "configured": configured, "stale": stale, "draining": draining, "journal_full": journal_full,
+        "ready": ready, "configured": configured, "tokens_tried": settled, "stale": stale, "draining": draining, "journal_full": journal_full,
     });
     (ready, format!("{value}\n"))
 }
@@ -154,7 +156,8 @@ fn status(desk: &Desk) -> String {
             .iter()
             .zip(&live.targets)
             .map(|(vendor, target)| {
-                let usable = target.secrets.iter().flatten().count();
+                let now = clock::wall_seconds();
+                let usable = target.secrets.iter().flatten().filter(|secret| secret.shown(|| now).is_some()).count();
                 let resting = target.secrets.iter().flatten().filter(|secret| secret.rests(clock::now())).count();
                 serde_json::json!({
                     "name": &*vendor.name, "dialect": vendor.dialect.name(), "credentials": usable, "resting": resting,

@@ -3,24 +3,42 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use weir_shared::catalog::{AuthScheme, Credential, Roots, SecretRef, Vendor};
+use weir_shared::catalog::{Credential, Roots, SecretRef, Vendor};
 use weir_shared::key::Pepper;
-use weir_shared::snapshot::Snapshot;
+use weir_shared::snapshot::{Catalog, Snapshot};
 
 use super::addresses::Book;
-use crate::live::{Live, Secret, Target};
+use super::credentials::{self, Kept, Work};
+use crate::live::{Live, Target};
+use crate::secret::Secret;
 use crate::tls;
+use crate::upstream::credential::{self, Found};
 
 /// Keeps what outlives a revision: configurations (their session tickets make handshakes cheap) and rests of credentials.
 pub struct Builder {
     pub pepper: Pepper,
     pub seal: [u8; 32],
     configs: HashMap<Roots, Arc<ClientConfig>>,
-    secrets: HashMap<(String, String), Arc<Secret>>,
+    secrets: HashMap<(String, String), Known>,
+}
+
+struct Known {
+    print: blake3::Hash,
+    secret: Arc<Secret>,
+    work: Arc<Mutex<Work>>,
+}
+
+/// What a revision turned out to be on this node.
+pub struct Made {
+    pub live: Live,
+    /// What of it cannot be used here.
+    pub warnings: Vec<String>,
+    /// Credentials that have to be looked after.
+    pub kept: Vec<Arc<Kept>>,
 }
 
 impl Builder {
@@ -30,17 +48,20 @@ impl Builder {
 
     /// The configuration for the cores, and what of it cannot be used on this node. `Err`: a vendor cannot be reached at
     /// all the way the operator means it; then the whole revision is refused.
-    pub fn build(&mut self, snapshot: Snapshot, book: &Book) -> Result<(Live, Vec<String>), String> {
-        let mut warnings = Vec::new();
-        let mut targets = Vec::with_capacity(snapshot.catalog.vendors.len());
-        for vendor in &snapshot.catalog.vendors {
-            targets.push(self.target(vendor, book, &mut warnings)?);
+    pub fn build(&mut self, snapshot: Snapshot, book: &Book) -> Result<Made, String> {
+        let catalog = Arc::clone(&snapshot.catalog);
+        let (pepper, seal) = (self.pepper.clone(), self.seal);
+        let live = Live { snapshot, targets: Vec::with_capacity(catalog.vendors.len()), pepper, seal };
+        let mut made = Made { live, warnings: Vec::new(), kept: Vec::new() };
+        for place in 0..catalog.vendors.len() {
+            let target = self.target(&catalog, place, book, &mut made)?;
+            made.live.targets.push(target);
         }
-        let pepper = self.pepper.clone();
-        Ok((Live { snapshot, targets, pepper, seal: self.seal }, warnings))
+        Ok(made)
     }
 
-    fn target(&mut self, vendor: &Vendor, book: &Book, warnings: &mut Vec<String>) -> Result<Target, String> {
+    fn target(&mut self, catalog: &Arc<Catalog>, place: usize, book: &Book, made: &mut Made) -> Result<Target, String> {
+        let vendor = &catalog.vendors[place];
         let tls = match vendor.base.tls {
             false => None,
             true => {
@@ -50,7 +71,8 @@ impl Builder {
                 Some((self.config(&vendor.roots).map_err(|why| format!("vendor {}: {why}", vendor.name))?, name))
             }
         };
-        let secrets = vendor.credentials.iter().map(|credential| self.secret(vendor, credential, warnings)).collect();
+        let secrets = (0..vendor.credentials.len()).map(|credential| self.secret(catalog, (place, credential), made));
+        let secrets = secrets.collect();
         let reached_by = vendor.proxy.as_ref().unwrap_or(&vendor.base);
         let mut hasher = DefaultHasher::new();
         (&vendor.base.host, vendor.base.port, vendor.base.tls, &vendor.roots, &vendor.proxy, vendor.internal)
@@ -75,48 +97,62 @@ impl Builder {
         Ok(config)
     }
 
-    fn secret(&mut self, vendor: &Vendor, credential: &Credential, warnings: &mut Vec<String>) -> Option<Arc<Secret>> {
+    /// The credential's place, with what outlives a revision: its rest, its token, and when the next one is due.
+    fn secret(
+        &mut self,
+        catalog: &Arc<Catalog>,
+        (at_vendor, at_credential): (usize, usize),
+        made: &mut Made,
+    ) -> Option<Arc<Secret>> {
+        let vendor = &catalog.vendors[at_vendor];
+        let credential = &vendor.credentials[at_credential];
         let place = (vendor.name.to_string(), credential.name.to_string());
-        match read_secret(&credential.secret) {
-            Ok(value) => {
-                let known = self.secrets.get(&place).filter(|known| *known.value == *value.as_bytes());
-                let secret = match known {
-                    Some(known) => Arc::clone(known),
-                    None => Arc::new(Secret::new(field(vendor.auth, &value), value.into_bytes().into())),
-                };
-                self.secrets.insert(place, Arc::clone(&secret));
-                Some(secret)
-            }
-            Err(why) => {
-                warnings.push(format!(
-                    "vendor {}, credential {}: {} {why}",
-                    vendor.name, credential.name, credential.secret
-                ));
-                None
-            }
+        let is_kept = vendor.auth.has_tokens() || matches!(credential.secret, SecretRef::File(_));
+        if is_kept {
+            let config = vendor.auth.has_tokens().then(|| self.config(&vendor.roots).ok()).flatten();
+            let print = print(vendor, credential, "");
+            let known = self.secrets.get(&place).filter(|known| known.print == print);
+            let (secret, work) = known.map_or_else(
+                || (Arc::new(Secret::changing()), Arc::default()),
+                |known| (Arc::clone(&known.secret), Arc::clone(&known.work)),
+            );
+            let kept = Kept::new(
+                Arc::clone(&secret),
+                (Arc::clone(catalog), at_vendor, at_credential),
+                config,
+                Arc::clone(&work),
+            );
+            kept.read();
+            made.kept.push(Arc::new(kept));
+            self.secrets.insert(place, Known { print, secret: Arc::clone(&secret), work });
+            return Some(secret);
         }
+        let found = credentials::text(&credential.secret).and_then(|text| {
+            let print = print(vendor, credential, &text);
+            match self.secrets.get(&place).filter(|known| known.print == print) {
+                Some(known) => Ok(Arc::clone(&known.secret)),
+                None => match credential::read(vendor, &text)? {
+                    Found::Badge(badge) => {
+                        let secret = Arc::new(Secret::fixed(badge));
+                        let known = Known { print, secret: Arc::clone(&secret), work: Arc::default() };
+                        self.secrets.insert(place, known);
+                        Ok(secret)
+                    }
+                    Found::Token(_) => Err("is exchanged for tokens"),
+                },
+            }
+        });
+        found
+            .map_err(|why| {
+                let (vendor, name, from) = (&vendor.name, &credential.name, &credential.secret);
+                made.warnings.push(format!("vendor {vendor}, credential {name}: {from} {why}"));
+            })
+            .ok()
     }
 }
 
-fn field(auth: AuthScheme, value: &str) -> Box<[u8]> {
-    let text = match auth {
-        AuthScheme::Bearer => format!("authorization: Bearer {value}\r\n"),
-        AuthScheme::XApiKey => format!("x-api-key: {value}\r\n"),
-        AuthScheme::XGoogApiKey => format!("x-goog-api-key: {value}\r\n"),
-    };
-    text.into_bytes().into()
-}
-
-fn read_secret(from: &SecretRef) -> Result<String, &'static str> {
-    let text = match from {
-        SecretRef::Env(name) => std::env::var(&**name).map_err(|_| "is not set on this node")?,
-        SecretRef::File(path) => std::fs::read_to_string(&**path).map_err(|_| "cannot be read on this node")?,
-    };
-    let value = text.lines().next().unwrap_or_default().trim();
-    match value {
-        "" => Err("is empty on this node"),
-        value if value.len() > 8 << 10 => Err("is longer than 8 KiB"),
-        value if !value.bytes().all(|byte| byte.is_ascii_graphic()) => Err("holds a character that no header may hold"),
-        value => Ok(value.to_owned()),
-    }
+/// What a credential comes from and how it is shown: while that is the same, it is the same credential.
+fn print(vendor: &Vendor, credential: &Credential, text: &str) -> blake3::Hash {
+    let told = (&vendor.auth, &vendor.signing, &credential.secret, vendor.internal);
+    blake3::hash(format!("{told:?}\n{text}").as_bytes())
 }

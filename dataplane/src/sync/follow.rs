@@ -11,7 +11,8 @@ use weir_shared::snapshot::Snapshot;
 use weir_shared::store::{self, Folder, Store, StoreError};
 
 use super::addresses::Book;
-use super::build::Builder;
+use super::build::{Builder, Made};
+use super::credentials::Kept;
 use super::say;
 use crate::clock;
 use crate::live::{Live, Newest};
@@ -33,10 +34,25 @@ pub struct State {
     pub book: Book,
     pub names_changed: tokio::sync::Notify,
     pub page: Mutex<NodePage>,
+    /// Credentials of the current revision that have to be looked after.
+    pub kept: Mutex<Vec<Arc<Kept>>>,
+    pub kept_changed: tokio::sync::Notify,
+    /// What of the current revision cannot be used on this node, as of when it was built.
+    pub warnings: Mutex<Vec<String>>,
     /// The store could not be read at the last try.
     pub stale: AtomicBool,
     /// Wall clock, seconds, of the last successful look at the store.
     pub looked_at: AtomicU64,
+}
+
+impl State {
+    /// Everything that cannot be used on this node now, on its page.
+    pub fn tell_warnings(&self) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.extend(kept.iter().filter_map(|kept| kept.trouble()));
+        self.page.lock().unwrap_or_else(PoisonError::into_inner).warnings = warnings;
+    }
 }
 
 pub struct Follower {
@@ -72,6 +88,9 @@ impl Follower {
                 pid: std::process::id(),
                 ..NodePage::default()
             }),
+            kept: Mutex::default(),
+            kept_changed: tokio::sync::Notify::new(),
+            warnings: Mutex::default(),
             stale: AtomicBool::new(true),
             looked_at: AtomicU64::new(0),
         });
@@ -178,17 +197,20 @@ impl Follower {
         let fetch = |_: &str, digest: &weir_shared::id::Digest| store.value(digest);
         let snapshot = Snapshot::advance(pointer.revision, &manifest.parts, previous, fetch)
             .map_err(|refused| refused.to_string())?;
-        let (live, warnings) = self.builder.build(snapshot, &self.state.book)?;
+        let Made { live, warnings, kept } = self.builder.build(snapshot, &self.state.book)?;
         memory::set_limit(live.snapshot.catalog.gateway.sizes.memory_bytes_max);
         let live = Arc::new(live);
         self.state.names_changed.notify_one();
         self.newest.set(Arc::clone(&live));
+        *self.state.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        *self.state.warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
+        self.state.tell_warnings();
+        self.state.kept_changed.notify_one();
         self.current = Some((*pointer, live));
         metrics::gauge!("weir_config_revision").set(pointer.revision as f64);
         let mut page = self.state.page.lock().unwrap_or_else(PoisonError::into_inner);
         page.applied = pointer.revision;
         page.applied_digest = Some(pointer.digest);
-        page.warnings = warnings;
         if page.refused.as_ref().is_some_and(|refused| refused.revision <= pointer.revision) {
             page.refused = None;
         }

@@ -1,13 +1,15 @@
 //! What is written to a vendor: a head that is built from typed parts, and the caller's body with its splices.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use weir_shared::catalog::Vendor;
 
 use crate::accept::Request;
 use crate::buffer;
-use crate::live::Secret;
+use crate::clock;
 use crate::parse::Splices;
+use crate::secret::{Badge, Pieces, Unsigned};
 use crate::wire::http1::{self, Method, Name};
 
 /// A request on its way: its head, and the body that it forwards.
@@ -69,20 +71,28 @@ pub fn write_head(
     request: &Request,
     method: Method,
     vendor: &Vendor,
-    secret: &Secret,
+    badge: &Badge,
     write_path: impl FnOnce(&mut Vec<u8>),
     length: Length,
+    body: Option<&dyn Pieces>,
     request_id: &[u8],
     foreign: Option<&[u8]>,
 ) {
     out.extend_from_slice(method.name().as_bytes());
     out.push(b' ');
+    let target = out.len();
     write_path(out);
+    let pair = badge.sign.query();
+    if !pair.is_empty() {
+        out.push(if out[target..].contains(&b'?') { b'&' } else { b'?' });
+        out.extend_from_slice(pair);
+    }
+    let target = target..out.len();
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(vendor.base.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&secret.field);
     let head = request.head_bytes();
+    sign(out, target, request, method, vendor, badge, body);
     let named_by_connection = request.get(Name::Connection);
     for field in &request.head.fields {
         let name = field.name_in(head);
@@ -116,6 +126,29 @@ pub fn write_head(
         Length::Chunked => out.extend_from_slice(b"\r\ntransfer-encoding: chunked"),
     }
     out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// Appends the fields that tell the vendor who pays.
+fn sign(
+    out: &mut Vec<u8>,
+    target: Range<usize>,
+    request: &Request,
+    method: Method,
+    vendor: &Vendor,
+    badge: &Badge,
+    body: Option<&dyn Pieces>,
+) {
+    let own_type = vendor.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let unsigned = Unsigned {
+        method: method.name(),
+        target,
+        authority: vendor.base.authority.as_bytes(),
+        content_type: own_type.map(|(_, value)| value.as_bytes()).or_else(|| request.get(Name::ContentType)),
+        body,
+        // Of this attempt: the request may have begun long ago.
+        wall_seconds: clock::wall_at(clock::coarse_ms() * 1_000_000) / 1_000_000_000,
+    };
+    badge.sign.fields(&unsigned, out);
 }
 
 /// What means the same in every language.

@@ -4,9 +4,11 @@
 //! a caller sends chooses where a connection goes.
 
 mod connect;
+pub mod credential;
 mod head;
 mod incoming;
 mod pool;
+pub mod shape;
 
 pub use connect::VendorLink;
 pub use head::{Length, Outgoing, write_head};

@@ -5,5 +5,6 @@ pub mod json;
 pub mod http1;
 pub mod chunked;
 pub mod sse;
+pub mod eventstream;
 pub mod template;
 pub mod multipart;

@@ -271,6 +271,34 @@ data: {"type":"content-delta","index":1,"delta":{"message":{"content":{"text":"h
 }
 
 #[test]
+fn one_block_leaves_after_another() {
+    let out = spoken(an_answer());
+    let kinds: Vec<&str> = out.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    let calls = ["tool-call-start", "tool-call-delta", "tool-call-end"];
+    let first = ["tool-call-start", "tool-call-delta", "tool-call-delta", "tool-call-end"];
+    let want = [
+        &["message-start", "content-start", "content-delta", "content-end"][..],
+        &["content-start", "content-delta", "citation-start", "citation-end", "content-end"],
+        &first,
+        &calls,
+        &calls,
+        &["message-end"],
+    ];
+    assert_eq!(kinds, want.concat());
+}
+
+#[test]
+fn what_waits_has_an_end() {
+    let tool = || Block::ToolCall { id: Text::default(), name: Text::of_raw(b"f"), proof: None };
+    let mut events =
+        vec![Event::Open { block: 0, choice: 0, kind: tool() }, Event::Open { block: 1, choice: 0, kind: tool() }];
+    let long: &'static [u8] = Box::leak(vec![b'x'; 1 << 20].into_boxed_slice());
+    events.extend((0..20).map(|_| Event::Piece { block: 1, piece: Piece::Arguments(Text::of_raw(long)) }));
+    let out = spoken(events);
+    assert!(out.len() < 1 << 20 && out.contains("\"finish_reason\":\"ERROR\""), "{}", out.len());
+}
+
+#[test]
 fn ends_are_told_apart() {
     for (why, word) in [
         (Finish::Stop, "COMPLETE"),

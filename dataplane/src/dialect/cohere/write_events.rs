@@ -1,5 +1,7 @@
 //! Answers for callers of Cohere's language: pieces spliced between what is the same in all events of a type.
 
+use std::collections::VecDeque;
+
 use weir_shared::fault::Code;
 use weir_shared::usage::{Class, Usage};
 
@@ -18,12 +20,26 @@ pub struct Writer {
     started: bool,
     over: bool,
     blocks: Vec<Open>,
+    /// The block whose events leave as they come, and those that wait for its end: callers read one after another.
+    current: Option<u32>,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
     contents: u64,
     calls: u64,
     citations: u64,
     finish: Option<Finish<'static>>,
     usage: Option<Usage>,
 }
+
+/// The events of a block that opened while another was open.
+struct Waiting {
+    block: u32,
+    events: Vec<u8>,
+    closed: bool,
+}
+
+/// Arguments of calls that are made at once; more is no answer.
+const WAITING_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Default, Clone, Copy)]
 struct Open {
@@ -53,6 +69,9 @@ impl Writer {
             started: false,
             over: false,
             blocks: Vec::with_capacity(8),
+            current: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
             contents: 0,
             calls: 0,
             citations: 0,
@@ -73,27 +92,22 @@ impl Writer {
         );
     }
 
-    fn open(&mut self, block: u32, choice: u32, kind: Block<'_>, out: &mut Vec<u8>) {
+    fn open(&mut self, block: u32, kind: Block<'_>, out: &mut Vec<u8>) {
         let place = block as usize;
-        if place >= BLOCKS_MAX {
-            return;
-        }
         if self.blocks.len() <= place {
             self.blocks.resize(place + 1, Open::default());
         }
-        // There is one answer to a call.
-        let kind = if choice == 0 { Some(kind) } else { None };
         let (kind, index) = match kind {
-            Some(Block::Text | Block::Refusal) => (Kind::Text, self.contents),
-            Some(Block::Reasoning) => (Kind::Thinking, self.contents),
-            Some(Block::ToolCall { id, name, proof }) => {
+            Block::Text | Block::Refusal => (Kind::Text, self.contents),
+            Block::Reasoning => (Kind::Thinking, self.contents),
+            Block::ToolCall { id, name, proof } => {
                 numbered("tool-call-start", self.calls, out);
                 out.extend_from_slice(b",\"delta\":{\"message\":{\"tool_calls\":");
                 tool_call(&id, &name, proof.as_ref(), &self.id, block, |_| {}, out);
                 out.extend_from_slice(b"}}}\n\n");
                 (Kind::Call, self.calls)
             }
-            Some(Block::VendorTool { .. } | Block::Media { .. }) | None => (Kind::Silent, 0),
+            Block::VendorTool { .. } | Block::Media { .. } => (Kind::Silent, 0),
         };
         match kind {
             Kind::Text | Kind::Thinking => {
@@ -110,6 +124,35 @@ impl Writer {
             Kind::Silent => {}
         }
         self.blocks[place] = Open { kind, index, said: false };
+    }
+
+    /// What belongs to a block leaves now, or when its turn has come.
+    fn in_turn(&mut self, block: u32, out: &mut Vec<u8>, say: impl FnOnce(&mut Self, &mut Vec<u8>)) {
+        if self.current == Some(block) {
+            return say(self, out);
+        }
+        let Some(place) = self.waiting.iter().position(|waiting| waiting.block == block) else { return };
+        let mut events = std::mem::take(&mut self.waiting[place].events);
+        let before = events.len();
+        say(self, &mut events);
+        self.waiting_bytes += events.len() - before;
+        self.waiting[place].events = events;
+        if self.waiting_bytes > WAITING_BYTES_MAX {
+            self.fail(Code::UpstreamInvalid, "The vendor made calls that are too long.", out);
+        }
+    }
+
+    /// The current block is over: those that waited leave in their order, up to one that goes on.
+    fn next(&mut self, out: &mut Vec<u8>) {
+        self.current = None;
+        while let Some(waiting) = self.waiting.pop_front() {
+            self.waiting_bytes -= waiting.events.len();
+            out.extend_from_slice(&waiting.events);
+            if !waiting.closed {
+                self.current = Some(waiting.block);
+                return;
+            }
+        }
     }
 
     fn piece(&mut self, block: u32, piece: Piece<'_>, out: &mut Vec<u8>) {
@@ -174,14 +217,34 @@ impl Writer {
 
 impl WriteEvents for Writer {
     fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
         match event {
-            Event::Piece { block, piece } => self.piece(block, piece, out),
+            Event::Piece { block, piece } => self.in_turn(block, out, |writer, out| writer.piece(block, piece, out)),
             Event::Start { .. } => self.start(out),
             Event::Open { block, choice, kind } => {
                 self.start(out);
-                self.open(block, choice, kind, out);
+                // There is one answer to a call, and nothing but words and calls in it.
+                let shown = !matches!(kind, Block::VendorTool { .. } | Block::Media { .. });
+                if choice > 0 || !shown || block as usize >= BLOCKS_MAX {
+                    return;
+                }
+                if self.current.is_none() {
+                    self.current = Some(block);
+                } else {
+                    self.waiting.push_back(Waiting { block, events: Vec::new(), closed: false });
+                }
+                self.in_turn(block, out, |writer, out| writer.open(block, kind, out));
             }
-            Event::Close { block } => self.close(block, out),
+            Event::Close { block } => {
+                self.in_turn(block, out, |writer, out| writer.close(block, out));
+                if self.current == Some(block) {
+                    self.next(out);
+                } else if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.block == block) {
+                    waiting.closed = true;
+                }
+            }
             Event::Usage { usage, .. } => self.usage = Some(usage),
             Event::Finish { choice: 0, why } => self.finish = Some(why.into_owned()),
             Event::Finish { .. } | Event::UsageInvalid | Event::Failed { .. } => {}
@@ -384,12 +447,9 @@ fn finish(why: Option<&Finish<'_>>, object: &mut Object<'_>) {
             object.str("finish_reason", "ERROR").str("error", FILTERED);
             return;
         }
-        Some(Finish::Paused) => "PAUSED",
-        // Its SDKs take any word here.
-        Some(Finish::Other(reason)) => {
-            object.str("finish_reason", &plain(reason.raw()).to_ascii_uppercase());
-            return;
-        }
+        Some(Finish::Other(reason)) if reason.raw() == b"TIMEOUT" => "TIMEOUT",
+        // Another vendor's own reason has no word here: it is an end.
+        Some(Finish::Other(_) | Finish::Paused) => "COMPLETE",
     };
     object.str("finish_reason", reason);
 }
