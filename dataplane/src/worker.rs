@@ -27,6 +27,7 @@ use crate::exchange;
 use crate::gauge::Counter;
 use crate::link::Link;
 use crate::refusal::Refusal;
+use crate::shelf;
 use crate::socket::Socket;
 use weir_shared::catalog::Dialect;
 
@@ -259,8 +260,8 @@ async fn serve(
         let times = times(&core);
         match caller.head(&times).await {
             Ok(Some(request)) => {
-                // Boxed, so that an idle connection does not carry the size of a busy one.
-                let keep = Box::pin(exchange::serve(&core, &mut caller, request)).await;
+                // Elsewhere, so that an idle connection does not carry the size of a busy one.
+                let keep = shelf::put(exchange::serve(&core, &mut caller, request)).await;
                 if !keep {
                     break;
                 }
