@@ -425,7 +425,8 @@ impl<'a> Inspector<'a> {
             _ => return self.malformed(event),
         };
         self.saw_data = true;
-        reading.events += 1;
+        // What is not believed and not forwarded is no event of this stream.
+        reading.events += u64::from(sense != Sense::End || reading.ended);
         match sense {
             Sense::Plain if event.asides => self.hide_asides(event, data, bytes),
             Sense::Plain => self.learn(event, bytes),

@@ -181,7 +181,7 @@ pub async fn document<'s>(
     let (collected, incoming) =
         collect_document(incoming, sink, limit, plan.request.started / 1_000_000 + times.total).await;
     // What it takes of the memory budget is held until the caller has taken it.
-    let (body, _hold) = match collected {
+    let (mut body, _hold) = match collected {
         Ok(collected) => collected,
         Err(Stopped::Gone) => {
             meter.delivered = true;
@@ -201,6 +201,10 @@ pub async fn document<'s>(
     if meter.reading.failed {
         // An error told under a good status is an error all the same.
         return Err(Refusal::plain(Code::UpstreamError));
+    }
+    if meter.reading.tells_failure {
+        // A stored response, a video: what its vendor says of its failure is for the caller, where it lives is not.
+        body = scrub(&body, &plan.secrets(pass.secret));
     }
     if let Some(mut incoming) = incoming {
         give_back(plan, &mut incoming);
