@@ -50,6 +50,13 @@ pub struct Gateway {
     pub cost_header: bool,
 }
 
+impl Gateway {
+    /// Whether what this address says of where a caller is, is believed.
+    pub fn trusts(&self, address: std::net::IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+}
+
 /// An address range, `10.0.0.0/8`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {

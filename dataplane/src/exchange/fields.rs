@@ -116,9 +116,7 @@ pub fn timestamp(seconds: u64) -> String {
 
 /// Where the caller really is: the last hop that a trusted proxy tells of.
 pub fn client_address(request: &Request, peer: std::net::IpAddr, live: &Live) -> std::net::IpAddr {
-    let trusted = |address: std::net::IpAddr| {
-        live.snapshot.catalog.gateway.trusted_proxies.iter().any(|network| network.contains(address))
-    };
+    let trusted = |address| live.snapshot.catalog.gateway.trusts(address);
     if !trusted(peer) {
         return peer;
     }

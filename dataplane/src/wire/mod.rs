@@ -3,6 +3,7 @@
 
 pub mod lanes;
 pub mod json;
+pub mod proxy;
 pub mod http1;
 pub mod chunked;
 pub mod sse;
