@@ -34,6 +34,8 @@ impl std::fmt::Debug for Route {
 pub enum NoRoute {
     Unknown,
     Method,
+    /// All objects of a kind, which nobody can tell apart by whose they are.
+    List,
 }
 
 /// Path and query of a target.
@@ -79,10 +81,16 @@ pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
             if endpoint.methods.contains(&method) {
                 return Ok(Route { language: *language, endpoint, model, id });
             }
-            found = Err(NoRoute::Method);
+            let is_list = method == Method::Get && has_single(*language, endpoint.path);
+            found = Err(if is_list { NoRoute::List } else { NoRoute::Method });
         }
     }
     found
+}
+
+/// Whether one object of these is served by its id.
+fn has_single(language: &'static dyn Language, path: &str) -> bool {
+    language.endpoints().iter().any(|endpoint| endpoint.path.strip_suffix("/{id}") == Some(path))
 }
 
 type Places = (Option<String>, Option<String>);
