@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod memory;
 pub mod buffer;
+pub mod shelf;
 pub mod wire;
 pub mod tls;
 pub mod dialect;

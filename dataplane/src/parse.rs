@@ -2,11 +2,11 @@
 //! as it came; what must be changed in it is a list of splices.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use weir_shared::catalog::Dialect;
+use weir_shared::hash::NameMap;
 
 use crate::dialect::{self, AnswerKind, BodyKind, Endpoint, Language, StreamWhen};
 use crate::seal::{self, Named};
@@ -34,6 +34,8 @@ impl std::fmt::Debug for Route {
 pub enum NoRoute {
     Unknown,
     Method,
+    /// All objects of a kind, which nobody can tell apart by whose they are.
+    List,
 }
 
 /// Path and query of a target.
@@ -48,10 +50,10 @@ pub fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
 const VERSIONS: &[&str] = &["v1", "v1beta", "v1alpha"];
 
 /// The paths that name nothing but themselves, as most callers write them.
-fn plain_routes() -> &'static HashMap<String, Route> {
-    static ROUTES: OnceLock<HashMap<String, Route>> = OnceLock::new();
+fn plain_routes() -> &'static NameMap<String, Route> {
+    static ROUTES: OnceLock<NameMap<String, Route>> = OnceLock::new();
     ROUTES.get_or_init(|| {
-        let mut routes = HashMap::new();
+        let mut routes = NameMap::default();
         for language in dialect::ALL {
             for endpoint in language.endpoints().iter().filter(|endpoint| !endpoint.path.contains('{')) {
                 let route = Route { language: *language, endpoint, model: None, id: None };
@@ -88,10 +90,16 @@ pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
             if endpoint.methods.contains(&method) {
                 return Ok(Route { language: *language, endpoint, model, id });
             }
-            found = Err(NoRoute::Method);
+            let is_list = method == Method::Get && has_single(*language, endpoint.path);
+            found = Err(if is_list { NoRoute::List } else { NoRoute::Method });
         }
     }
     found
+}
+
+/// Whether one object of these is served by its id.
+fn has_single(language: &'static dyn Language, path: &str) -> bool {
+    language.endpoints().iter().any(|endpoint| endpoint.path.strip_suffix("/{id}") == Some(path))
 }
 
 type Places = (Option<String>, Option<String>);
@@ -218,7 +226,7 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
     let mut stream: Option<&'b [u8]> = None;
     let mut background = false;
     json::scan_with_elements(body, |member| {
-        if member.scalar && is_object_id(member.key, member.value) && call.places.ids.len() <= IDS_MAX {
+        if member.scalar && is_object_id(member.key, member.escaped, member.value) && call.places.ids.len() <= IDS_MAX {
             call.places.ids.push(member.at..member.at + member.value.len());
         }
         if member.element {
@@ -234,8 +242,7 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
         if member.key.len() > ESCAPED_NAME_MAX {
             return;
         }
-        let escaped = member.key.contains(&b'\\');
-        let is = |name: &&str| if escaped { json::key_is(member.key, name) } else { name.as_bytes() == member.key };
+        let is = |name: &&str| name.as_bytes() == member.key || (member.escaped && json::key_is(member.key, name));
         let Some(place) = DECIDING.iter().position(is) else { return };
         if seen & 1 << place != 0 {
             twice = Some(DECIDING[place]);
@@ -295,11 +302,11 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
 
 /// Members whose value names an object of a vendor's. What some of them name must have been sealed here, or it may be
 /// another tenant's; others name things of many kinds, and only a sealed value is one of ours.
-fn is_object_id(key: &[u8], value: &[u8]) -> bool {
-    if key.contains(&b'\\') {
+fn is_object_id(key: &[u8], escaped: bool, value: &[u8]) -> bool {
+    if escaped {
         // Escaped, a name is the same name.
         let quoted = [b"\"", key, b"\""].concat();
-        return json::text(&quoted).is_some_and(|name| !name.contains('\\') && is_object_id(name.as_bytes(), value));
+        return json::text(&quoted).is_some_and(|name| is_object_id(name.as_bytes(), false, value));
     }
     match seal::names(key) {
         Some(Named::Object) => value.starts_with(b"\""),

@@ -72,7 +72,7 @@ impl From<BadHead> for Refusal {
             BadHead::TooManyFields => Self::new(Code::HeadTooLarge, "The request has more than 100 header fields."),
             BadHead::UriTooLong => Self::plain(Code::UriTooLong),
             BadHead::Version => Self::plain(Code::VersionUnsupported),
-            BadHead::TransferCoding => Self::plain(Code::NotImplemented),
+            BadHead::TransferCoding => Self::new(Code::NotImplemented, "This transfer coding is not understood."),
             BadHead::LengthTooLarge => Self::plain(Code::BodyTooLarge),
             BadHead::Expectation => Self::plain(Code::ExpectationFailed),
         }
@@ -114,6 +114,11 @@ impl From<NoRoute> for Refusal {
         match none {
             NoRoute::Unknown => Self::plain(Code::UnknownRoute),
             NoRoute::Method => Self::plain(Code::MethodNotAllowed),
+            NoRoute::List => Self::new(
+                Code::NotImplemented,
+                "Lists of objects are not served: the vendor's would show what belongs to others. Each object is served \
+                 by its id; keep the ids that you were given.",
+            ),
         }
     }
 }

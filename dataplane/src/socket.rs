@@ -76,7 +76,8 @@ impl Socket {
 
     /// Appends what is there already, without waiting: `None` when nothing is.
     pub fn read_now(&self, buffer: &mut Vec<u8>) -> io::Result<Option<usize>> {
-        match SockRef::from(&self.borrow()).recv(buffer.spare_capacity_mut()) {
+        // On io_uring accepted connections block: said each time, it also holds for a readiness that was none.
+        match SockRef::from(&self.borrow()).recv_with_flags(buffer.spare_capacity_mut(), libc::MSG_DONTWAIT) {
             Ok(count) => {
                 // SAFETY: the kernel has written `count` bytes into the spare capacity.
                 unsafe { buffer.set_len(buffer.len() + count) };
@@ -86,6 +87,29 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The same, but so many bytes at most: what follows them stays for somebody else.
+    pub fn read_most(&self, buffer: &mut Vec<u8>, most: usize) -> io::Result<Option<usize>> {
+        buffer.reserve(most);
+        let room = &mut buffer.spare_capacity_mut()[..most];
+        match SockRef::from(&self.borrow()).recv_with_flags(room, libc::MSG_DONTWAIT) {
+            Ok(count) => {
+                // SAFETY: the kernel has written `count` bytes into the spare capacity.
+                unsafe { buffer.set_len(buffer.len() + count) };
+                Ok(Some(count))
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next byte, which stays where it is. `None`: there is none.
+    pub fn next_byte(&self) -> Option<u8> {
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        let peeked = SockRef::from(&self.borrow()).recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        // SAFETY: the kernel has written one byte.
+        matches!(peeked, Ok(1)).then(|| unsafe { byte[0].assume_init() })
     }
 
     /// Writes what the kernel takes at once.

@@ -84,14 +84,14 @@ const LESSONS: u32 = 16;
 const TEMPLATES_MAX: usize = 3;
 
 pub async fn forward(
-    mut incoming: Incoming,
+    mut incoming: Box<Incoming>,
     sink: &mut Sink<'_>,
     rules: &Rules<'_>,
     reading: &mut Reading,
     gauges: &Gauges,
     first_byte: &mut dyn FnMut(),
     close: &mut dyn FnMut(End, &Reading),
-) -> (End, Option<Incoming>) {
+) -> (End, Option<Box<Incoming>>) {
     let mut inspector = Inspector::new(rules, gauges);
     let mut hold = Hold::default();
     let pulse = Deadline::bare();
@@ -280,7 +280,7 @@ fn set_idle(incoming: &Incoming, rules: &Rules<'_>) {
 
 #[expect(clippy::too_many_arguments, reason = "the last step of one story")]
 async fn finish(
-    mut incoming: Incoming,
+    mut incoming: Box<Incoming>,
     sink: &mut Sink<'_>,
     rules: &Rules<'_>,
     reading: &mut Reading,
@@ -288,7 +288,7 @@ async fn finish(
     mut buffer: Vec<u8>,
     first_byte: &mut dyn FnMut(),
     close: &mut dyn FnMut(End, &Reading),
-) -> (End, Option<Incoming>) {
+) -> (End, Option<Box<Incoming>>) {
     match end {
         End::Broken(code) => {
             incoming.cut();
@@ -322,7 +322,7 @@ async fn break_off(
     code: Code,
     mut buffer: Vec<u8>,
     close: &mut dyn FnMut(End, &Reading),
-) -> (End, Option<Incoming>) {
+) -> (End, Option<Box<Incoming>>) {
     reading.failed = true;
     rules.language.error_event(&mut buffer, code, code.meaning(), reading);
     close(End::Broken(code), reading);
@@ -429,7 +429,8 @@ impl<'a> Inspector<'a> {
             _ => return self.malformed(event),
         };
         self.saw_data = true;
-        reading.events += 1;
+        // What is not believed and not forwarded is no event of this stream.
+        reading.events += u64::from(sense != Sense::End || reading.ended);
         match sense {
             Sense::Plain if event.asides => self.hide_asides(event, data, bytes),
             Sense::Plain => self.learn(event, bytes),

@@ -27,7 +27,9 @@ use crate::exchange;
 use crate::gauge::Counter;
 use crate::link::Link;
 use crate::refusal::Refusal;
+use crate::shelf;
 use crate::socket::Socket;
+use crate::wire::proxy::{self, BadProxy, Said};
 use weir_shared::catalog::Dialect;
 
 /// The driver under the runtime.
@@ -246,8 +248,16 @@ async fn serve(
     handshakes: Rc<Cell<usize>>,
 ) {
     let Ok(socket) = Socket::new(stream) else { return };
+    let mut address = address;
+    let mut early = Vec::new();
+    if core.live().is_some_and(|live| live.snapshot.catalog.gateway.trusts(address)) {
+        let Some((told, begun)) = Box::pin(balancers_word(&core, &socket, address)).await else { return };
+        (address, early) = (told, begun);
+    }
     let (link, early) = match tls {
-        None => (Link::plain(socket), Vec::new()),
+        None => (Link::plain(socket), early),
+        // A handshake does not start like this.
+        Some(_) if !early.is_empty() => return,
         Some(config) => {
             let shaken = Box::pin(handshake(&core, socket, config, &handshakes)).await;
             let Some(shaken) = shaken else { return };
@@ -259,8 +269,8 @@ async fn serve(
         let times = times(&core);
         match caller.head(&times).await {
             Ok(Some(request)) => {
-                // Boxed, so that an idle connection does not carry the size of a busy one.
-                let keep = Box::pin(exchange::serve(&core, &mut caller, request)).await;
+                // Elsewhere, so that an idle connection does not carry the size of a busy one.
+                let keep = shelf::put(exchange::serve(&core, &mut caller, request)).await;
                 if !keep {
                     break;
                 }
@@ -273,6 +283,40 @@ async fn serve(
         }
     }
     Box::pin(linger(&mut caller)).await;
+}
+
+/// Where the caller is, when a balancer that is trusted says so before the first byte; and what was read of a request
+/// that only looked like it. `None`: the connection is over.
+async fn balancers_word(core: &Core, socket: &Socket, address: IpAddr) -> Option<(IpAddr, Vec<u8>)> {
+    let times = times(core);
+    let deadline = Deadline::of_caller(socket);
+    // Balancers open connections before they have a use for them.
+    deadline.set(times.keepalive, Why::KeepAlive);
+    socket.readable().await;
+    if socket.next_byte() != Some(proxy::SIGNATURE[0]) {
+        return deadline.fired().is_none().then(|| (address, Vec::new()));
+    }
+    deadline.set(times.header, Why::Header);
+    let mut bytes = Vec::new();
+    loop {
+        let more = match proxy::read(&bytes) {
+            Ok(Said::Here { source, .. }) => return Some((source.unwrap_or(address), Vec::new())),
+            Ok(Said::Nothing) => return Some((address, bytes)),
+            Ok(Said::More(more)) => more,
+            Err(BadProxy) => {
+                core.gauges.add(Counter::ConnectionsRefused, 1);
+                return None;
+            }
+        };
+        match socket.read_most(&mut bytes, more) {
+            Ok(Some(0)) | Err(_) => return None,
+            Ok(Some(_)) => {}
+            Ok(None) => socket.readable().await,
+        }
+        if deadline.fired().is_some() {
+            return None;
+        }
+    }
 }
 
 fn times(core: &Core) -> Times {

@@ -95,7 +95,7 @@ codes! {
     UnsupportedEncoding "unsupported_content_encoding" 415 Caller "The request's body is compressed; send it plain.",
     ExpectationFailed "expectation_failed" 417 Caller "Only 'Expect: 100-continue' is understood.",
     VersionUnsupported "http_version_not_supported" 505 Caller "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
-    NotImplemented "not_implemented" 501 Caller "This transfer coding is not understood.",
+    NotImplemented "not_implemented" 501 Caller "The gateway does not do this.",
     InvalidJson "invalid_json" 400 Caller "The body is not valid JSON.",
     InvalidBody "invalid_body" 400 Caller "The body lacks something that routing needs.",
     Untranslatable "unsupported_parameter" 400 Caller "The model's vendor has no word for something in the request.",

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod id;
+pub mod hash;
 pub mod fault;
 pub mod money;
 pub mod usage;

@@ -13,6 +13,7 @@ use crate::catalog::{
 };
 use crate::draft::{self, Draft, ModelDraft, PriceDraft, Sourced, TenantDraft, VendorDraft, part};
 use crate::fault::{Fault, Source};
+use crate::hash::NameMap;
 use crate::id::Digest;
 use crate::key::{Fingerprint, KeyDraft, KeyId};
 use crate::money::Rate;
@@ -39,8 +40,8 @@ pub struct Catalog {
     pub tenants: Vec<Arc<Tenant>>,
     pub vendors: Vec<Vendor>,
     pub models: Vec<Model>,
-    aliases: HashMap<Box<str>, Box<str>>,
-    by_id: HashMap<Arc<str>, Vec<u32>>,
+    aliases: NameMap<Box<str>, Box<str>>,
+    by_id: NameMap<Arc<str>, Vec<u32>>,
     digest: Digest,
 }
 
@@ -52,6 +53,13 @@ pub struct Gateway {
     pub trusted_proxies: Vec<Network>,
     pub cost_header: bool,
     pub untranslatable: Untranslatable,
+}
+
+impl Gateway {
+    /// Whether what this address says of where a caller is, is believed.
+    pub fn trusts(&self, address: std::net::IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
 }
 
 /// An address range, `10.0.0.0/8`.
@@ -270,7 +278,7 @@ impl Catalog {
             vendors.push(compile_vendor(vendor, &gateway.times, before, faults));
         }
         let (models, by_id) = compile_models(&draft.models, &vendors, faults);
-        let mut catalog = Self { gateway, tenants, vendors, models, aliases: HashMap::new(), by_id, digest };
+        let mut catalog = Self { gateway, tenants, vendors, models, aliases: NameMap::default(), by_id, digest };
         for alias in &draft.aliases {
             let (name, target) = (&alias.is.name, &alias.is.target);
             if catalog.named(target).next().is_none() {
@@ -510,11 +518,11 @@ fn compile_credentials(
 /// A credential's place fits in a byte of a sealed object id.
 const CREDENTIALS_MAX: usize = 255;
 
-type ById = HashMap<Arc<str>, Vec<u32>>;
+type ById = NameMap<Arc<str>, Vec<u32>>;
 
 fn compile_models(drafts: &[Sourced<ModelDraft>], vendors: &[Vendor], faults: &mut Vec<Fault>) -> (Vec<Model>, ById) {
     let mut models: Vec<Model> = Vec::with_capacity(drafts.len());
-    let mut by_id: ById = HashMap::with_capacity(drafts.len());
+    let mut by_id = ById::with_capacity_and_hasher(drafts.len(), BuildHasherDefault::default());
     for Sourced { source, is } in drafts {
         let mut fault = |key: &str, what: String, fix: &str| {
             faults.push(Fault::new(source, format!("model {:?}: {what}", is.id), fix).at(key))

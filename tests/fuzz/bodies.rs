@@ -7,6 +7,8 @@ use weir::wire::chunked::{Decoded, Decoder};
 use weir::wire::eventstream;
 use weir::wire::http1::{self, Method, Progress};
 use weir::wire::json;
+use weir::wire::multipart::{Found, Walker};
+use weir::wire::proxy::{self, Said};
 use weir::wire::sse::{Event, Framer};
 use weir::wire::template::Template;
 use weir::{parse, seal};
@@ -27,6 +29,8 @@ pub const ALL: &[Body] = &[
     Body { name: "request_head", run: request_head, seeds: HEADS },
     Body { name: "answer_head", run: answer_head, seeds: ANSWERS },
     Body { name: "chunked", run: chunked, seeds: CHUNKS },
+    Body { name: "proxy", run: proxy, seeds: PROXIES },
+    Body { name: "forms", run: forms, seeds: FORMS },
     Body { name: "sse", run: sse, seeds: STREAMS },
     Body { name: "eventstream", run: eventstream, seeds: STREAMS },
     Body { name: "json_like_serde", run: json_like_serde, seeds: DOCUMENTS },
@@ -64,6 +68,47 @@ pub fn request_head(data: &[u8]) {
             assert!(!name.is_empty() && name.iter().all(u8::is_ascii_graphic));
             assert!(!value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')));
         }
+    }
+}
+
+/// Cut anywhere it asks for more, never for more than the header has, and says the same in the end.
+pub fn proxy(data: &[u8]) {
+    let whole = proxy::read(data);
+    for end in 0..data.len() {
+        match (proxy::read(&data[..end]), &whole) {
+            (Ok(Said::More(more)), Ok(Said::Here { bytes, .. })) => assert!(more > 0 && end + more <= *bytes),
+            (Ok(Said::More(more)), _) => assert!(more > 0),
+            (step, _) => {
+                assert_eq!(step, whole, "cut at {end}");
+                break;
+            }
+        }
+    }
+    if let Ok(Said::Here { bytes, .. }) = whole {
+        assert!((16..=data.len()).contains(&bytes));
+    }
+}
+
+/// A form that comes in pieces is the form that comes at once; what is found lies within it, in order.
+pub fn forms(data: &[u8]) {
+    let found = |piece: usize| {
+        let mut walker = Walker::of_content_type(b"multipart/form-data; boundary=B").expect("a form");
+        let mut all = Vec::new();
+        let outcome = data.chunks(piece.max(1)).try_for_each(|part| walker.walk(part, |found| all.push(found)));
+        (outcome, all)
+    };
+    let whole = found(data.len());
+    for piece in [1, 2, 3, 7, 64] {
+        assert_eq!(found(piece), whole, "pieces of {piece}");
+    }
+    let mut at = 0;
+    for place in whole.1.iter().map(|found| match found {
+        Found::Field { value_at, .. } => *value_at,
+        Found::End { value_end } => *value_end,
+    }) {
+        // An empty value ends before it begins: its delimiter shares the line end.
+        assert!(place + 2 >= at && place <= data.len());
+        at = place;
     }
 }
 
@@ -445,4 +490,19 @@ const KEYS: &[&str] = &[
     "file-w1AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     "resp_w1_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-",
     "batch_abc",
+];
+
+const PROXIES: &[&str] = &[
+    "\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c\x01\x02\x03\x04\x0a\0\0\x01\x01\x01\x01\x02GET / HTTP/1.1\r\n",
+    "\r\n\r\n\0\r\nQUIT\n!!\0\x240123456789abcdef0123456789abcdef\x01\x01\x01\x02",
+    "\r\n\r\n\0\r\nQUIT\n \0\0\0",
+    "\r\n\r\n\0\r\nQUIT\n!\0\0\x03\x04\0\0",
+    "\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    "GET / HTTP/1.1\r\n\r\n",
+];
+
+const FORMS: &[&str] = &[
+    "--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--B--\r\n",
+    "--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n\r\n--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\nContent-Type: x/y\r\n\r\n--A\r\n--\r\n\r\n--B--",
+    "--B\r\nContent-Disposition: form-data; name=a\r\n\r\n--B--\r\nmore",
 ];

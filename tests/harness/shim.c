@@ -30,14 +30,16 @@ __attribute__((constructor)) static void begin(void) {
     close(file);
 }
 
-/* A core looks at the wall clock with each tick, ten times a second; who looks sooner again is a request. */
+/* A core looks at the wall clock with each tick, a tenth of a second after the one before or later; what looks in between
+   is a request. Too near to either nobody can tell: those go on. */
 static int is_request(int64_t now_ns) {
-    static __thread int64_t last_ns;
+    const int64_t ms = 1000 * 1000;
+    static __thread int64_t tick_ns;
     char name[16] = "";
     prctl(PR_GET_NAME, name);
-    int64_t since = now_ns - last_ns;
-    last_ns = now_ns;
-    return strncmp(name, "weir-core", 9) == 0 && since < 60 * 1000 * 1000;
+    int64_t since = now_ns - tick_ns;
+    if (since >= 99 * ms) tick_ns = now_ns;
+    return strncmp(name, "weir-core", 9) == 0 && since >= 5 * ms && since <= 90 * ms;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *at) {
@@ -46,7 +48,9 @@ int clock_gettime(clockid_t clock, struct timespec *at) {
     int result = real(clock, at);
     if (result != 0 || clock != CLOCK_REALTIME) return result;
     int64_t ns = (int64_t)at->tv_sec * 1000000000 + at->tv_nsec;
-    if (is_request(ns) && orders->fail_clock > 0) {
+    struct timespec steady;
+    real(CLOCK_MONOTONIC, &steady);
+    if (is_request((int64_t)steady.tv_sec * 1000000000 + steady.tv_nsec) && orders->fail_clock > 0) {
         __atomic_sub_fetch(&orders->fail_clock, 1, __ATOMIC_SEQ_CST);
         errno = EINVAL;
         return -1;

@@ -536,3 +536,129 @@ fn who_dribbles_is_not_waited_for_in_the_end() {
     weir.lives();
     table.end();
 }
+
+/// PROXY protocol, version 2: the signature, version and command, family, length, addresses.
+fn proxied(command: u8, family: u8, addresses: &[u8], more: &[u8]) -> Vec<u8> {
+    let length = (addresses.len() + more.len()) as u16;
+    [b"\r\n\r\n\0\r\nQUIT\n", &[0x20 | command, family][..], &length.to_be_bytes(), addresses, more].concat()
+}
+
+/// Balancers that are trusted say whose connection it is before its first byte; nobody else is listened to.
+#[test]
+fn what_a_balancer_says_of_a_caller() {
+    let v4 = [198, 51, 100, 7, 10, 0, 0, 1, 1, 1, 1, 187];
+    let v6: Vec<u8> = ["2001:db8::7", "2001:db8::1"]
+        .iter()
+        .flat_map(|text| text.parse::<std::net::Ipv6Addr>().expect("an address").octets())
+        .chain([1, 1, 1, 187])
+        .collect();
+    let mapped: Vec<u8> = [[0; 10].as_slice(), &[255, 255, 198, 51, 100, 7], &[0; 16], &[1, 1, 1, 187]].concat();
+    let tlvs = [&[0x04, 0, 3, 0, 0, 0][..], &[0x20, 1, 0], &[7; 256]].concat();
+    // Header, and the address that it makes; none: the connection ends.
+    let cases: Vec<(&str, Vec<u8>, Option<&str>)> = vec![
+        ("none", Vec::new(), Some("127.0.0.1")),
+        ("TCP4", proxied(1, 0x11, &v4, b""), Some("198.51.100.7")),
+        ("TCP6", proxied(1, 0x21, &v6, b""), Some("2001:db8::7")),
+        ("mapped", proxied(1, 0x21, &mapped, b""), Some("198.51.100.7")),
+        ("with more to say", proxied(1, 0x11, &v4, &tlvs), Some("198.51.100.7")),
+        ("its own check", proxied(0, 0x00, b"", b""), Some("127.0.0.1")),
+        ("its own check, with addresses", proxied(0, 0x11, &v4, b""), Some("127.0.0.1")),
+        ("unspecified", proxied(1, 0x00, b"", b""), Some("127.0.0.1")),
+        ("a local socket", proxied(1, 0x31, &[0; 216], b""), Some("127.0.0.1")),
+        ("too short", proxied(1, 0x11, &v4[..11], b""), None),
+        ("a command that is none", proxied(2, 0x11, &v4, b""), None),
+        ("a family that is none", proxied(1, 0x71, &v4, b""), None),
+        ("endless", proxied(1, 0x11, &v4, &[0; 60_000]), None),
+        ("twice", [proxied(1, 0x11, &v4, b""), proxied(1, 0x11, &v4, b"")].concat(), None),
+        ("not quite", b"\r\n\r\n\0\r\nQUIX\n!\x11\0\0".to_vec(), None),
+    ];
+    let mut table = Table::new();
+    for trusted in [true, false] {
+        let mut setup = Setup::new("callers-proxied");
+        setup.folder("[gateway.times]\nheader = \"1s\"");
+        if trusted {
+            setup.folder("[gateway]\ntrusted_proxies = [\"127.0.0.1/32\"]");
+        }
+        let identity = weirbench::provider::tls::identity(weirbench::provider::tls::Leaf::Good).expect("a certificate");
+        identity.write(&setup.scratch.join("tls")).expect("writable");
+        let path = |file: &str| setup.scratch.join("tls").join(file).display().to_string();
+        let (cert, key) = (path("cert.pem"), path("key.pem"));
+        setup.option("--tls-listen", "127.0.0.1:0").option("--tls-cert", &cert).option("--tls-key", &key);
+        let config = weirbench::http::trusting_pem(identity.ca_pem.as_bytes()).expect("an authority");
+        let weir = setup.start();
+        let mut served = Vec::new();
+        for (name, header, address) in &cases {
+            let address = address.filter(|_| trusted || header.is_empty());
+            for (how, piece) in [("at once", usize::MAX), ("in pieces", 7)] {
+                let name = format!("{name} {how} trusted={trusted}");
+                let mut wire = weir.wire();
+                let all = [header.clone(), chat(&weir, "good-openai", false)].concat();
+                for bytes in all.chunks(piece.min(all.len())).take(400) {
+                    if !wire.send(bytes) {
+                        break;
+                    }
+                    if piece < 100 {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+                let answer = wire.answer_within(HEARD, false);
+                match address {
+                    Some(address) => {
+                        table.case(&name, same("status", answer.status, 200));
+                        served.push((name, answer.request_id(), address));
+                    }
+                    None => table.case(&name, ensure(matches!(answer.status, 0 | 400), answer.text())),
+                }
+            }
+            // The same in front of a TLS handshake.
+            let name = format!("{name} TLS trusted={trusted}");
+            let request = Call::Chat.request("good-openai", false).header("Connection", "close").bytes(&weir.key);
+            let answer = over_tls(weir.tls.expect("it listens with TLS"), &config, header, &request);
+            match address {
+                Some(address) => {
+                    let id = answer.split("x-request-id: ").nth(1).and_then(|rest| rest.split('\r').next());
+                    table.case(&name, ensure(answer.starts_with("HTTP/1.1 200 "), answer.clone()));
+                    served.push((name, id.unwrap_or("none").to_owned(), address));
+                }
+                None => table.case(&name, ensure(answer.is_empty(), answer)),
+            }
+        }
+        // A balancer that opens a connection and says nothing yet may do so for as long as any caller.
+        let mut early = weir.wire();
+        std::thread::sleep(Duration::from_millis(1_500));
+        early.send(chat(&weir, "good-openai", false));
+        table.case(format!("opened early, trusted={trusted}"), same("status", early.answer().status, 200));
+        // Begun, the header has its time.
+        let mut cut = weir.wire();
+        cut.send(&proxied(1, 0x11, &v4, b"")[..9]);
+        table.case(format!("cut, trusted={trusted}"), ensure(cut.rest(HEARD).is_ok(), "it is waited for"));
+        let log = weir.log();
+        for (name, id, address) in served {
+            let line = log.lines().find(|line| line.contains(&id)).unwrap_or_default();
+            table.case(format!("{name}: address"), ensure(line.contains(&format!("\"from\":\"{address}\"")), line));
+        }
+        weir.lives();
+    }
+    table.end();
+}
+
+/// What is said behind a handshake that follows these bytes; nothing when there is none.
+fn over_tls(
+    to: std::net::SocketAddr,
+    config: &std::sync::Arc<rustls::ClientConfig>,
+    first: &[u8],
+    request: &[u8],
+) -> String {
+    use std::io::{Read, Write};
+    let mut socket = std::net::TcpStream::connect(to).expect("it listens");
+    socket.set_read_timeout(Some(Duration::from_secs(3))).expect("a timeout");
+    let _ = socket.write_all(first);
+    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").expect("a name");
+    let mut client = rustls::ClientConnection::new(std::sync::Arc::clone(config), name).expect("a client");
+    let mut stream = rustls::Stream::new(&mut client, &mut socket);
+    let mut answer = Vec::new();
+    if stream.write_all(request).is_ok() {
+        let _ = stream.read_to_end(&mut answer);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}

@@ -177,7 +177,7 @@ fn tells_nothing(answer: &Answer) -> Result<(), String> {
         "127.0.0.1",
         "localhost",
         SECRET,
-        "sk-",
+        "sk-vendor",
         "vendor-m",
         ".rs",
         "os error",

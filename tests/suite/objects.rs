@@ -402,6 +402,31 @@ fn every_id_is_sealed() {
     table.end();
 }
 
+/// A vendor's list names everybody's objects, and nobody here remembers whose is whose: it is refused, and says why.
+#[test]
+fn lists_are_not_served() {
+    let desk = Desk::open("objects-lists");
+    let before = desk.weir.vendor().counter(WORDS).requests;
+    let mut table = Table::new();
+    for path in ["/v1/files", "/v1/batches", "/v1/videos", "/files?limit=5", "/v1/files/"] {
+        let answer = desk.get(path);
+        table.case(
+            path,
+            same("answer", (answer.status, answer.code()), (501, "not_implemented".into()))
+                .and_then(|()| ensure(answer.text().contains("keep the ids"), answer.text())),
+        );
+    }
+    for (method, path, status) in
+        [("DELETE", "/v1/files", 405), ("GET", "/v1/responses", 501), ("GET", "/v1/audio/speech", 405)]
+    {
+        let answer = desk.weir.call(&Request::new(method, path));
+        table.case(format!("{method} {path}"), same("status", answer.status, status));
+    }
+    table.case("calls", same("calls", desk.weir.vendor().counter(WORDS).requests - before, 0));
+    desk.weir.lives();
+    table.end();
+}
+
 /// What a caller still sends of a form that was answered already is nobody's request.
 #[test]
 fn a_form_that_is_answered_early() {

@@ -1,12 +1,13 @@
 //! TLS on both sides.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use weir_tests::gateway::{Gateway, eventually};
 use weir_tests::table::{ensure, same};
 use weir_tests::wire::PATIENCE;
-use weir_tests::{Answer, Call, Dialect, Model, Setup, Table, clock};
+use weir_tests::{Answer, Call, Dialect, Model, Setup, Shim, Table, clock};
 use weirbench::provider::tls::Leaf;
 use weirbench::provider::{self, Options};
 
@@ -131,7 +132,17 @@ struct Front {
 }
 
 fn front(name: &str) -> Front {
-    let mut setup = Setup::new(name);
+    front_of(Setup::new(name))
+}
+
+/// A caller that has not been here before.
+fn fresh(front: &Front) -> rustls::ClientConfig {
+    let pem = std::fs::read(front.weir.setup.scratch.join("tls/ca.pem")).expect("an authority");
+    let config = weirbench::http::trusting_pem(&pem).expect("an authority");
+    rustls::ClientConfig::clone(&config)
+}
+
+fn front_of(mut setup: Setup) -> Front {
     let identity = provider::tls::identity(Leaf::Good).expect("a certificate");
     identity.write(&setup.scratch.join("tls")).expect("writable");
     let path = |file: &str| setup.scratch.join("tls").join(file).display().to_string();
@@ -198,6 +209,61 @@ fn broken_handshakes() {
     assert!(eventually(|| front.weir.metric("weir_tls_handshakes_failed_total") >= 20));
     drop(wires);
     assert_eq!(front.call(false, &front.config).expect("an answer").status, 200);
+}
+
+/// Connections that never begin their handshake take no place from those that do.
+#[test]
+fn silent_connections_close_no_door() {
+    let front = front("tls-silent");
+    let address = front.weir.tls.expect("it listens with TLS");
+    let silent: Vec<_> = (0..800).map(|_| weir_tests::Wire::open(address)).collect();
+    for round in 0..10 {
+        let started = clock::now();
+        assert_eq!(front.call(round % 2 == 0, &front.config).expect("an answer").status, 200);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+    drop(silent);
+    front.weir.lives();
+}
+
+/// Tickets resume a session, and the keys that seal them change: what was sealed half a day ago opens nothing.
+#[test]
+fn ticket_keys_rotate() {
+    let mut setup = Setup::new("tls-tickets");
+    setup.cores = 1;
+    let shim = Shim::install(&mut setup);
+    let front = front_of(setup);
+    let handshake = |config: &Arc<rustls::ClientConfig>| {
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").expect("a name");
+        let mut client = rustls::ClientConnection::new(Arc::clone(config), name).expect("a client");
+        let mut socket = std::net::TcpStream::connect(front.weir.tls.expect("TLS")).expect("it listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut stream = rustls::Stream::new(&mut client, &mut socket);
+        let request = Call::Chat.request("good-openai", false).header("Connection", "close").bytes(&front.weir.key);
+        stream.write_all(&request).expect("it is taken");
+        let mut answer = Vec::new();
+        // Tickets come with the answer.
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        client.handshake_kind().expect("a handshake")
+    };
+    // Each caller has tickets of its own.
+    let caller = || Arc::new(fresh(&front));
+    const HOUR: i64 = 3_600;
+    let (kept, daily) = (caller(), caller());
+    assert_eq!(handshake(&kept), rustls::HandshakeKind::Full);
+    assert_eq!(handshake(&kept), rustls::HandshakeKind::Resumed);
+    assert_eq!(handshake(&daily), rustls::HandshakeKind::Full);
+    // Not at once: the key before still opens.
+    shim.wall_offset_seconds(7 * HOUR);
+    assert_eq!(handshake(&caller()), rustls::HandshakeKind::Full);
+    assert_eq!(handshake(&kept), rustls::HandshakeKind::Resumed);
+    for hours in [14, 21] {
+        shim.wall_offset_seconds(hours * HOUR);
+        handshake(&caller());
+    }
+    assert_eq!(handshake(&daily), rustls::HandshakeKind::Full, "a ticket of yesterday opens");
+    front.weir.lives();
 }
 
 /// A new certificate is served without a restart.

@@ -206,7 +206,7 @@ const GATEWAY: &str = r##"# The gateway. Every *.toml below this folder is read,
 
 [gateway]
 # cors_origins = ["https://app.example.com"]   # which browsers' pages may call; "*" for all
-# trusted_proxies = ["10.0.0.0/8"]             # whose X-Forwarded-For is believed
+# trusted_proxies = ["10.0.0.0/8"]             # whose X-Forwarded-For and PROXY v2 are believed
 # cost_header = true                           # tell callers what an answer cost, in x-weir-cost
 # untranslatable = "refuse"                    # what a vendor's dialect has no word for: refuse names it, drop leaves it out
 

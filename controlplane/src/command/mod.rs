@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod init;
 mod key;
+mod prune;
 mod revision;
 mod status;
 mod usage;

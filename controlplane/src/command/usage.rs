@@ -9,6 +9,7 @@ use weir_shared::fault::Exit;
 use weir_shared::ledger::{Link, Outcome, Record, flag};
 use weir_shared::usage::Class;
 
+use super::prune::Prune;
 use crate::failure::Failure;
 use crate::journal::{self, End, Segment};
 use crate::place::Place;
@@ -28,6 +29,7 @@ use crate::when;
   weirctl usage --by day --since 2026-01-01 --until 2026-02-01    # January
   weirctl usage --by tenant --csv > bill.csv
   weirctl usage verify                              # is every journal whole?
+  weirctl usage prune --before 90d                  # nothing else removes records
 
 Cost is what the vendors charge, sale what callers pay, both in dollars. Estimated are requests
 for which the vendor told no usage, or none to be believed."
@@ -58,12 +60,13 @@ pub struct Usage {
     csv: bool,
 
     #[command(subcommand)]
-    verify: Option<Command>,
+    other: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
     Verify(Verify),
+    Prune(Prune),
 }
 
 /// Check that every journal is whole and that no segment of a chain is missing
@@ -192,8 +195,10 @@ struct Read {
 
 impl Usage {
     pub fn run(&self, place: &Place, screen: &Screen) -> Result<Value, Failure> {
-        if let Some(Command::Verify(verify)) = &self.verify {
-            return verify.run(place, screen);
+        match &self.other {
+            Some(Command::Verify(verify)) => return verify.run(place, screen),
+            Some(Command::Prune(prune)) => return prune.run(place, screen),
+            None => {}
         }
         let now = when::now();
         let moment = |name: &str, text: &Option<String>| {
@@ -455,7 +460,7 @@ fn damage(segment: &Segment, end: &End) -> Option<String> {
 }
 
 /// A deployment that has served nothing yet has used nothing; a mistyped path is an error.
-fn segments(given: &Option<PathBuf>, place: &Place) -> Result<Vec<Segment>, Failure> {
+pub fn segments(given: &Option<PathBuf>, place: &Place) -> Result<Vec<Segment>, Failure> {
     match given {
         Some(folder) => journal::segments(folder),
         None => {
@@ -485,7 +490,7 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod testing {
     use super::*;
     use crate::command::testing::Deployment;
     use weir_shared::key::KeyId;
@@ -518,7 +523,7 @@ mod tests {
     }
 
     /// Writes a segment and returns how the next one has to begin.
-    fn segment(at: &Deployment, name: &str, previous: Link, sequences: std::ops::Range<u64>) -> Link {
+    pub fn segment(at: &Deployment, name: &str, previous: Link, sequences: std::ops::Range<u64>) -> Link {
         let header =
             SegmentHeader { node: "n".into(), core: 0, created_ns: 5, first_sequence: sequences.start, previous };
         let (mut bytes, mut link) = (header.encode().to_vec(), previous);
@@ -535,6 +540,13 @@ mod tests {
         std::fs::write(folder.join(name), bytes).unwrap();
         link
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::segment;
+    use super::*;
+    use crate::command::testing::Deployment;
 
     #[test]
     fn sums_are_exact_and_by_what_was_asked() {

@@ -71,6 +71,10 @@ pub fn push_number(out: &mut Vec<u8>, mut number: u64) {
         }
         pairs
     };
+    if number < 10 {
+        out.push(b'0' + number as u8);
+        return;
+    }
     let mut digits = [0; 20];
     let mut at = digits.len();
     while number >= 100 {

@@ -96,6 +96,7 @@ impl Language for Messages {
         json::scan(body, |member| match (member.depth, member.key) {
             (1, b"usage") if member.value != b"null" => usage = Some(member.value),
             (1, b"input_tokens") => counted = Some(()),
+            (1, b"error") => reading.failed |= member.value != b"null",
             (_, key) if template::is_output(key) && member.value.starts_with(b"\"") => {
                 output_bytes += member.value.len() as u64 - 2
             }

@@ -75,10 +75,11 @@ impl Language for Generate {
         if is_array {
             json::validate(body)?;
             for element in json::elements(body) {
-                Found::read(element, reading)?;
+                reading.failed |= Found::read(element, reading)?.failed;
             }
         } else {
             let found = Found::read(body, reading)?;
+            reading.failed = found.failed;
             if found.counted_only {
                 reading.usage = Some(Usage::NONE);
             }

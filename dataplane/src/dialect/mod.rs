@@ -171,6 +171,8 @@ pub struct Reading {
     /// The language's terminal event was seen.
     pub ended: bool,
     pub failed: bool,
+    /// An object that tells of a failure of its own; it is no failure of this call.
+    pub tells_failure: bool,
     /// Events with data that were found good.
     pub events: u64,
     /// The id of a response, as its caller saw it.
@@ -180,6 +182,12 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// A whole answer has an `error`. An object with an id keeps it; without one, the answer is the error.
+    fn take_error(&mut self, has_id: bool) {
+        self.tells_failure |= has_id;
+        self.failed |= !has_id;
+    }
+
     /// The whole count anew: the last word holds.
     pub fn replace_usage(&mut self, read: Result<Usage, InvalidUsage>) {
         self.usage = None;

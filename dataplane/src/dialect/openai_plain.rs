@@ -89,15 +89,22 @@ impl Language for Plain {
 
     fn read_answer(&self, body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
         let (mut pictures, mut output_bytes) = (0, 0);
+        let (mut error, mut id) = (false, false);
         json::scan(body, |member| {
             if template::is_output(member.key) && member.value.starts_with(b"\"") {
                 output_bytes += member.value.len() as u64 - 2;
             }
             pictures += u64::from(matches!(member.key, b"b64_json") || (member.key == b"url" && member.depth == 3));
-            if member.depth == 1 && member.key == b"usage" && member.value != b"null" {
-                reading.take_usage(openai_usage::read(member.value));
+            match (member.depth, member.key) {
+                (1, b"usage") if member.value != b"null" => reading.take_usage(openai_usage::read(member.value)),
+                (1, b"error") => error = member.value != b"null",
+                (1, b"id") => id = true,
+                _ => {}
             }
         })?;
+        if error {
+            reading.take_error(id);
+        }
         reading.finished = true;
         reading.output_bytes += output_bytes;
         if pictures > 0 {

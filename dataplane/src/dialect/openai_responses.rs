@@ -98,11 +98,20 @@ impl Language for Responses {
 
     fn read_answer(&self, body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
         let mut output_bytes = 0;
+        let (mut error, mut id) = (false, false);
         json::scan(body, |member| {
             if template::is_output(member.key) && member.value.starts_with(b"\"") {
                 output_bytes += member.value.len() as u64 - 2;
             }
+            match (member.depth, member.key) {
+                (1, b"error") => error = member.value != b"null",
+                (1, b"id") => id = true,
+                _ => {}
+            }
         })?;
+        if error {
+            reading.take_error(id);
+        }
         reading.output_bytes += output_bytes;
         reading.finished = true;
         read_response(body, reading);

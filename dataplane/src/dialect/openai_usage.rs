@@ -3,7 +3,7 @@
 use weir_shared::usage::{Class, Usage};
 
 use super::{InvalidUsage, number};
-use crate::wire::json;
+use crate::wire::json::{self, Member};
 
 /// What the members say, each looked at once.
 #[derive(Default)]
@@ -24,46 +24,81 @@ struct Parts {
     audio: u64,
     image: u64,
     reasoning: u64,
+    invalid: bool,
 }
 
 impl Told {
     fn read(usage: &[u8]) -> Result<Self, InvalidUsage> {
         let mut told = Self::default();
-        for (key, value) in json::members(usage) {
+        let mut invalid = false;
+        // Of the member that is an object and being read: what its members say, if it should turn out to be details.
+        let mut parts = Parts::default();
+        json::scan_valid(usage, |Member { key, value, depth, .. }| {
+            if depth == 2 {
+                parts.take(key, value);
+                return;
+            }
+            if depth != 1 {
+                return;
+            }
+            let ended = std::mem::take(&mut parts);
+            let details = || if is_flat(value) { ended } else { Parts::read(value) };
+            let mut count = |into: &mut u64, read: Result<u64, InvalidUsage>| match read {
+                Ok(count) => *into = count,
+                Err(InvalidUsage) => invalid = true,
+            };
             match key {
                 // Chat says one, the newer interfaces say the other; who says both says the same.
-                b"prompt_tokens" | b"input_tokens" => told.prompt = told.prompt.max(number(value)?),
-                b"completion_tokens" | b"output_tokens" => told.answer = told.answer.max(number(value)?),
-                b"total_tokens" => told.total = number(value)?,
-                b"prompt_cache_hit_tokens" => told.cache_hits = number(value)?,
-                b"seconds" => told.seconds = seconds(value)?,
+                b"prompt_tokens" | b"input_tokens" => {
+                    let most = told.prompt;
+                    count(&mut told.prompt, number(value).map(|count| count.max(most)));
+                }
+                b"completion_tokens" | b"output_tokens" => {
+                    let most = told.answer;
+                    count(&mut told.answer, number(value).map(|count| count.max(most)));
+                }
+                b"total_tokens" => count(&mut told.total, number(value)),
+                b"prompt_cache_hit_tokens" => count(&mut told.cache_hits, number(value)),
+                b"seconds" => count(&mut told.seconds, seconds(value)),
                 b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
-                    told.prompt_parts = Parts::read(value)?;
+                    told.prompt_parts = details();
                 }
                 b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
-                    told.answer_parts = Parts::read(value)?;
+                    told.answer_parts = details();
                 }
                 _ => {}
             }
-        }
-        Ok(told)
+        });
+        invalid |= told.prompt_parts.invalid || told.answer_parts.invalid;
+        if invalid { Err(InvalidUsage) } else { Ok(told) }
     }
 }
 
+/// Nothing in it is an object or an array itself, so that every member was reported.
+fn is_flat(object: &[u8]) -> bool {
+    memchr::memchr2(b'{', b'[', object.get(1..).unwrap_or_default()).is_none()
+}
+
 impl Parts {
-    fn read(details: &[u8]) -> Result<Self, InvalidUsage> {
+    fn read(details: &[u8]) -> Self {
         let mut parts = Self::default();
-        for (key, value) in json::members(details) {
-            match key {
-                b"cached_tokens" => parts.cached = number(value)?,
-                b"cache_write_tokens" => parts.written = number(value)?,
-                b"audio_tokens" => parts.audio = number(value)?,
-                b"image_tokens" => parts.image = number(value)?,
-                b"reasoning_tokens" => parts.reasoning = number(value)?,
-                _ => {}
-            }
+        json::members(details).for_each(|(key, value)| parts.take(key, value));
+        parts
+    }
+
+    fn take(&mut self, key: &[u8], value: &[u8]) {
+        let part = match key {
+            b"cached_tokens" => &mut self.cached,
+            b"cache_write_tokens" => &mut self.written,
+            b"audio_tokens" => &mut self.audio,
+            b"image_tokens" => &mut self.image,
+            b"reasoning_tokens" => &mut self.reasoning,
+            _ => return,
+        };
+        match number(value) {
+            Ok(count) => *part = count,
+            Err(InvalidUsage) => self.invalid = true,
         }
-        Ok(parts)
     }
 }
 
@@ -169,8 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn details_are_read_whatever_stands_beside_them() {
+        let text = r#"{"x":{"cached_tokens":"?"},"prompt_tokens":9,"prompt_tokens_details":{"y":{},"cached_tokens":4},
+            "input_tokens_details":null,"completion_tokens":2,"completion_tokens_details":{"z":[1],"reasoning_tokens":1}}"#;
+        assert_eq!(classes(text), [("input", 9), ("output", 1), ("reasoning", 1)]);
+        let text = r#"{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}"#;
+        assert_eq!(classes(text), [("input", 5), ("cache_read", 4)]);
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for text in [
+            r#"{"prompt_tokens_details":{"cached_tokens":{}}}"#,
+            r#"{"completion_tokens_details":{"audio_tokens":-1}}"#,
             r#"{"prompt_tokens":-1}"#,
             r#"{"prompt_tokens":"12"}"#,
             r#"{"prompt_tokens":1.5}"#,

@@ -131,7 +131,6 @@ impl Pieces for Plan<'_, '_> {
 const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
 
 /// What the attempts came to.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and it is moved once")]
 pub enum Attempted<'s> {
     /// The vendor answers; the rest is delivery.
     Answered(Answer, Pass<'s>),
@@ -200,7 +199,6 @@ pub async fn run<'s>(
     Err(last.unwrap_or_else(|| Refusal::plain(Code::UpstreamError)))
 }
 
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and it is moved once")]
 enum Asked {
     Answer(Answer),
     Failed(Failure),
@@ -369,7 +367,7 @@ pub async fn read_refusal(
         _ => return own_words(Refusal::plain(code)),
     };
     let is_json = answer.head.get(Name::ContentType, &answer.head_bytes).is_some_and(parse::is_json);
-    let incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
+    let incoming = answer.take_body();
     if let Some(link) = incoming.link() {
         link.deadline.set(ERROR_BODY_MS, Why::FirstByte);
     }
@@ -410,7 +408,7 @@ fn is_retry_after(value: &[u8]) -> bool {
 }
 
 /// Collects an answer's body. False when it was cut or too long; its connection goes back to the pool when it may.
-pub async fn collect(mut incoming: Incoming, body: &mut Vec<u8>, most: usize, plan: &Plan<'_, '_>) -> bool {
+pub async fn collect(mut incoming: Box<Incoming>, body: &mut Vec<u8>, most: usize, plan: &Plan<'_, '_>) -> bool {
     loop {
         let (read, bytes) = incoming.more(std::mem::take(body)).await;
         *body = bytes;
@@ -421,7 +419,7 @@ pub async fn collect(mut incoming: Incoming, body: &mut Vec<u8>, most: usize, pl
             Err(_) => return false,
         }
     }
-    if let Some(link) = incoming.into_reusable() {
+    if let Some(link) = incoming.take_reusable() {
         plan.scene.core.pools.give(link);
     }
     true

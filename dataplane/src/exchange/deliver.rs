@@ -118,7 +118,7 @@ pub async fn stream<'s>(
     if !sink.has_begun() {
         begin_stream(plan, sink, Some(&answer));
     }
-    let incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
+    let incoming = answer.take_body();
     // The answer's head is not needed for the length of a stream.
     drop(answer);
     let (live, key) = (plan.scene.live, plan.key);
@@ -173,8 +173,8 @@ pub async fn stream<'s>(
             }
         }
     };
-    if let Some(incoming) = incoming {
-        give_back(plan, incoming);
+    if let Some(mut incoming) = incoming {
+        give_back(plan, &mut incoming);
     }
     let (gone, code, outcome) = ending(end);
     if let Some(code) = code {
@@ -196,8 +196,8 @@ fn ending(end: End) -> (bool, Option<Code>, Outcome) {
 }
 
 /// The connection returns to its pool when its answer has ended; one whose last chunk is still under way is not waited for.
-fn give_back(plan: &Plan<'_, '_>, incoming: Incoming) {
-    if let Some(link) = incoming.into_reusable() {
+fn give_back(plan: &Plan<'_, '_>, incoming: &mut Incoming) {
+    if let Some(link) = incoming.take_reusable() {
         plan.scene.core.pools.give(link);
     }
 }
@@ -217,14 +217,14 @@ pub async fn document<'s>(
     }
     let status = answer.head.status;
     let limit = plan.scene.live.snapshot.catalog.gateway.sizes.answer_bytes_max;
-    if answer.body.length().is_some_and(|length| length > limit) {
+    if answer.body.as_ref().and_then(|body| body.length()).is_some_and(|length| length > limit) {
         return Err(Refusal::plain(Code::UpstreamInvalid));
     }
-    let incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
+    let incoming = answer.take_body();
     let (collected, incoming) =
         collect_document(incoming, sink, limit, plan.request.started / 1_000_000 + times.total).await;
     // What it takes of the memory budget is held until the caller has taken it.
-    let (body, _hold) = match collected {
+    let (mut body, _hold) = match collected {
         Ok(collected) => collected,
         Err(Stopped::Gone) => {
             meter.delivered = true;
@@ -249,8 +249,12 @@ pub async fn document<'s>(
         // An error told under a good status is an error all the same.
         return Err(Refusal::plain(Code::UpstreamError));
     }
-    if let Some(incoming) = incoming {
-        give_back(plan, incoming);
+    if meter.reading.tells_failure {
+        // A stored response, a video: what its vendor says of its failure is for the caller, where it lives is not.
+        body = scrub(&body, plan.secrets(&pass.shown));
+    }
+    if let Some(mut incoming) = incoming {
+        give_back(plan, &mut incoming);
     }
     meter.delivered = true;
     meter.first_byte(clock::now());
@@ -286,11 +290,11 @@ enum Stopped {
 }
 
 async fn collect_document(
-    mut incoming: Incoming,
+    mut incoming: Box<Incoming>,
     sink: &mut Sink<'_>,
     limit: u64,
     total_at_ms: u64,
-) -> (Result<(Vec<u8>, Hold), Stopped>, Option<Incoming>) {
+) -> (Result<(Vec<u8>, Hold), Stopped>, Option<Box<Incoming>>) {
     if let Some(link) = incoming.link() {
         link.deadline.set_at(total_at_ms, Why::Total);
     }
@@ -343,7 +347,7 @@ pub async fn bytes<'s>(
 ) -> Result<Delivered, Refusal> {
     let status = answer.head.status;
     let mut head = answer_head(plan, status, Some(&answer));
-    let mut incoming = std::mem::replace(&mut answer.body, Incoming::nothing());
+    let mut incoming = answer.take_body();
     meter.delivered = true;
     meter.reading.usage = known_usage(plan);
     cost_field(&mut head, plan, meter);
@@ -406,7 +410,7 @@ pub async fn bytes<'s>(
             return Ok(Delivered { bill, ..Delivered::gone(meter) });
         }
         if last {
-            give_back(plan, incoming);
+            give_back(plan, &mut incoming);
             buffer::give_back(buffer);
             return Ok(Delivered { status, code: None, outcome: Outcome::Complete, bill, gone: false });
         }

@@ -116,14 +116,16 @@ fn anthropic_limit(head: &mut Head, word: &str, left: Left) {
 
 /// Where the caller really is: the last hop that a trusted proxy tells of.
 pub fn client_address(request: &Request, peer: std::net::IpAddr, live: &Live) -> std::net::IpAddr {
-    let trusted = |address: std::net::IpAddr| {
-        live.snapshot.catalog.gateway.trusted_proxies.iter().any(|network| network.contains(address))
-    };
+    let trusted = |address| live.snapshot.catalog.gateway.trusts(address);
     if !trusted(peer) {
         return peer;
     }
-    let told = request.get(Name::XForwardedFor).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
-    let hops = told.rsplit(',').map_while(|hop| hop.trim().parse().ok());
+    // Some proxies add to the last line, some add a line: all lines are one list, and what a caller wrote is at its front.
+    let head = request.head_bytes();
+    let lines = request.head.fields.iter().rev().filter(|field| field.name == Name::XForwardedFor);
+    let hops = lines
+        .flat_map(|field| std::str::from_utf8(field.value_in(head)).unwrap_or("?").rsplit(','))
+        .map_while(|hop| hop.trim().parse().ok());
     // From the nearest hop outwards: the first that is not one of ours.
     let mut farthest = peer;
     for hop in hops {

@@ -10,6 +10,9 @@ mod objects;
 use self::attempt::Attempted;
 use self::deliver::Manner;
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use weir_shared::catalog::{Dialect, Model, Vendor};
 use weir_shared::fault::Code;
 use weir_shared::id::RequestId;
@@ -182,7 +185,7 @@ async fn collected<'l>(
     let mut hold = Hold::of_body(key.id, scene.from);
     let body = read_body(request, gateway.sizes.body_bytes_max, sink, &mut hold, teller, &gateway.times).await?;
     let Some(body) = body else { return Ok(Done::Gone(None)) };
-    if memchr::memmem::find(body.bytes(request), b"\"stream\"").is_some() {
+    if may_stream(body.bytes(request)) {
         request.shrink();
     }
     let bytes = body.bytes(request);
@@ -299,6 +302,13 @@ fn translated<'b>(
         translation.hold.grow_to(more as u64).map_err(overloaded)?;
     }
     Ok(Some(Box::new(translation)))
+}
+
+/// Whether the body may ask for a stream, told by a look and not by a parser: what it decides is how the body is kept.
+fn may_stream(body: &[u8]) -> bool {
+    static MEMBER: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"stream\""));
+    let behind = MEMBER.find(body).map_or(&[][..], |at| &body[at + MEMBER.needle().len()..]);
+    behind.iter().find(|byte| !matches!(byte, b':' | b' ' | b'\t' | b'\r' | b'\n')) == Some(&b't')
 }
 
 /// Whatever way the attempts went, the meter is closed and the log knows.

@@ -17,7 +17,7 @@ const FAILED: &str = "The vendor failed in the middle of its answer.";
 
 #[expect(clippy::too_many_arguments, reason = "the same as for a stream that passes, and the relay")]
 pub async fn relay(
-    mut incoming: Incoming,
+    mut incoming: Box<Incoming>,
     sink: &mut Sink<'_>,
     rules: &Rules<'_>,
     relay: &mut Relay<'_>,
@@ -25,7 +25,7 @@ pub async fn relay(
     gauges: &Gauges,
     first_byte: &mut dyn FnMut(),
     close: &mut dyn FnMut(End, &Reading),
-) -> (End, Option<Incoming>) {
+) -> (End, Option<Box<Incoming>>) {
     let mut hold = Hold::default();
     let pulse = Deadline::bare();
     let mut input = buffer::small();
@@ -135,7 +135,7 @@ const ALMOST: usize = 64;
 
 #[expect(clippy::too_many_arguments, reason = "the last step of one story")]
 async fn finish(
-    mut incoming: Incoming,
+    mut incoming: Box<Incoming>,
     sink: &mut Sink<'_>,
     rules: &Rules<'_>,
     relay: &mut Relay<'_>,
@@ -144,7 +144,7 @@ async fn finish(
     mut output: Vec<u8>,
     first_byte: &mut dyn FnMut(),
     close: &mut dyn FnMut(End, &Reading),
-) -> (End, Option<Incoming>) {
+) -> (End, Option<Box<Incoming>>) {
     match end {
         End::Broken(code) => {
             incoming.cut();

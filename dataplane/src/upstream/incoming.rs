@@ -20,7 +20,8 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    pub fn new(link: VendorLink, framing: Framing, behind_head: Vec<u8>, reusable: bool) -> Self {
+    /// On the heap: it is handed on from stage to stage, and each would move it and keep its place.
+    pub fn new(link: VendorLink, framing: Framing, behind_head: Vec<u8>, reusable: bool) -> Box<Self> {
         let left = if let Framing::Sized(length) = framing { length } else { 0 };
         let done = framing == Framing::None;
         // Something behind an answer without a body poisons the connection.
@@ -31,12 +32,12 @@ impl Incoming {
         } else {
             behind_head
         };
-        Self { link: Some(link), framing, left, decoder: Decoder::default(), behind_head, done, reusable }
+        Box::new(Self { link: Some(link), framing, left, decoder: Decoder::default(), behind_head, done, reusable })
     }
 
-    /// In the place of one that was taken out.
-    pub fn nothing() -> Self {
-        Self {
+    /// In the place of one that was taken out already.
+    pub fn nothing() -> Box<Self> {
+        Box::new(Self {
             link: None,
             framing: Framing::None,
             left: 0,
@@ -44,7 +45,7 @@ impl Incoming {
             behind_head: Vec::new(),
             done: true,
             reusable: false,
-        }
+        })
     }
 
     pub fn is_done(&self) -> bool {
@@ -140,7 +141,7 @@ impl Incoming {
     }
 
     /// The connection, when another request may follow on it.
-    pub fn into_reusable(mut self) -> Option<VendorLink> {
+    pub fn take_reusable(&mut self) -> Option<VendorLink> {
         if self.done && self.reusable { self.link.take() } else { None }
     }
 

@@ -62,7 +62,14 @@ impl Failure {
 pub struct Answer {
     pub head: AnswerHead,
     pub head_bytes: Vec<u8>,
-    pub body: Incoming,
+    /// Until somebody takes it.
+    pub body: Option<Box<Incoming>>,
+}
+
+impl Answer {
+    pub fn take_body(&mut self) -> Box<Incoming> {
+        self.body.take().unwrap_or_else(Incoming::nothing)
+    }
 }
 
 impl Drop for Answer {
@@ -220,5 +227,5 @@ fn answer(link: VendorLink, head: AnswerHead, mut bytes: Vec<u8>) -> Answer {
         Framing::Sized(0) => Framing::None,
         framing => framing,
     };
-    Answer { body: Incoming::new(link, framing, bytes, reusable), head, head_bytes }
+    Answer { body: Some(Incoming::new(link, framing, bytes, reusable)), head, head_bytes }
 }

@@ -1,13 +1,14 @@
 //! Idle connections to vendors, of one core. The last one used goes out first, so that the others can grow old.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+
+use weir_shared::hash::NameMap;
 
 use super::VendorLink;
 use crate::clock;
 
 #[derive(Default)]
-pub struct Pools(RefCell<HashMap<u64, Vec<VendorLink>>>);
+pub struct Pools(RefCell<NameMap<u64, Vec<VendorLink>>>);
 
 /// Idle connections to one vendor that a core keeps.
 const IDLE_MAX: usize = 256;

@@ -5,6 +5,8 @@
 
 use weir_shared::policy::size::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, URI_BYTES_MAX};
 
+use super::lanes::{self, LANES};
+
 /// Why a head is refused. The stages turn it into a status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadHead {
@@ -108,17 +110,30 @@ macro_rules! names {
             let Some(&first) = name.first() else { return Name::Other };
             for &place in &TABLE[bucket(name.len(), first)] {
                 let Some(&(text, known)) = usize::from(place).checked_sub(1).and_then(|place| NAMES.get(place)) else { break };
-                if text.eq_ignore_ascii_case(name) {
+                if is_same(text, name) {
                     return known;
                 }
             }
             Name::Other
         }
+
+        /// Eight bytes at a time, whatever their case. Of a token's bytes only letters change with that bit, but for marks that no
+        /// known name has: so the same with it is the same.
+        fn is_same(known: &[u8], token: &[u8]) -> bool {
+            const CASE: u64 = 0x2020_2020_2020_2020;
+            let word = |text: &[u8], at: usize| text.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+            let Some(last) = known.len().checked_sub(8) else { return known.eq_ignore_ascii_case(token) };
+            let same = |at| word(known, at) == word(token, at).map(|word| word | CASE);
+            known.len() == token.len() && (0..last).step_by(8).all(same) && same(last)
+        }
+
+        const _: () = assert!(NAMES.len() < 64, "a head has one bit for each");
     };
 }
 
 mod name {
     names! {
+        // The first four decide where a message ends; `Rules` looks at no others.
         Host "host",
         ContentLength "content-length",
         TransferEncoding "transfer-encoding",
@@ -165,14 +180,17 @@ mod name {
 }
 pub use name::{Name, classify_name};
 
+/// Places within a head, whose size they fit.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     pub name: Name,
-    name_at: u32,
-    name_len: u32,
-    value_at: u32,
-    value_len: u32,
+    name_at: u16,
+    name_len: u16,
+    value_at: u16,
+    value_len: u16,
 }
+
+const _: () = assert!(HEAD_BYTES_MAX <= 1 << 16, "a field's places are sixteen bits wide");
 
 impl Field {
     pub fn name_in<'a>(&self, head: &'a [u8]) -> &'a [u8] {
@@ -197,6 +215,8 @@ pub struct RequestHead {
     pub bytes: usize,
     target: (u32, u32),
     pub fields: Vec<Field>,
+    /// One bit for each name that is there: most that are asked for are not.
+    present: u64,
 }
 
 impl RequestHead {
@@ -206,6 +226,9 @@ impl RequestHead {
     }
 
     pub fn get<'a>(&self, name: Name, head: &'a [u8]) -> Option<&'a [u8]> {
+        if self.present & 1 << name as u64 == 0 {
+            return None;
+        }
         self.fields.iter().find(|field| field.name == name).map(|field| field.value_in(head))
     }
 }
@@ -217,10 +240,14 @@ pub struct AnswerHead {
     pub keep_alive: bool,
     pub bytes: usize,
     pub fields: Vec<Field>,
+    present: u64,
 }
 
 impl AnswerHead {
     pub fn get<'a>(&self, name: Name, head: &'a [u8]) -> Option<&'a [u8]> {
+        if self.present & 1 << name as u64 == 0 {
+            return None;
+        }
         self.fields.iter().find(|field| field.name == name).map(|field| field.value_in(head))
     }
 }
@@ -235,14 +262,15 @@ pub struct Progress {
 
 /// The request head at the start of `bytes`, or `None` when it has not ended yet.
 pub fn request(bytes: &[u8], progress: &mut Progress) -> Result<Option<RequestHead>, BadHead> {
-    let Some((start, end)) = bounds(bytes, progress)? else {
+    let mut lines = Lines::new();
+    let Some((start, end)) = bounds(bytes, progress, &mut lines)? else {
         // What a request line may not be is known before the head has ended.
         let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
         let long = line.len() > URI_BYTES_MAX + 64;
         return if long { Err(BadHead::UriTooLong) } else { Ok(None) };
     };
     let head = &bytes[..end];
-    let (line, rest) = first_line(head, start);
+    let line = &head[start..=lines.first()];
     // Only the first line is `httparse`'s: the fields are split here, where their lines have been checked already.
     let mut parsed = httparse::Request::new(&mut []);
     if let Err(error) = parsed.parse(line) {
@@ -255,7 +283,7 @@ pub fn request(bytes: &[u8], progress: &mut Progress) -> Result<Option<RequestHe
     let method = Method::parse(parsed.method.unwrap_or_default());
     let target = target(path).ok_or(BadHead::Malformed("the request target is not a path"))?;
     let v11 = parsed.version == Some(1);
-    let fields = fields(head, rest)?;
+    let (fields, present) = fields(head, &lines)?;
     let rules = Rules::read(head, &fields)?;
     let framing = match (rules.transfer_encoding, rules.content_length) {
         (true, Some(_)) => return Err(BadHead::Malformed("both content-length and transfer-encoding")),
@@ -272,27 +300,22 @@ pub fn request(bytes: &[u8], progress: &mut Progress) -> Result<Option<RequestHe
     };
     let keep_alive = !rules.close && (v11 || rules.keep_alive);
     let target = (place(head, target), target.len() as u32);
-    Ok(Some(RequestHead { method, framing, v11, keep_alive, expects_continue, bytes: end, target, fields }))
+    Ok(Some(RequestHead { method, framing, v11, keep_alive, expects_continue, bytes: end, target, fields, present }))
 }
 
 /// The answer head at the start of `bytes`, or `None` when it has not ended yet. `to_head`: it answers a `HEAD`.
 pub fn answer(bytes: &[u8], progress: &mut Progress, to_head: bool) -> Result<Option<AnswerHead>, BadHead> {
-    let Some((start, end)) = bounds(bytes, progress)? else { return Ok(None) };
+    let mut lines = Lines::new();
+    let Some((start, end)) = bounds(bytes, progress, &mut lines)? else { return Ok(None) };
     if start > 0 {
         return Err(BadHead::Malformed("an empty line before the status"));
     }
     let head = &bytes[..end];
-    let (line, rest) = first_line(head, start);
-    let mut parsed = httparse::Response::new(&mut []);
-    if let Err(error) = parsed.parse(line) {
-        return Err(translate(error, line));
-    }
-    let status = parsed.code.unwrap_or(0);
+    let (status, v11) = status(&head[..=lines.first()])?;
     if !(100..600).contains(&status) {
         return Err(BadHead::Malformed("no such status"));
     }
-    let v11 = parsed.version == Some(1);
-    let fields = fields(head, rest)?;
+    let (fields, present) = fields(head, &lines)?;
     let rules = Rules::read(head, &fields)?;
     let bodyless = to_head || status < 200 || status == 204 || status == 304;
     let framing = match (rules.transfer_encoding, rules.content_length) {
@@ -305,57 +328,126 @@ pub fn answer(bytes: &[u8], progress: &mut Progress, to_head: bool) -> Result<Op
         (false, None) => Framing::UntilClose,
     };
     let keep_alive = !rules.close && (v11 || rules.keep_alive) && framing != Framing::UntilClose;
-    Ok(Some(AnswerHead { status, framing, keep_alive, bytes: end, fields }))
+    Ok(Some(AnswerHead { status, framing, keep_alive, bytes: end, fields, present }))
+}
+
+/// The status line's number, and whether it is HTTP/1.1. The usual form is read here, every other by `httparse`.
+fn status(line: &[u8]) -> Result<(u16, bool), BadHead> {
+    if let Some([hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b' ', ..]) =
+        line.strip_prefix(b"HTTP/1.1 ")
+    {
+        let digit = |byte: &u8| u16::from(byte - b'0');
+        return Ok((digit(hundreds) * 100 + digit(tens) * 10 + digit(ones), true));
+    }
+    let mut parsed = httparse::Response::new(&mut []);
+    if let Err(error) = parsed.parse(line) {
+        return Err(translate(error, line));
+    }
+    Ok((parsed.code.unwrap_or(0), parsed.version == Some(1)))
+}
+
+/// Where the lines of a whole head end: the places of their line feeds.
+struct Lines {
+    ends: [u16; LINES_MAX],
+    count: usize,
+}
+
+/// The first line, the fields, the empty line, and one too many.
+const LINES_MAX: usize = HEAD_FIELDS_MAX + 3;
+
+impl Lines {
+    fn new() -> Self {
+        Self { ends: [0; LINES_MAX], count: 0 }
+    }
+
+    fn push(&mut self, end: usize) {
+        if let Some(place) = self.ends.get_mut(self.count) {
+            *place = end as u16;
+        }
+        self.count += 1;
+    }
+
+    fn first(&self) -> usize {
+        usize::from(self.ends[0])
+    }
+
+    fn cleared(&mut self) -> &mut Self {
+        self.count = 0;
+        self
+    }
 }
 
 /// Where the head starts (after forgiven empty lines) and where it ends, when all its lines are there.
-fn bounds(bytes: &[u8], progress: &mut Progress) -> Result<Option<(usize, usize)>, BadHead> {
-    let from = progress.line_start;
-    for place in memchr::memchr_iter(b'\n', bytes.get(from..).unwrap_or_default()) {
-        let end = from + place;
-        let start = progress.line_start;
-        if end == 0 || bytes[end - 1] != b'\r' {
-            return Err(BadHead::Malformed("a line ends without CR"));
-        }
-        progress.line_start = end + 1;
-        if progress.line_start > HEAD_BYTES_MAX {
-            return Err(BadHead::TooLarge);
-        }
-        if end - start > 1 {
-            if matches!(bytes[start], b' ' | b'\t') {
-                return Err(BadHead::Malformed("a folded line, or a space before a name"));
+fn bounds(bytes: &[u8], progress: &mut Progress, lines: &mut Lines) -> Result<Option<(usize, usize)>, BadHead> {
+    let anew = progress.line_start == 0;
+    let mut at = progress.line_start;
+    // Of what was looked at: characters that may not be there, and carriage returns.
+    let (mut controls, mut returns) = (0, 0);
+    while at < bytes.len() {
+        let found = match bytes[at..].first_chunk() {
+            Some(block) => lanes::lines(block),
+            None => {
+                let mut last = [b' '; LANES];
+                last[..bytes.len() - at].copy_from_slice(&bytes[at..]);
+                lanes::lines(&last)
             }
-            progress.lines += 1;
+        };
+        if found == lanes::Lines::default() {
+            at += LANES;
             continue;
         }
-        if progress.lines > 0 {
-            let first = 2 * progress.empty_lines;
-            check_controls(&bytes[first..end + 1], progress.lines + 1)?;
-            return Ok(Some((first, end + 1)));
+        let mut feeds = found.feeds;
+        while feeds != 0 {
+            let place = feeds.trailing_zeros();
+            feeds &= feeds - 1;
+            let end = at + place as usize;
+            let start = progress.line_start;
+            if end == 0 || bytes[end - 1] != b'\r' {
+                return Err(BadHead::Malformed("a line ends without CR"));
+            }
+            progress.line_start = end + 1;
+            if progress.line_start > HEAD_BYTES_MAX {
+                return Err(BadHead::TooLarge);
+            }
+            if end - start > 1 {
+                if matches!(bytes[start], b' ' | b'\t') {
+                    return Err(BadHead::Malformed("a folded line, or a space before a name"));
+                }
+                progress.lines += 1;
+                lines.push(end);
+                continue;
+            }
+            if progress.lines == 0 {
+                progress.empty_lines += 1;
+                if progress.empty_lines > EMPTY_LINES_MAX {
+                    return Err(BadHead::TooLarge);
+                }
+                continue;
+            }
+            if !anew {
+                // It came in pieces: now that it is whole, it is looked at as a whole.
+                *progress = Progress::default();
+                return bounds(bytes, progress, lines.cleared());
+            }
+            // The only control characters of a head are the two that end each of its lines (and tabs). All line feeds have
+            // been seen to follow a carriage return, so one more of anything is one that may not be there.
+            let within = u32::MAX >> (u32::BITS - 1 - place);
+            returns += (found.returns & within).count_ones() as usize;
+            controls |= found.controls & within;
+            if controls != 0 || returns != progress.lines + progress.empty_lines + 1 {
+                return Err(BadHead::Malformed("a control character"));
+            }
+            return Ok(Some((2 * progress.empty_lines, end + 1)));
         }
-        progress.empty_lines += 1;
-        if progress.empty_lines > EMPTY_LINES_MAX {
-            return Err(BadHead::TooLarge);
-        }
+        controls |= found.controls;
+        returns += found.returns.count_ones() as usize;
+        at += LANES;
     }
     if bytes.len() > HEAD_BYTES_MAX { Err(BadHead::TooLarge) } else { Ok(None) }
 }
 
 /// Old callers end a body with an empty line too many (RFC 9112, 2.2).
 const EMPTY_LINES_MAX: usize = 2;
-
-/// The only control characters of a head are the two that end each of its lines (and tabs). All line feeds have been seen
-/// to follow a carriage return, so one more of anything is one that may not be there.
-fn check_controls(head: &[u8], lines: usize) -> Result<(), BadHead> {
-    let mut controls = 0usize;
-    // In blocks whose count fits in a byte, so that it becomes vector instructions.
-    for block in head.chunks(128) {
-        let count =
-            block.iter().fold(0u8, |count, &byte| count + u8::from(((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f)));
-        controls += usize::from(count);
-    }
-    if controls == 2 * lines { Ok(()) } else { Err(BadHead::Malformed("a control character")) }
-}
 
 fn translate(error: httparse::Error, line: &[u8]) -> BadHead {
     match error {
@@ -368,12 +460,6 @@ fn translate(error: httparse::Error, line: &[u8]) -> BadHead {
     }
 }
 
-/// The first line with its end, and where the fields start.
-fn first_line(head: &[u8], start: usize) -> (&[u8], usize) {
-    let end = memchr::memchr(b'\n', &head[start..]).map_or(head.len(), |at| start + at + 1);
-    (&head[start..end], end)
-}
-
 /// Path and query of an origin-form or absolute-form target; whose host it names does not matter.
 fn target(path: &str) -> Option<&str> {
     if path.starts_with('/') || path == "*" {
@@ -383,40 +469,66 @@ fn target(path: &str) -> Option<&str> {
     rest.find('/').map(|at| &rest[at..])
 }
 
-/// The fields, one a line: a name that is a token, a colon right behind it, a value without the space around it.
-fn fields(head: &[u8], from: usize) -> Result<Vec<Field>, BadHead> {
-    let mut fields = Vec::with_capacity(FIELDS_USUAL);
-    let mut at = from;
-    for end in memchr::memchr_iter(b'\n', &head[from..]).map(|place| from + place) {
+/// The fields, one a line: a name that is a token, a colon right behind it, a value without the space around it. And which
+/// of the known names are among them.
+fn fields(head: &[u8], lines: &Lines) -> Result<(Vec<Field>, u64), BadHead> {
+    if lines.count > HEAD_FIELDS_MAX + 1 {
+        return Err(BadHead::TooManyFields);
+    }
+    let mut fields = Vec::with_capacity(FIELDS_USUAL.max(lines.count));
+    let mut present = 0;
+    let mut at = lines.first() + 1;
+    for end in lines.ends[1..lines.count].iter().map(|end| usize::from(*end)) {
         // The line's end is CRLF, as `bounds` has seen.
-        let line = &head[at..end - 1];
-        if line.is_empty() {
-            break;
-        }
-        if fields.len() == HEAD_FIELDS_MAX {
-            return Err(BadHead::TooManyFields);
-        }
-        let colon = line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len());
-        if colon == 0 || line.get(colon) != Some(&b':') {
-            return Err(BadHead::Malformed("a field's name is not a token"));
-        }
-        let (mut start, mut stop) = (colon + 1, line.len());
-        while start < stop && matches!(line[start], b' ' | b'\t') {
-            start += 1;
-        }
-        while stop > start && matches!(line[stop - 1], b' ' | b'\t') {
-            stop -= 1;
-        }
+        let stop = end - 1;
+        let colon = colon(head, at, stop).ok_or(BadHead::Malformed("a field's name is not a token"))?;
+        let name = name::classify_name(&head[at..colon]);
+        let value = trim(&head[colon + 1..stop]);
         fields.push(Field {
-            name: name::classify_name(&line[..colon]),
-            name_at: at as u32,
-            name_len: colon as u32,
-            value_at: (at + start) as u32,
-            value_len: (stop - start) as u32,
+            name,
+            name_at: at as u16,
+            name_len: (colon - at) as u16,
+            value_at: (colon + 1 + value.start) as u16,
+            value_len: value.len() as u16,
         });
+        present |= 1 << name as u64;
         at = end + 1;
     }
-    Ok(fields)
+    Ok((fields, present))
+}
+
+/// Where the name that starts here ends in a colon, if it is a token, before the line's end at `stop`.
+fn colon(head: &[u8], from: usize, stop: usize) -> Option<usize> {
+    let mut at = from;
+    // Nearly all names are letters, digits and dashes: the first other byte is the colon, or else the line's end.
+    while let Some(block) = head.get(at..at + LANES).and_then(|block| block.first_chunk()) {
+        let (colons, odd) = lanes::name(block);
+        if odd == 0 {
+            at += LANES;
+            continue;
+        }
+        let place = odd.trailing_zeros();
+        at += place as usize;
+        if colons >> place & 1 == 1 {
+            return (at > from).then_some(at);
+        }
+        break;
+    }
+    let colon = at + head[at..stop].iter().position(|byte| !is_token(*byte))?;
+    (colon > from && head[colon] == b':').then_some(colon)
+}
+
+/// Where a value is between the spaces and tabs around it.
+fn trim(value: &[u8]) -> std::ops::Range<usize> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let (mut start, mut stop) = (0, value.len());
+    while start < stop && is_space(&value[start]) {
+        start += 1;
+    }
+    while stop > start && is_space(&value[stop - 1]) {
+        stop -= 1;
+    }
+    start..stop
 }
 
 /// What SDKs send; more only grows.
@@ -459,6 +571,9 @@ impl Rules {
     fn read(head: &[u8], fields: &[Field]) -> Result<Self, BadHead> {
         let mut rules = Self { transfer_encoding: false, content_length: None, close: false, keep_alive: false };
         for field in fields {
+            if field.name as u8 > Name::Connection as u8 {
+                continue;
+            }
             let value = field.value_in(head);
             match field.name {
                 Name::TransferEncoding if rules.transfer_encoding => return Err(BadHead::TransferCoding),
@@ -618,6 +733,18 @@ mod tests {
             "nonsense\r\n\r\n",
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_known_in_any_case_and_no_others_are() {
+        for (text, name) in
+            [("Content-LENGTH", Name::ContentLength), ("tE", Name::Te), ("X-Goog-Api-Key", Name::XGoogApiKey)]
+        {
+            assert_eq!(name::classify_name(text.as_bytes()), name);
+        }
+        for text in ["content_length", "content-lengtH2", "content-Iength", "x-api-ke9", ""] {
+            assert_eq!(name::classify_name(text.as_bytes()), Name::Other, "{text:?}");
         }
     }
 

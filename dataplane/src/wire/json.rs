@@ -5,6 +5,8 @@
 
 use weir_shared::policy::size::JSON_DEPTH_MAX;
 
+use super::lanes::{LANES, ends_plain_text};
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotJson {
     pub at: usize,
@@ -24,6 +26,8 @@ pub struct Member<'a> {
     pub scalar: bool,
     /// No member itself, but a scalar within an array: the key is the array's.
     pub element: bool,
+    /// The key has an escape in it, so that it may mean another name than it looks like.
+    pub escaped: bool,
 }
 
 /// Validates a whole document and calls `each` for every member of the outermost object, and for every member with a
@@ -45,6 +49,12 @@ fn scan_as<'a, const ELEMENTS: bool>(document: &'a [u8], each: impl FnMut(Member
     }
     let end = space(document, walk::<ELEMENTS>(document, space(document, 0), each)?);
     if end < document.len() { fail(end, "something follows the document") } else { Ok(()) }
+}
+
+/// The members of an object whose document has been validated already, reported like those of a document of its own.
+pub fn scan_valid<'a>(object: &'a [u8], each: impl FnMut(Member<'a>)) {
+    // What was found good once is good: there is nothing to tell of the end.
+    let _ = walk::<false>(object, space(object, 0), each);
 }
 
 /// Validates and reports nothing.
@@ -74,7 +84,7 @@ impl<'a> Iterator for Members<'a> {
         }
         let (key, at) = member_name(self.bytes, at).ok()?;
         self.at = skip(self.bytes, at);
-        Some((key, self.bytes.get(at..self.at)?))
+        Some((key.bytes, self.bytes.get(at..self.at)?))
     }
 }
 
@@ -153,11 +163,17 @@ pub fn integer(value: &[u8]) -> Option<u64> {
 /// Appends `text` as the inside of a JSON string.
 pub fn escape_into(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    let mut at = 0;
-    loop {
-        let run = plain_run(bytes, at);
-        out.extend_from_slice(&bytes[at..run]);
-        let Some(&byte) = bytes.get(run) else { return };
+    let run = plain_run(bytes, 0);
+    out.extend_from_slice(&bytes[..run]);
+    if run < bytes.len() {
+        escape_rest(out, bytes, run);
+    }
+}
+
+/// From the first byte on that needs an escape.
+#[cold]
+fn escape_rest(out: &mut Vec<u8>, bytes: &[u8], mut at: usize) {
+    while let Some(&byte) = bytes.get(at) {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -175,21 +191,30 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
                 ]);
             }
         }
-        at = run + 1;
+        let run = plain_run(bytes, at + 1);
+        out.extend_from_slice(&bytes[at + 1..run]);
+        at = run;
     }
 }
 
 /// The place of a string's closing quote, when everything from `at` (behind the opening one) to there is legal.
 #[inline(always)]
-pub(super) fn string_end(bytes: &[u8], mut at: usize) -> Result<usize, NotJson> {
+pub(super) fn string_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
+    let end = plain_run(bytes, at);
+    if byte(bytes, end) == b'"' { Ok(end) } else { escaped_end(bytes, end) }
+}
+
+/// The same, from where the string is no longer plain. Few strings are not.
+#[inline(never)]
+fn escaped_end(bytes: &[u8], mut at: usize) -> Result<usize, NotJson> {
     loop {
-        at = plain_run(bytes, at);
         match byte(bytes, at) {
             b'"' => return Ok(at),
             b'\\' => at = escape_end(bytes, at)?,
             _ if at >= bytes.len() => return fail(at, "a string does not end"),
             _ => return fail(at, "a control character in a string"),
         }
+        at = plain_run(bytes, at);
     }
 }
 
@@ -218,18 +243,32 @@ fn space_and_comma(bytes: &[u8], at: usize) -> usize {
     if byte(bytes, at) == b',' { space(bytes, at + 1) } else { at }
 }
 
+/// A member's name as it is written: without its quotes.
+#[derive(Clone, Copy, Default)]
+struct Key<'a> {
+    bytes: &'a [u8],
+    escaped: bool,
+}
+
 /// A member's name and where its value starts.
 #[inline(always)]
-fn member_name(bytes: &[u8], at: usize) -> Result<(&[u8], usize), NotJson> {
+fn member_name(bytes: &[u8], at: usize) -> Result<(Key<'_>, usize), NotJson> {
     if byte(bytes, at) != b'"' {
         return fail(at, "expected a member's name");
     }
-    let end = string_end(bytes, at + 1)?;
-    let colon = space(bytes, end + 1);
-    if byte(bytes, colon) != b':' {
-        return fail(colon, "expected :");
+    let mut end = plain_run(bytes, at + 1);
+    let escaped = byte(bytes, end) != b'"';
+    if escaped {
+        end = escaped_end(bytes, end)?;
     }
-    Ok((&bytes[at + 1..end], space(bytes, colon + 1)))
+    let mut colon = end + 1;
+    if byte(bytes, colon) != b':' {
+        colon = space(bytes, colon);
+        if byte(bytes, colon) != b':' {
+            return fail(colon, "expected :");
+        }
+    }
+    Ok((Key { bytes: &bytes[at + 1..end], escaped }, space(bytes, colon + 1)))
 }
 
 /// One value, however deep, in one loop: a stranger's nesting never becomes our stack. Returns where it ends.
@@ -239,16 +278,16 @@ fn walk<'a, const ELEMENTS: bool>(
     mut at: usize,
     mut each: impl FnMut(Member<'a>),
 ) -> Result<usize, NotJson> {
-    // One bit per level: set when that level is an object.
-    let mut objects: u128 = 0;
+    // Whether the level that is being read is an object; of those around it, one bit each, the nearest lowest.
+    let mut in_object = false;
+    let mut around: u128 = 0;
     let mut depth: usize = 0;
     // Of the member of the outermost object that is being read: its key and where its value starts.
-    let mut outer: (&'a [u8], usize) = (&[], 0);
-    let mut key: &'a [u8] = &[];
+    let mut outer: (Key<'a>, usize) = (Key::default(), 0);
+    let mut key = Key::default();
     loop {
         // A value starts here.
         let start = at;
-        let in_object = objects & 1 == 1;
         if in_object && depth == 1 {
             outer = (key, start);
         }
@@ -259,57 +298,62 @@ fn walk<'a, const ELEMENTS: bool>(
                 if depth == JSON_DEPTH_MAX {
                     return fail(at, "nested too deeply");
                 }
-                let object = open == b'{';
                 at = space(bytes, at + 1);
                 // In ASCII a closing bracket stands two behind its opening one.
                 if byte(bytes, at) == open + 2 {
                     at += 1;
                     scalar = false;
                 } else {
-                    objects = objects << 1 | u128::from(object);
+                    around = around << 1 | u128::from(in_object);
                     depth += 1;
-                    if object {
+                    in_object = open == b'{';
+                    if in_object {
                         (key, at) = member_name(bytes, at)?;
                     }
                     continue;
                 }
             }
-            b'-' | b'0'..=b'9' => at = number_end(bytes, at)?,
+            b'0'..=b'9' => at = integer_end(bytes, at)?,
+            b'-' => at = number_end(bytes, at)?,
             b't' => at = literal_end(bytes, at, b"true")?,
             b'f' => at = literal_end(bytes, at, b"false")?,
             b'n' => at = literal_end(bytes, at, b"null")?,
             _ => return fail(at.min(bytes.len()), "a value is missing"),
         }
-        if in_object && (scalar || depth == 1) {
-            each(Member { key, value: &bytes[start..at], at: start, depth, scalar, element: false });
-        } else if ELEMENTS && scalar && depth > 0 && !in_object {
-            each(Member { key, value: &bytes[start..at], at: start, depth, scalar, element: true });
+        let told = if in_object { scalar || depth == 1 } else { ELEMENTS && scalar && depth > 0 };
+        if told {
+            let Key { bytes: key, escaped } = key;
+            let value = &bytes[start..at];
+            each(Member { key, value, at: start, depth, scalar, element: !in_object, escaped });
         }
         // A value ended here: what follows closes levels or goes on.
         loop {
             if depth == 0 {
                 return Ok(at);
             }
-            at = space(bytes, at);
-            let object = objects & 1 == 1;
-            match byte(bytes, at) {
-                b',' => {
-                    at = space(bytes, at + 1);
-                    if object {
-                        (key, at) = member_name(bytes, at)?;
-                    }
-                    break;
+            let mut follows = byte(bytes, at);
+            if follows <= b' ' {
+                at = space(bytes, at);
+                follows = byte(bytes, at);
+            }
+            if follows == b',' {
+                at = space(bytes, at + 1);
+                if in_object {
+                    (key, at) = member_name(bytes, at)?;
                 }
-                b'}' if object => {}
-                b']' if !object => {}
-                _ => return fail(at.min(bytes.len()), if object { "expected , or }" } else { "expected , or ]" }),
+                break;
+            }
+            if follows != if in_object { b'}' } else { b']' } {
+                return fail(at.min(bytes.len()), if in_object { "expected , or }" } else { "expected , or ]" });
             }
             at += 1;
-            objects >>= 1;
+            in_object = around & 1 == 1;
+            around >>= 1;
             depth -= 1;
-            if depth == 1 && objects & 1 == 1 {
-                let (key, from) = outer;
-                each(Member { key, value: &bytes[from..at], at: from, depth, scalar: false, element: false });
+            if depth == 1 && in_object {
+                let (Key { bytes: key, escaped }, from) = outer;
+                let value = &bytes[from..at];
+                each(Member { key, value, at: from, depth, scalar: false, element: false, escaped });
             }
         }
     }
@@ -365,7 +409,18 @@ fn literal_end(bytes: &[u8], at: usize, word: &'static [u8]) -> Result<usize, No
     if bytes[at..].starts_with(word) { Ok(at + word.len()) } else { fail(at, "not a value") }
 }
 
+/// A number without a sign; nearly all are whole.
 #[inline(always)]
+fn integer_end(bytes: &[u8], at: usize) -> Result<usize, NotJson> {
+    let mut end = at;
+    while byte(bytes, end).is_ascii_digit() {
+        end += 1;
+    }
+    let whole = !matches!(byte(bytes, end), b'.' | b'e' | b'E') && (byte(bytes, at) != b'0' || end == at + 1);
+    if whole { Ok(end) } else { number_end(bytes, at) }
+}
+
+#[inline(never)]
 fn number_end(bytes: &[u8], mut at: usize) -> Result<usize, NotJson> {
     if byte(bytes, at) == b'-' {
         at += 1;
@@ -403,68 +458,56 @@ fn digits_end(bytes: &[u8], mut at: usize) -> usize {
 
 /// The first place from `at` on that a string does not simply contain: a quote, a backslash or a control character.
 #[inline(always)]
-pub(super) fn plain_run(bytes: &[u8], mut at: usize) -> usize {
-    // Eight bytes at a time for what is short; most strings of an event are.
-    for _ in 0..SHORT_WORDS {
-        let Some(word) = word(bytes, at) else { return plain_tail(bytes, at) };
-        let found = specials(word);
+pub(super) fn plain_run(bytes: &[u8], at: usize) -> usize {
+    // Most strings end within the first block, and nearly all within the third.
+    let mut at = at;
+    for _ in 0..3 {
+        let Some(found) = block(bytes, at).map(ends_plain_text) else { return plain_tail(bytes, at) };
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+            return at + found.trailing_zeros() as usize;
         }
-        at += 8;
+        at += LANES;
     }
     plain_long(bytes, at)
 }
 
 #[inline(always)]
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes)
+fn block(bytes: &[u8], at: usize) -> Option<&[u8; LANES]> {
+    bytes.get(at..at + LANES)?.first_chunk()
 }
 
 #[inline(never)]
 fn plain_long(bytes: &[u8], mut at: usize) -> usize {
-    // Written so that the compiler turns it into vector instructions: no early exit within a block.
-    while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<64>()) {
-        if block.iter().fold(false, |found, &byte| found | is_special(byte)) {
+    // Four blocks at once while the text is long.
+    while let Some(four) = bytes.get(at..at + 4 * LANES) {
+        let (blocks, _) = four.as_chunks::<LANES>();
+        if blocks.iter().fold(0, |found, block| found | ends_plain_text(block)) != 0 {
             break;
         }
-        at += 64;
+        at += 4 * LANES;
     }
-    while let Some(word) = word(bytes, at) {
-        let found = specials(word);
+    while let Some(found) = block(bytes, at).map(ends_plain_text) {
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+            return at + found.trailing_zeros() as usize;
         }
-        at += 8;
+        at += LANES;
     }
     plain_tail(bytes, at)
 }
 
-const SHORT_WORDS: usize = 4;
-
+/// The last bytes, fewer than a block: the last whole one holds them, if there is any.
 #[inline(never)]
-fn plain_tail(bytes: &[u8], mut at: usize) -> usize {
-    while bytes.get(at).is_some_and(|&byte| !is_special(byte)) {
-        at += 1;
+fn plain_tail(bytes: &[u8], at: usize) -> usize {
+    let Some(last) = bytes.last_chunk::<LANES>() else {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+        return rest.iter().position(special).map_or(bytes.len().max(at), |place| at + place);
+    };
+    let seen = (LANES + at).saturating_sub(bytes.len());
+    match ends_plain_text(last).checked_shr(seen as u32) {
+        None | Some(0) => bytes.len().max(at),
+        Some(found) => at + found.trailing_zeros() as usize,
     }
-    at
-}
-
-#[inline]
-fn is_special(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
-}
-
-/// The high bit of every special byte of a word; of what is set, the lowest bit is right (a borrow only spoils above).
-#[inline]
-fn specials(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = ONES * 0x80;
-    let zero_in = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero_in(word ^ (ONES * 0x22));
-    let backslash = zero_in(word ^ (ONES * 0x5c));
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (quote | backslash | control) & HIGH
 }
 
 #[cfg(test)]
