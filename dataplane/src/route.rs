@@ -90,7 +90,7 @@ pub fn next_pass<'l>(
 /// A credential that has something to show on this node: its secret is there, and its token has not ended.
 fn presentable(target: &Target, place: usize, now: clock::Nanos) -> Option<(&Secret, Shown<'_>)> {
     let secret = target.secrets.get(place)?.as_deref()?;
-    Some((secret, secret.shown(|| clock::wall_at(now) / 1_000_000_000)?))
+    Some((secret, secret.shown(|| clock::wall_at(now) / 1_000_000)?))
 }
 
 /// How long a credential is passed over after the vendor refused it.

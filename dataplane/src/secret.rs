@@ -40,8 +40,8 @@ pub trait Pieces {
 /// What is shown, and until when a vendor takes it.
 pub struct Badge {
     pub sign: Box<dyn Sign>,
-    /// Wall clock, seconds.
-    pub until: Option<u64>,
+    /// Wall clock, milliseconds.
+    pub until_ms: Option<u64>,
 }
 
 /// A credential's place on this node. What it shows may change while requests are under way: each takes what is there.
@@ -91,14 +91,14 @@ impl Secret {
     }
 
     /// What to show now. `None`: nothing was ever there, or it has ended.
-    pub fn shown(&self, wall_seconds: impl FnOnce() -> u64) -> Option<Shown<'_>> {
+    pub fn shown(&self, wall_ms: impl FnOnce() -> u64) -> Option<Shown<'_>> {
         let shown = match &self.held {
             Held::Fixed(badge) => Shown::Fixed(badge),
             Held::Changing(held) => {
                 Shown::Changing(held.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Arc::clone)?)
             }
         };
-        let ended = shown.until.is_some_and(|until| until <= wall_seconds());
+        let ended = shown.until_ms.is_some_and(|until| until <= wall_ms());
         (!ended).then_some(shown)
     }
 
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_has_ended_is_as_good_as_missing() {
-        let badge = |until| Badge { sign: Box::new(Nothing), until };
+        let badge = |until_ms| Badge { sign: Box::new(Nothing), until_ms };
         let secret = Secret::changing();
         assert!(secret.shown(|| 5).is_none());
         secret.set(badge(Some(100)));
@@ -155,7 +155,7 @@ mod tests {
         assert!(secret.rests(6));
         secret.set(badge(Some(200)));
         assert!(secret.shown(|| 100).is_some() && !secret.rests(6));
-        assert_eq!(held.until, Some(100), "a request keeps what it took");
+        assert_eq!(held.until_ms, Some(100), "a request keeps what it took");
         assert!(Secret::fixed(badge(None)).shown(|| u64::MAX).is_some());
     }
 }

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod binary;
 pub mod call;
 pub mod clock;
+pub mod cloud;
 pub mod exact;
 pub mod gateway;
 pub mod journal;
@@ -18,6 +19,7 @@ pub mod wire;
 
 pub use answer::Answer;
 pub use call::{Call, Request};
+pub use cloud::Cloud;
 pub use exact::Exact;
 pub use gateway::Gateway;
 pub use model::{Dialect, Model};

@@ -122,7 +122,9 @@ impl Model {
             text += &format!("[vendor.times]\n{}", self.times);
         }
         for (name, _, lines) in &self.credentials {
-            text += &format!("[[vendor.credential]]\nname = \"{name}\"\nenv = \"{}\"\n{lines}\n", self.variable(name));
+            let env =
+                if lines.contains("file =") { String::new() } else { format!("env = \"{}\"\n", self.variable(name)) };
+            text += &format!("[[vendor.credential]]\nname = \"{name}\"\n{env}{lines}\n");
         }
         text += &format!("[[model]]\nvendor = \"vendor-{id}\"\nid = \"{id}\"\nupstream = \"{}\"\n", self.upstream);
         text += &self.model;

@@ -156,7 +156,7 @@ fn status(desk: &Desk) -> String {
             .iter()
             .zip(&live.targets)
             .map(|(vendor, target)| {
-                let now = clock::wall_seconds();
+                let now = clock::wall_ns() / 1_000_000;
                 let usable = target.secrets.iter().flatten().filter(|secret| secret.shown(|| now).is_some()).count();
                 let resting = target.secrets.iter().flatten().filter(|secret| secret.rests(clock::now())).count();
                 serde_json::json!({

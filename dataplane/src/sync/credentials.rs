@@ -147,8 +147,7 @@ impl Kept {
     async fn ask(&self, token: Arc<Token>, state: &State) {
         let vendor = self.vendor();
         let name = vendor.credentials[self.credential].name.to_string();
-        let asked_at = clock::wall_seconds();
-        let asked = self.fetch(&token, asked_at, state).await;
+        let asked = self.fetch(&token, wall_ms(), state).await;
         let now_ms = wall_ms();
         let mut work = self.work();
         (work.asking, work.tried) = (false, true);
@@ -162,8 +161,8 @@ impl Kept {
         match asked {
             Ok(granted) => {
                 let labels = [("vendor", vendor.name.to_string()), ("credential", name)];
-                let until = granted.badge.until.unwrap_or_default();
-                metrics::gauge!("weir_token_ends_seconds", &labels).set(until as f64);
+                let until_ms = granted.badge.until_ms.unwrap_or_default();
+                metrics::gauge!("weir_token_ends_seconds", &labels).set((until_ms / 1_000) as f64);
                 self.secret.set(granted.badge);
                 work.schedule.fetched(now_ms, granted.seconds, jitter());
                 work.trouble = None;
@@ -175,10 +174,10 @@ impl Kept {
         }
     }
 
-    async fn fetch(&self, token: &Token, asked_at: u64, state: &State) -> Result<credential::Granted, String> {
+    async fn fetch(&self, token: &Token, asked_at_ms: u64, state: &State) -> Result<credential::Granted, String> {
         let vendor = self.vendor();
         let config = self.config.clone().ok_or("this node has no roots of trust for it")?;
-        let form = token.form(asked_at)?;
+        let form = token.form(asked_at_ms / 1_000)?;
         let proxy = vendor.proxy.as_ref();
         let host = &proxy.unwrap_or(&token.url).host;
         let addresses = state.book.of(host).get();
@@ -187,7 +186,7 @@ impl Kept {
         }
         let way = fetch::Way { url: &token.url, config, proxy, addresses, internal: vendor.internal };
         let (status, body) = fetch::post_form(way, &form).await?;
-        credential::read_answer(status, &body, asked_at)
+        credential::read_answer(status, &body, asked_at_ms)
     }
 }
 

@@ -46,6 +46,9 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     fn turn(&mut self, turn: &Turn<'_>, messages: &mut Array<'_>) {
+        if turn.name.is_some() {
+            self.lose("names of participants");
+        }
         match turn.role {
             Role::System => self.said("system", turn.parts.iter(), messages),
             Role::Assistant => self.assistant(turn, messages),

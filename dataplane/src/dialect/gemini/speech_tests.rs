@@ -190,6 +190,28 @@ fn what_google_cannot_say_is_lost_by_name() {
 }
 
 #[test]
+fn images_are_looked_at_as_closely_as_wished() {
+    let mut call = call(
+        r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}},{"inlineData":{"mimeType":"image/png","data":"AAAA"}}]}]}"#,
+    );
+    let mut look = |detail: [Option<&'static str>; 2], thinking| {
+        for (part, detail) in call.turns[0].parts.iter_mut().zip(detail) {
+            let What::Media(media) = &mut part.what else { panic!() };
+            media.detail = detail.map(|detail| Text::of_raw(detail.as_bytes()));
+        }
+        written(&call, thinking)
+    };
+    let (body, lost) = look([Some("low"), Some("low")], Thinking::Budget);
+    assert_eq!((&body["generationConfig"]["mediaResolution"], lost), (&"MEDIA_RESOLUTION_LOW".into(), vec![]));
+    let (_, lost) = look([Some("low"), None], Thinking::Budget);
+    assert_eq!(lost, [Lost::Thing("how closely one image of several is looked at")]);
+    let (body, lost) = look([Some("low"), None], Thinking::Effort);
+    let parts = &body["contents"][0]["parts"];
+    assert_eq!((&parts[0]["mediaResolution"]["level"], lost), (&"MEDIA_RESOLUTION_LOW".into(), vec![]));
+    assert!(parts[1].get("mediaResolution").is_none() && body.get("generationConfig").is_none());
+}
+
+#[test]
 fn files_are_told_by_who_can_open_them() {
     let body = r#"{"contents":[{"parts":[{"fileData":{"fileUri":"https://a.b/c.mp4","mimeType":"video/mp4"}},
         {"file_data":{"file_uri":"gs://bucket/x.wav","mime_type":"audio/wav"}}]}]}"#;

@@ -12,7 +12,7 @@ use crate::wire::json;
 use weir_shared::catalog::Thinking;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
-    let mut writer = Writer { call, to, lost };
+    let mut writer = Writer { call, to, lost, levels: Vec::new() };
     Object::write(out, |body| {
         writer.instructions(body);
         body.array("contents", |contents| writer.contents(contents));
@@ -27,6 +27,8 @@ struct Writer<'w> {
     call: &'w Call<'w>,
     to: &'w Recipient<'w>,
     lost: &'w mut Vec<Lost>,
+    /// How closely each image is to be looked at: the third generation is told beside the image, others once for all.
+    levels: Vec<Option<&'static str>>,
 }
 
 /// What Google's documents tell to put where a call was made by another model, so that there is nothing to check.
@@ -60,6 +62,9 @@ impl Writer<'_> {
     }
 
     fn contents(&mut self, contents: &mut Array<'_>) {
+        if self.call.turns.iter().any(|turn| turn.name.is_some()) {
+            self.lose("names of participants");
+        }
         let turns = self.call.conversation();
         let answers_only = |parts: &[&Part<'_>]| parts.iter().all(|part| matches!(part.what, What::ToolResult(_)));
         // What the model did since then is the current turn, and its calls are checked.
@@ -166,8 +171,8 @@ impl Writer<'_> {
             b"high" => Some("MEDIA_RESOLUTION_HIGH"),
             _ => None,
         });
-        if level.is_some() && !self.is_third() {
-            self.lose("how closely an image is looked at");
+        if media.kind == MediaKind::Image {
+            self.levels.push(level);
         }
         let level = level.filter(|_| self.is_third());
         if let Source::Id(id) = &media.source
@@ -293,6 +298,15 @@ impl Writer<'_> {
                 }
                 None => {}
             }
+        }
+        match self.levels[..] {
+            [Some(level), ref others @ ..] if !self.is_third() && others.iter().all(|other| *other == Some(level)) => {
+                config.str("mediaResolution", level);
+            }
+            ref levels if !self.is_third() && levels.iter().any(Option::is_some) => {
+                self.lose("how closely one image of several is looked at");
+            }
+            _ => {}
         }
         match &call.format {
             None | Some(Format::Text) => {}

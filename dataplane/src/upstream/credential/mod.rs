@@ -39,7 +39,7 @@ pub fn read(vendor: &Vendor, text: &str) -> Result<Found, Unusable> {
         AuthScheme::AzureEntra => return token::entra(text, vendor).map(Found::Token),
         AuthScheme::GoogleServiceAccount => return token::service_account(text, vendor).map(Found::Token),
     };
-    Ok(Found::Badge(Badge { sign: badge, until: None }))
+    Ok(Found::Badge(Badge { sign: badge, until_ms: None }))
 }
 
 /// A service account's file with room to spare.

@@ -188,13 +188,16 @@ fn a_service_accounts_file_is_judged() {
 #[test]
 fn answers_of_token_servers_are_read() {
     let read = |status, body: &str| {
-        let granted = read_answer(status, body.as_bytes(), 1_000)?;
-        Ok::<_, String>((granted.badge.until.unwrap(), granted.seconds))
+        let granted = read_answer(status, body.as_bytes(), 1_000_000)?;
+        Ok::<_, String>((granted.badge.until_ms.unwrap(), granted.seconds))
     };
-    assert_eq!(read(200, r#"{"access_token":"a.b-c","expires_in":3599,"token_type":"Bearer"}"#), Ok((4_594, 3_599)));
-    assert_eq!(read(200, r#"{"access_token":"a","expires_in":"60"}"#), Ok((1_055, 60)));
-    assert_eq!(read(200, r#"{"access_token":"a","expires_in":3}"#), Ok((1_003, 3)));
-    assert_eq!(read(200, r#"{"access_token":"a"}"#), Ok((1_295, 300)));
+    assert_eq!(
+        read(200, r#"{"access_token":"a.b-c","expires_in":3599,"token_type":"Bearer"}"#),
+        Ok((4_594_000, 3_599))
+    );
+    assert_eq!(read(200, r#"{"access_token":"a","expires_in":"60"}"#), Ok((1_055_000, 60)));
+    assert_eq!(read(200, r#"{"access_token":"a","expires_in":3}"#), Ok((1_002_700, 3)));
+    assert_eq!(read(200, r#"{"access_token":"a"}"#), Ok((1_295_000, 300)));
     assert_eq!(read(200, r#"{"access_token":"a","expires_in":18446744073709551615}"#).unwrap().1, 86_400);
     for wrong in [r#"{"access_token":""}"#, r#"{"access_token":"a\r\nx: y"}"#, r#"{"id_token":"a"}"#, "<html>", ""] {
         assert!(read(200, wrong).is_err(), "{wrong}");

@@ -181,7 +181,7 @@ pub struct Granted {
 }
 
 /// Reads what a token's server answered. An error has nothing of its words but their codes: they may repeat the secret.
-pub fn read_answer(status: u16, body: &[u8], asked_at: u64) -> Result<Granted, String> {
+pub fn read_answer(status: u16, body: &[u8], asked_at_ms: u64) -> Result<Granted, String> {
     if status != 200 {
         return Err(format!("status {status}{}", code_of(body)));
     }
@@ -197,14 +197,15 @@ pub fn read_answer(status: u16, body: &[u8], asked_at: u64) -> Result<Granted, S
     }
     let seconds = seconds.min(LIFETIME_MAX);
     // A request that leaves in the last moment still has to arrive.
-    let until = asked_at + seconds - (seconds / 10).min(MARGIN_MAX);
-    Ok(Granted { badge: Badge { sign: field::bearer(token), until: Some(until) }, seconds })
+    let holds_ms = seconds * 1_000 - (seconds * 100).min(MARGIN_MS_MAX);
+    let badge = Badge { sign: field::bearer(token), until_ms: Some(asked_at_ms + holds_ms) };
+    Ok(Granted { badge, seconds })
 }
 
 /// What a server that does not say is taken to mean: less than any of them grants.
 const LIFETIME_UNSAID: u64 = 300;
 const LIFETIME_MAX: u64 = 86_400;
-const MARGIN_MAX: u64 = 5;
+const MARGIN_MS_MAX: u64 = 5_000;
 
 #[derive(Deserialize)]
 struct Answer {
