@@ -79,10 +79,7 @@ impl<'h> Relay<'h> {
             match step {
                 Err(Malformed(why)) => return Heard::Malformed(why),
                 Ok(_) if reading.failed => return Heard::Failed,
-                Ok(Step::Over) => {
-                    reading.ended = true;
-                    return Heard::Over;
-                }
+                Ok(Step::Over) => return Heard::Over,
                 Ok(Step::More) => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use weir_shared::fault::Code;
 
-use super::{End, Rules, conclude, set_idle, wait, with_head_room};
+use super::{End, Rules, set_idle, wait, with_head_room};
 use crate::accept::{HEAD_ROOM, Sink};
 use crate::buffer;
 use crate::deadline::Deadline;
@@ -70,7 +70,8 @@ pub async fn relay(
             (Heard::More, Some(Some(code))) => Some(End::Broken(code)),
             (Heard::Over | Heard::More, _) => {
                 relay.close(&mut output, reading);
-                Some(conclude(reading))
+                // A last event is no reason to be over: what was cut short often has one, too.
+                Some(if reading.finished { End::Complete } else { End::Broken(Code::UpstreamCut) })
             }
         };
         // ── what is not whole stays
