@@ -11,7 +11,7 @@ use weir_shared::fault::Exit;
 
 use crate::failure::Failure;
 use crate::price;
-use crate::tree::{self, Is};
+use crate::tree::{self, Is, Table};
 
 include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 
@@ -26,6 +26,8 @@ pub struct Catalog {
 pub struct Listed {
     pub vendor: ListedVendor,
     pub models: Vec<Rc<ListedModel>>,
+    /// `[vendor]` as it was written.
+    table: Table,
 }
 
 #[derive(Deserialize, Debug)]
@@ -40,19 +42,32 @@ pub struct ListedVendor {
     pub base_url_placeholder: bool,
     #[serde(default)]
     pub credential_env: Option<String>,
-    #[serde(default)]
-    pub auth: Option<String>,
     pub docs: String,
-    /// Serves OpenAI's Responses beside chat completions.
+    /// The vendor whose models and prices these are, where one cloud serves them by several ways.
     #[serde(default)]
-    pub responses: Option<bool>,
-    /// Where the vendor departs from its dialect; taken over by the vendors that take from here.
-    #[serde(default)]
-    pub deviations: Vec<String>,
+    pub models_of: Option<String>,
+}
+
+/// Keys of `[vendor]` that a vendor of the folder takes as they stand.
+const TAKEN: &[&str] =
+    &["auth", "responses", "deviations", "region", "api_version", "service", "scope", "headers", "path"];
+
+impl Listed {
+    /// What a vendor of the folder takes over, where it says nothing itself.
+    pub fn taken(&self) -> impl Iterator<Item = (&'static str, &Is)> {
+        TAKEN.iter().filter_map(|key| Some((*key, &self.table.get(key)?.is)))
+    }
+
+    /// A word of those.
+    pub fn word(&self, key: &str) -> Option<&str> {
+        self.table.text(key)
+    }
 }
 
 #[derive(Debug)]
 pub struct ListedModel {
+    /// The vendor whose file it stands in.
+    pub file: Rc<str>,
     pub line: u32,
     /// Its vendor is whoever takes it.
     pub is: ModelDraft,
@@ -96,13 +111,27 @@ impl Catalog {
         if let Some(known) = self.parsed.borrow().get(name) {
             return Some(Ok(Rc::clone(known)));
         }
-        let listed = match parse(self.texts.get(name)?) {
-            Ok(listed) => Rc::new(listed),
+        let listed = match parse(name, self.texts.get(name)?) {
+            Ok(mut listed) => {
+                if let Some(of) = listed.vendor.models_of.as_deref().filter(|of| *of != name) {
+                    match self.vendor(of) {
+                        Some(Ok(other)) => listed.models.extend(other.models.iter().map(Rc::clone)),
+                        Some(Err(wrong)) => return Some(Err(wrong)),
+                        None => return Some(Err(vec![no_such_models(of)])),
+                    }
+                }
+                Rc::new(listed)
+            }
             Err(wrong) => return Some(Err(wrong)),
         };
         self.parsed.borrow_mut().insert(name.to_owned(), Rc::clone(&listed));
         Some(Ok(listed))
     }
+}
+
+fn no_such_models(of: &str) -> tree::Wrong {
+    let what = format!("models_of = {of:?}: the catalog has no such vendor");
+    tree::Wrong { line: 1, key: "models_of".into(), what, fix: "name a file of the catalog".into() }
 }
 
 /// Where a listed model is said to stand. The parentheses tell it from a file of the operator's.
@@ -137,21 +166,28 @@ struct ModelText {
     price: Option<PriceDraft>,
 }
 
-fn parse(text: &str) -> Result<Listed, Vec<tree::Wrong>> {
+fn parse(name: &str, text: &str) -> Result<Listed, Vec<tree::Wrong>> {
+    let name: Rc<str> = name.into();
     let file = tree::parse(text)?;
     let mut wrongs = Vec::new();
     let mut tell = |wrong| wrongs.push(wrong);
-    let (mut vendor, mut models) = (None, Vec::new());
+    let (mut vendor, mut models, mut own) = (None, Vec::new(), Table::default());
     for (key, line, node) in file.each() {
         match (key, &node.is) {
-            ("vendor", Is::Table(table)) => vendor = tree::read::<ListedVendor>(table, line, &[], &mut tell),
+            ("vendor", Is::Table(table)) => {
+                own = table.clone();
+                let mut rest = table.clone();
+                // What is taken over is read where it is taken.
+                TAKEN.iter().for_each(|key| drop(rest.take(key)));
+                vendor = tree::read::<ListedVendor>(&rest, line, TAKEN, &mut tell);
+            }
             ("model", Is::List(items)) => {
                 for item in items {
                     let Is::Table(table) = &item.is else { continue };
                     let mut table = table.clone();
                     price::shape(&mut table);
                     if let Some(text) = tree::read::<ModelText>(&table, item.line, &[], &mut tell) {
-                        models.push(Rc::new(ListedModel { line: item.line, is: text.into() }));
+                        models.push(Rc::new(ListedModel { file: Rc::clone(&name), line: item.line, is: text.into() }));
                     }
                 }
             }
@@ -164,7 +200,7 @@ fn parse(text: &str) -> Result<Listed, Vec<tree::Wrong>> {
         }
     }
     match vendor {
-        Some(vendor) if wrongs.is_empty() => Ok(Listed { vendor, models }),
+        Some(vendor) if wrongs.is_empty() => Ok(Listed { vendor, models, table: own }),
         _ if wrongs.is_empty() => {
             let what = "[vendor] is missing".into();
             Err(vec![tree::Wrong { line: 1, key: "vendor".into(), what, fix: "add it".into() }])

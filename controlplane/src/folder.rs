@@ -278,15 +278,8 @@ impl Reader<'_> {
             let vendor = &listed.vendor;
             table.default_to("name", line, || Is::Text(vendor.name.clone()));
             table.default_to("dialect", line, || Is::Text(vendor.dialect.clone()));
-            if let Some(auth) = &vendor.auth {
-                table.default_to("auth", line, || Is::Text(auth.clone()));
-            }
-            if let Some(responses) = vendor.responses {
-                table.default_to("responses", line, || Is::Flag(responses));
-            }
-            if !vendor.deviations.is_empty() {
-                let names = vendor.deviations.iter().map(|name| Node { line, is: Is::Text(name.clone()) });
-                table.default_to("deviations", line, || Is::List(names.collect()));
+            for (key, is) in listed.taken() {
+                table.default_to(key, line, || is.clone());
             }
             if !table.has("base_url") && vendor.base_url_placeholder {
                 let what = format!("vendor {:?}: part of its address is known to you alone", vendor.name);
@@ -444,7 +437,7 @@ impl Reader<'_> {
                     left_out += 1;
                     continue;
                 }
-                let source = Source { file: catalog::source_file(&taking.listed.vendor.name), line: model.line };
+                let source = Source { file: catalog::source_file(&model.file), line: model.line };
                 let is = ModelDraft { vendor: taking.vendor.clone(), ..model.is.clone() };
                 self.folder.draft.models.push(Sourced { source, is });
             }
@@ -658,6 +651,9 @@ mod tests {
         let mut text = String::new();
         for name in catalog.names() {
             text += &format!("[[vendor]]\ncatalog = {name:?}\n");
+            if catalog.vendor(name).unwrap().unwrap().vendor.base_url.contains("{project}") {
+                text += "project = \"mine\"\n";
+            }
             if catalog.vendor(name).unwrap().unwrap().vendor.base_url_placeholder {
                 text += "base_url = \"https://mine.example/v1\"\n";
             }
@@ -665,6 +661,57 @@ mod tests {
         let folder = folder(&[("all.toml", &text)]);
         folder.compile().unwrap_or_else(|faults| panic!("{faults:#?}"));
         assert!(folder.draft.models.len() > 1_000);
+    }
+
+    /// What a cloud needs beyond an address comes from the catalog, and what only the operator knows is asked for.
+    #[test]
+    fn clouds_are_reached_by_the_catalogs_data_and_the_operators_words() {
+        let text = "[[vendor]]\ncatalog = \"vertex_anthropic\"\nproject = \"mine\"\nregion = \"europe-west1\"\n\
+                    [[vendor]]\ncatalog = \"azure_deployments\"\nbase_url = \"https://r.openai.azure.com/openai\"\n\
+                    api_version = \"2025-01-01-preview\"\nauth = \"azure-entra\"\nmodels = [\"gpt-4o\"]\n";
+        let folder = folder(&[("a.toml", text)]);
+        let snapshot = folder.compile().unwrap_or_else(|faults| panic!("{faults:#?}"));
+        let [vertex, azure] = &snapshot.catalog.vendors[..] else { panic!() };
+        assert_eq!(&*vertex.base.host, "europe-west1-aiplatform.googleapis.com");
+        assert_eq!(&*vertex.base.path, "/v1/projects/mine/locations/europe-west1/publishers/anthropic");
+        assert_eq!((vertex.paths.len(), vertex.auth.name()), (2, "google-service-account"));
+        let rule = weir_shared::reach::rule_for(&azure.paths, "chat/completions", true).unwrap();
+        assert_eq!(
+            (&*rule.template(false).query, azure.auth.name()),
+            ("api-version=2025-01-01-preview", "azure-entra")
+        );
+        assert!(snapshot.catalog.models.iter().any(|model| &*model.id == "gpt-4o"), "models of another file");
+    }
+
+    #[test]
+    fn what_a_cloud_lacks_is_told_at_its_line() {
+        let told = |text: &str| {
+            let faults = folder(&[("a.toml", text)]).compile().unwrap_err();
+            let tell = |fault: &Fault| format!("{}|{}|{}", fault.source, fault.what, fault.fix);
+            faults.iter().map(tell).collect::<Vec<_>>()
+        };
+        let vendor = |lines: &str| {
+            told(&format!(
+                "[[vendor]]\nname = \"v\"\ndialect = \"anthropic\"\nbase_url = \"https://v/v1\"\n{lines}\n\
+                 [[vendor.credential]]\nenv = \"X\"\n"
+            ))
+        };
+        let one = |faults: Vec<String>| {
+            assert_eq!(faults.len(), 1, "{faults:#?}");
+            faults.into_iter().next().unwrap_or_default()
+        };
+        let missing = one(told("[[vendor]]\ncatalog = \"vertex\"\n"));
+        assert!(missing.starts_with("a.toml:1|") && missing.ends_with("|add project = \"my-project\""), "{missing}");
+        let region = one(vendor("auth = \"aws-sigv4\""));
+        assert!(region.contains("for a region|add region = "), "{region}");
+        let token = one(vendor("auth = \"azure-entra\"\ntoken_url = \"http://login.example/token\""));
+        assert!(token.starts_with("a.toml:6|") && token.contains("in the open"), "{token}");
+        let useless = one(vendor("scope = \"x\""));
+        assert!(useless.starts_with("a.toml:5|"), "{useless}");
+        let unknown = one(vendor("auth = \"kerberos\""));
+        assert!(unknown.starts_with("a.toml:5|") && unknown.contains("aws-sigv4, azure-entra"), "{unknown}");
+        let path = one(vendor("[[vendor.path]]\nendpoint = \"messages\"\nto = \"models/{modle}\""));
+        assert!(path.starts_with("a.toml:5|") && path.contains("{modle"), "{path}");
     }
 
     #[test]

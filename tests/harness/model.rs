@@ -6,9 +6,12 @@ pub enum Dialect {
     OpenAi,
     Anthropic,
     Gemini,
+    Cohere,
+    Bedrock,
 }
 
 impl Dialect {
+    /// Those that every setup has a good model of.
     pub const ALL: &[Self] = &[Self::OpenAi, Self::Anthropic, Self::Gemini];
 
     pub fn name(self) -> &'static str {
@@ -16,11 +19,18 @@ impl Dialect {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
+            Self::Cohere => "cohere",
+            Self::Bedrock => "bedrock",
         }
     }
 
     fn version(self) -> &'static str {
-        if self == Self::Gemini { "v1beta" } else { "v1" }
+        match self {
+            Self::OpenAi | Self::Anthropic => "v1",
+            Self::Gemini => "v1beta",
+            // Their paths carry their version, or have none.
+            Self::Cohere | Self::Bedrock => "",
+        }
     }
 }
 

@@ -167,6 +167,7 @@ fn in_the_dialect(call: Call, answer: &Answer) -> Result<(), String> {
         Dialect::Gemini => {
             error["code"] == answer.status && error["message"].is_string() && error["status"].is_string()
         }
+        Dialect::Cohere | Dialect::Bedrock => json["message"].is_string(),
     };
     ensure(good, format!("not an error of {:?}: {json}", call.dialect()))
 }

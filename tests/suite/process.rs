@@ -389,6 +389,7 @@ fn canaries() {
                 Dialect::OpenAi => Call::Chat,
                 Dialect::Anthropic => Call::Messages,
                 Dialect::Gemini => Call::Generate,
+                Dialect::Cohere | Dialect::Bedrock => continue,
             };
             let mut request = call.request(model, stream);
             request.body = String::from_utf8(request.body)

@@ -67,7 +67,10 @@ impl Anthropic {
             ("text", "text_delta") => said.text.push_str(text_of(delta, "text")?),
             ("text", "citations_delta") => {}
             ("thinking", "thinking_delta") => said.reasoning.push_str(text_of(delta, "thinking")?),
-            ("thinking", "signature_delta") => said.proofs.push(text_of(delta, "signature")?.to_owned()),
+            ("thinking", "signature_delta") => {
+                let proof = Some(text_of(delta, "signature")?).filter(|proof| !proof.is_empty());
+                said.proofs.extend(proof.map(str::to_owned));
+            }
             ("text" | "thinking", _) => return wrong(Rule::Order, format!("a {kind} in a block of type {open}")),
             (_, "input_json_delta") => {
                 let piece = text_of(delta, "partial_json")?;
@@ -187,7 +190,9 @@ pub fn unary(answer: &Value, said: &mut Said) -> Result<End, Wrong> {
             "text" => said.text.push_str(text_of(block, "text")?),
             "thinking" => {
                 said.reasoning.push_str(text_of(block, "thinking")?);
-                said.proofs.push(text_of(block, "signature")?.to_owned());
+                // Empty where another vendor thought: the SDK wants the member, nobody has a proof.
+                let proof = Some(text_of(block, "signature")?).filter(|proof| !proof.is_empty());
+                said.proofs.extend(proof.map(str::to_owned));
             }
             "redacted_thinking" => said.proofs.push(text_of(block, "data")?.to_owned()),
             "tool_use" => said.tools.push(Tool {

@@ -153,12 +153,23 @@ fn next_steps(vendors: &[Rc<Listed>], screen: &Screen) -> String {
     out
 }
 
-fn vendor_file(Listed { vendor, models }: &Listed) -> String {
+fn vendor_file(listed: &Listed) -> String {
+    let Listed { vendor, models, .. } = listed;
     let name = &vendor.name;
     let mut out = format!("# {}: {}\n\n[[vendor]]\nname = {name:?}\n", vendor.title, vendor.docs);
     let _ = writeln!(out, "catalog = {name:?}   # dialect, address, models and prices come from the built-in list");
     if vendor.base_url_placeholder {
         let _ = writeln!(out, "base_url = {:?}   # put your part in", vendor.base_url);
+    }
+    let needs = |word: &str| vendor.base_url.contains(&format!("{{{word}}}"));
+    if let Some(region) = listed.word("region").or_else(|| needs("region").then_some("us-east-1")) {
+        let _ = writeln!(out, "region = {region:?}   # yours");
+    }
+    if needs("project") {
+        let _ = writeln!(out, "project = \"YOUR-PROJECT\"   # put your part in");
+    }
+    if let Some(version) = listed.word("api_version") {
+        let _ = writeln!(out, "# api_version = {version:?}");
     }
     if vendor.base_url.starts_with("http://127.") {
         let _ = writeln!(out, "internal = true   # it may be reached on a loopback or private address");
@@ -237,7 +248,8 @@ name = "default"
 # name = "research"
 "##;
 
-const VENDOR_OPTIONS: &str = r##"# proxy = "http://proxy.internal:3128"   # reach it through a CONNECT proxy
+const VENDOR_OPTIONS: &str = r##"# auth = "bearer"        # how it is shown who pays; other ways (x-api-key, aws-sigv4, azure-entra …) are in the catalog's README
+# proxy = "http://proxy.internal:3128"   # reach it through a CONNECT proxy
 # roots = "bundled"      # whom TLS trusts: bundled, system, or the path of a PEM file
 # internal = false       # true: it may be reached on a loopback or private address
 # on_hang_up = "abort"   # when the caller goes: abort, or drain to the usage where a vendor bills all of it anyway

@@ -4,6 +4,7 @@ mod read_call;
 mod read_events;
 #[cfg(test)]
 mod speech_tests;
+mod write_answer;
 mod write_call;
 mod write_events;
 
@@ -138,7 +139,7 @@ impl Speech for Chat {
     }
 
     fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
-        write_events::write_answer(answer, heading, out);
+        write_answer::write(answer, heading, out);
     }
 }
 

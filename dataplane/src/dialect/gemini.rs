@@ -1,11 +1,16 @@
 //! Google's generateContent family. The model and the verb stand in the path.
 
+mod grounding;
+mod media;
 mod partial;
 mod read_call;
+mod read_config;
 mod read_events;
 mod schema;
 mod signature;
+mod write_answer;
 mod write_call;
+mod write_config;
 mod write_events;
 #[cfg(test)]
 mod speech_tests;
@@ -125,7 +130,7 @@ impl Speech for Generate {
     }
 
     fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
-        write_events::write_answer(answer, heading, out);
+        write_answer::write(answer, heading, out);
     }
 }
 

@@ -133,6 +133,7 @@ const MESSAGE: Shape = Shape::Tagged(
                 may("name", Shape::Text),
                 may("tool_calls", Shape::Some(&CALL)),
                 may("audio", Shape::Fields(&[must("id", Shape::Filled)])),
+                may("annotations", Shape::List(&Shape::Object)),
                 // Compatible vendors want their thoughts back in these.
                 may("reasoning_content", Shape::Text),
                 may("reasoning", Shape::Text),

@@ -102,9 +102,13 @@ fn turns(messages: &[Value], tools: bool, thinking: bool) -> Result<(), String> 
         if *role == "assistant" {
             let called = blocks.iter().any(|block| block["type"] == "tool_use");
             let thought = blocks.first().is_some_and(|block| text(block, "type").ends_with("thinking"));
-            // A loop of tool calls that began thinking goes on thinking; older turns may have lost it.
-            if thinking && called && !thought && index + 2 == turns.len() {
+            // The turn whose results follow belongs to this answer: it is thought through, or not at all.
+            let answering = called && index + 2 == turns.len();
+            if answering && thinking && !thought {
                 return refuse(format!("{at}: expected `thinking` or `redacted_thinking`, but found `tool_use`"));
+            }
+            if answering && !thinking && blocks.iter().any(|block| text(block, "type").ends_with("thinking")) {
+                return refuse(format!("{at}: when thinking is disabled, it cannot contain `thinking`"));
             }
             let last = blocks.last().map_or("", |block| text(block, "text"));
             if index + 1 == turns.len() && last.ends_with(char::is_whitespace) {

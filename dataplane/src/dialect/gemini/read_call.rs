@@ -1,10 +1,10 @@
 //! A generateContent body. Google's parsers take camelCase and snake_case, and one thing where a list belongs; its SDKs send
 //! both, and one content for every chunk that they were streamed.
 
+use super::media::{is_kept_by_google, kind_of};
 use super::{PARAMS, camel, schema, signature};
 use crate::dialect::call::{
-    Amount, Call, Effort, Format, Media, MediaKind, Part, Reasoning, Role, Source, Thought, Tool, ToolCall, ToolChoice,
-    ToolResult, Turn, What,
+    Call, Media, MediaKind, Part, Role, Source, Thought, Tool, ToolCall, ToolResult, Turn, What,
 };
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text, escape_json};
@@ -33,8 +33,8 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
     Ok(reader.call)
 }
 
-struct Reader<'a> {
-    call: Call<'a>,
+pub struct Reader<'a> {
+    pub call: Call<'a>,
     /// Every function call so far: results that name no id are paired with these, by name and order.
     called: Vec<Called<'a>>,
 }
@@ -273,131 +273,8 @@ impl<'a> Reader<'a> {
         Ok(tool)
     }
 
-    fn tool_config(&mut self, config: &'a [u8]) -> Result<(), Unreadable> {
-        for (key, value) in given(config) {
-            match &*camel(key) {
-                b"functionCallingConfig" => self.function_calling(value)?,
-                // How a vendor's own tools are shown: the tools themselves are named where they stand.
-                b"includeServerSideToolInvocations" => {}
-                _ => self.unmapped("toolConfig.", key, value),
-            }
-        }
-        Ok(())
-    }
-
-    fn function_calling(&mut self, config: &'a [u8]) -> Result<(), Unreadable> {
-        const AT: &str = "toolConfig.functionCallingConfig";
-        let (mut mode, mut names) = (String::from("auto"), Vec::new());
-        for (key, value) in given(config) {
-            match &*camel(key) {
-                b"mode" => mode = json::text(value).unwrap_or_default().to_ascii_lowercase(),
-                b"allowedFunctionNames" => {
-                    for name in list(value) {
-                        names.push(string(name, AT, "allowedFunctionNames")?);
-                    }
-                }
-                // Whole arguments are legal for those who can take pieces.
-                b"streamFunctionCallArguments" => {}
-                _ => self.unmapped("toolConfig.functionCallingConfig.", key, value),
-            }
-        }
-        let one = names.len() == 1;
-        self.call.tool_choice = match mode.as_str() {
-            "none" => Some(ToolChoice::None),
-            "any" if names.is_empty() => Some(ToolChoice::Required),
-            "any" if one => names.pop().map(ToolChoice::Named),
-            "any" => Some(ToolChoice::Among { names, required: true }),
-            "auto" | "validated" | "mode_unspecified" if names.is_empty() => Some(ToolChoice::Auto),
-            "auto" | "validated" | "mode_unspecified" => Some(ToolChoice::Among { names, required: false }),
-            other => return Err(Unreadable(format!("{AT}.mode: {other:?} is not known"))),
-        };
-        Ok(())
-    }
-
-    fn generation_config(&mut self, config: &'a [u8]) -> Result<(), Unreadable> {
-        const AT: &str = "generationConfig";
-        let (mut json_wanted, mut wanted) = (false, None);
-        for (key, value) in given(config) {
-            match &*camel(key) {
-                b"stopSequences" => {
-                    for stop in list(value) {
-                        self.call.stop.push(string(stop, AT, "stopSequences")?);
-                    }
-                }
-                b"maxOutputTokens" => self.call.tokens_max = Some(whole(value, AT, "maxOutputTokens")?),
-                b"candidateCount" => self.call.choices = Some(whole(value, AT, "candidateCount")?),
-                b"responseMimeType" if is_word(value, &["application/json"]) => json_wanted = true,
-                b"responseMimeType" if is_word(value, &["text/plain", ""]) => {}
-                b"responseJsonSchema" => wanted = Some(Json::of(value)),
-                b"responseSchema" => wanted = wanted.or_else(|| Some(schema::to_json_schema(value))),
-                b"thinkingConfig" => self.thinking(value)?,
-                b"topK" => {
-                    let whole = value.strip_suffix(b".0").unwrap_or(value);
-                    read_param(PARAMS, "generationConfig.", b"topK", whole, &mut self.call.params);
-                }
-                b"responseModalities" => self.modalities(value),
-                b"responseLogprobs" if value == b"false" => {}
-                b"logprobs" if value == b"0" => {}
-                b"mediaResolution" if is_word(value, &["media_resolution_unspecified"]) => {}
-                name if read_param(PARAMS, "generationConfig.", name, value, &mut self.call.params) => {}
-                _ => self.unmapped("generationConfig.", key, value),
-            }
-        }
-        self.call.format = match wanted {
-            Some(schema) => Some(Format::Schema { name: None, description: None, schema, strict: None }),
-            None => json_wanted.then_some(Format::Json),
-        };
-        Ok(())
-    }
-
-    fn thinking(&mut self, config: &'a [u8]) -> Result<(), Unreadable> {
-        const AT: &str = "generationConfig.thinkingConfig";
-        let mut reasoning = Reasoning::default();
-        for (key, value) in given(config) {
-            match &*camel(key) {
-                b"includeThoughts" => reasoning.shown = Some(value == b"true"),
-                b"thinkingBudget" if matches!(value, b"-1" | b"-1.0") => reasoning.amount = Some(Amount::Auto),
-                b"thinkingBudget" => {
-                    let tokens = whole(value, AT, "thinkingBudget")?;
-                    reasoning.amount = Some(if tokens == 0 { Amount::Off } else { Amount::Tokens(tokens) });
-                }
-                b"thinkingLevel" => {
-                    let word = json::text(value).unwrap_or_default().to_ascii_lowercase();
-                    match Effort::parse(&word) {
-                        Some(effort) => reasoning.amount = Some(Amount::Effort(effort)),
-                        None if word == "thinking_level_unspecified" => {}
-                        None => return Err(Unreadable(format!("{AT}.thinkingLevel: {word:?} is not known"))),
-                    }
-                }
-                _ => self.unmapped("generationConfig.thinkingConfig.", key, value),
-            }
-        }
-        self.call.reasoning = Some(reasoning);
-        Ok(())
-    }
-
-    /// In lower case, as everybody else says them. Text alone is what every model gives.
-    fn modalities(&mut self, value: &'a [u8]) {
-        if list(value).all(|one| is_word(one, &["text"])) {
-            return;
-        }
-        let lower = Json::owned(value.to_ascii_lowercase());
-        self.call.params.set(crate::dialect::call::Param::Modalities, lower);
-    }
-
-    fn service_tier(&mut self, key: &[u8], value: &'a [u8]) {
-        use crate::dialect::call::Param::ServiceTier;
-        match json::text(value).unwrap_or_default().to_ascii_lowercase().as_str() {
-            "unspecified" => {}
-            "standard" => self.call.params.set(ServiceTier, Json::of(b"\"default\"")),
-            "flex" => self.call.params.set(ServiceTier, Json::of(b"\"flex\"")),
-            "priority" => self.call.params.set(ServiceTier, Json::of(b"\"priority\"")),
-            _ => self.unmapped("", key, value),
-        }
-    }
-
     /// Names a member that the middle language has no word for, unless it says nothing.
-    fn unmapped(&mut self, at: &str, key: &[u8], value: &[u8]) {
+    pub fn unmapped(&mut self, at: &str, key: &[u8], value: &[u8]) {
         if !matches!(value, b"false" | b"\"\"" | b"[]") {
             self.call.unmapped.push(format!("{at}{}", String::from_utf8_lossy(key)));
         }
@@ -436,30 +313,13 @@ fn said(response: &[u8]) -> (Option<Text<'_>>, bool) {
     (Some(text), failed)
 }
 
-pub fn kind_of(mime: &str) -> MediaKind {
-    let family = mime.split('/').next().unwrap_or_default();
-    match family.to_ascii_lowercase().as_str() {
-        "image" => MediaKind::Image,
-        "audio" => MediaKind::Audio,
-        "video" => MediaKind::Video,
-        _ => MediaKind::Document,
-    }
-}
-
-/// Files that only Google can open.
-pub fn is_kept_by_google(uri: &str) -> bool {
-    uri.starts_with("gs://")
-        || uri.starts_with("files/")
-        || uri.starts_with("https://generativelanguage.googleapis.com/")
-}
-
 /// The members that say something: `null` is not given.
-fn given(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub fn given(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     json::members(object).filter(|(_, value)| *value != b"null")
 }
 
 /// The elements of a list, or the only thing where one belongs.
-fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let one = (!value.starts_with(b"[")).then_some(value);
     one.into_iter().chain(json::elements(value))
 }
@@ -468,17 +328,17 @@ fn object(value: &[u8], at: &str) -> Result<(), Unreadable> {
     if value.starts_with(b"{") { Ok(()) } else { Err(Unreadable(format!("{at} must be an object"))) }
 }
 
-fn string<'a>(value: &'a [u8], at: &str, name: &str) -> Result<Text<'a>, Unreadable> {
+pub fn string<'a>(value: &'a [u8], at: &str, name: &str) -> Result<Text<'a>, Unreadable> {
     Text::of_value(value).ok_or_else(|| Unreadable(format!("{at}.{name} must be a string")))
 }
 
 /// Google's encoding allows 64-bit numbers as strings, and whole ones with a fraction of nothing.
-fn whole(value: &[u8], at: &str, name: &str) -> Result<u64, Unreadable> {
+pub fn whole(value: &[u8], at: &str, name: &str) -> Result<u64, Unreadable> {
     let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
     json::integer(bare.strip_suffix(b".0").unwrap_or(bare))
         .ok_or_else(|| Unreadable(format!("{at}.{name} must be a whole number")))
 }
 
-fn is_word(value: &[u8], words: &[&str]) -> bool {
+pub fn is_word(value: &[u8], words: &[&str]) -> bool {
     json::text(value).is_some_and(|word| words.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }

@@ -3,11 +3,12 @@
 
 use weir_shared::usage::Tier;
 
+use super::grounding::{Sources, is_ascii};
+use super::media::kind_of;
 use super::partial::Partial;
-use super::read_call::kind_of;
 use super::read_usage;
 use crate::dialect::call::{Proof, Tongue};
-use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
+use crate::dialect::event::{Block, Event, Finish, Piece};
 use crate::dialect::speech::{Malformed, ReadEvents, Step};
 use crate::dialect::text::Text;
 use crate::wire::json::{self, Member};
@@ -309,7 +310,7 @@ impl Choice {
         }
         let block = self.open(number, kind, blocks, each);
         if kind == Kind::Text && !self.beyond_ascii {
-            self.beyond_ascii = !raw.is_ascii() || memchr::memmem::find(raw, b"\\u").is_some();
+            self.beyond_ascii = !is_ascii(raw);
         }
         each(Event::Piece { block, piece: Piece::Text(Text::of_raw(raw)) });
     }
@@ -403,60 +404,6 @@ impl Choice {
         sources.tell(counts, &mut |citation| each(Event::Piece { block, piece: Piece::Citation(citation) }));
     }
 }
-
-#[derive(Default)]
-struct Sources<'a> {
-    grounding: Option<&'a [u8]>,
-    citations: Option<&'a [u8]>,
-}
-
-impl<'a> Sources<'a> {
-    fn is_some(&self) -> bool {
-        let chunks = self.grounding.and_then(|grounding| json::get(grounding, "groundingChunks"));
-        chunks.or(self.citations).is_some_and(|list| json::elements(list).next().is_some())
-    }
-
-    fn tell(&mut self, counts: bool, each: &mut dyn FnMut(Citation<'a>)) {
-        let number = |object, key| json::get(object, key).and_then(json::integer);
-        let span = |object| {
-            let end = number(object, "endIndex").filter(|_| counts)?;
-            Some((number(object, "startIndex").unwrap_or(0), end))
-        };
-        let words = |object, key| json::get(object, key).and_then(Text::of_value);
-        for citation in self.citations.take().into_iter().flat_map(json::elements) {
-            let (url, title) = (words(citation, "uri"), words(citation, "title"));
-            each(Citation { url, title, span: span(citation), ..Citation::default() });
-        }
-        let Some(grounding) = self.grounding.take() else { return };
-        let list = |key| json::get(grounding, key).into_iter().flat_map(json::elements);
-        let chunks: Vec<&[u8]> = list("groundingChunks").take(CITATIONS_MAX).collect();
-        let of_chunk = |chunk: &'a [u8], span| {
-            let (_, source) = json::members(chunk).next()?;
-            let quote = words(source, "text");
-            let document = words(source, "documentName");
-            Some(Citation { url: words(source, "uri"), title: words(source, "title"), quote, span, document })
-        };
-        let mut supported = false;
-        for support in list("groundingSupports").take(CITATIONS_MAX) {
-            let span = json::get(support, "segment").and_then(span);
-            let indices = json::get(support, "groundingChunkIndices");
-            for index in indices.into_iter().flat_map(json::elements).filter_map(json::integer) {
-                let chunk = usize::try_from(index).ok().and_then(|index| chunks.get(index));
-                if let Some(citation) = chunk.and_then(|chunk| of_chunk(chunk, span)) {
-                    supported = true;
-                    each(citation);
-                }
-            }
-        }
-        // Sources that nothing in the text points at are still its sources.
-        if !supported {
-            chunks.iter().filter_map(|chunk| of_chunk(chunk, None)).for_each(each);
-        }
-    }
-}
-
-/// Of one answer.
-const CITATIONS_MAX: usize = 4_096;
 
 /// `STOP` is said of calls, too.
 fn finish_of(reason: &[u8], called: bool) -> Finish<'_> {

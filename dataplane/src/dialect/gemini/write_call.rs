@@ -1,14 +1,12 @@
 //! A generateContent body for Google. Schemas go as JSON Schema, which it takes beside its own.
 
-use super::read_call::is_kept_by_google;
+use super::media::{is_kept_by_google, mime_of};
 use super::{PARAMS, signature};
 use crate::dialect::call::{
-    Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Role, Source, Thought, Tongue, ToolCall,
-    ToolChoice, ToolResult, What,
+    Call, Media, MediaKind, Param, Part, Proof, Role, Source, Thought, Tongue, ToolCall, ToolChoice, ToolResult, What,
 };
 use crate::dialect::compose::{Array, Object, quoted};
 use crate::dialect::speech::{Lost, Recipient, lose_params};
-use crate::wire::json;
 use weir_shared::catalog::Thinking;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
@@ -23,12 +21,12 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     lose_params(PARAMS, call, Param::ALL, lost);
 }
 
-struct Writer<'w> {
-    call: &'w Call<'w>,
-    to: &'w Recipient<'w>,
-    lost: &'w mut Vec<Lost>,
+pub struct Writer<'w> {
+    pub call: &'w Call<'w>,
+    pub to: &'w Recipient<'w>,
+    pub lost: &'w mut Vec<Lost>,
     /// How closely each image is to be looked at: the third generation is told beside the image, others once for all.
-    levels: Vec<Option<&'static str>>,
+    pub levels: Vec<Option<&'static str>>,
 }
 
 /// What Google's documents tell to put where a call was made by another model, so that there is nothing to check.
@@ -36,7 +34,7 @@ const NOT_OURS: &str = "skip_thought_signature_validator";
 
 impl Writer<'_> {
     /// The third generation: levels of thinking, signed calls, media within results.
-    fn is_third(&self) -> bool {
+    pub fn is_third(&self) -> bool {
         self.to.thinking == Thinking::Effort
     }
 
@@ -270,130 +268,7 @@ impl Writer<'_> {
         });
     }
 
-    fn generation_config(&mut self, body: &mut Object<'_>) {
-        let call = self.call;
-        let mut inside = Vec::new();
-        let mut config = Object::open(&mut inside);
-        if let Some(count) = call.choices.filter(|count| *count > 1) {
-            config.number("candidateCount", count);
-        }
-        if let Some(tokens) = call.tokens_max {
-            config.number("maxOutputTokens", tokens);
-        }
-        if !call.stop.is_empty() {
-            config.array("stopSequences", |list| {
-                for stop in &call.stop {
-                    list.text(stop);
-                }
-            });
-        }
-        for (param, path) in PARAMS {
-            let Some(name) = path.strip_prefix("generationConfig.") else { continue };
-            match call.params.get(*param) {
-                Some(value) if *param == Param::Modalities => {
-                    config.raw(name, value.raw().to_ascii_uppercase());
-                }
-                Some(value) => {
-                    config.json(name, value);
-                }
-                None => {}
-            }
-        }
-        match self.levels[..] {
-            [Some(level), ref others @ ..] if !self.is_third() && others.iter().all(|other| *other == Some(level)) => {
-                config.str("mediaResolution", level);
-            }
-            ref levels if !self.is_third() && levels.iter().any(Option::is_some) => {
-                self.lose("how closely one image of several is looked at");
-            }
-            _ => {}
-        }
-        match &call.format {
-            None | Some(Format::Text) => {}
-            Some(Format::Json) => {
-                config.str("responseMimeType", "application/json");
-            }
-            Some(Format::Schema { schema, .. }) => {
-                config.str("responseMimeType", "application/json").json("responseJsonSchema", schema);
-            }
-        }
-        self.thinking(&mut config);
-        let empty = config.is_empty();
-        config.close();
-        if !empty {
-            body.raw("generationConfig", inside);
-        }
-    }
-
-    fn thinking(&mut self, config: &mut Object<'_>) {
-        let Some(reasoning) = self.call.reasoning else { return };
-        if !self.to.reasoning {
-            if !matches!(reasoning.amount, None | Some(Amount::Off | Amount::Auto)) {
-                self.lose("thinking, by a model that does not");
-            }
-            return;
-        }
-        let third = self.is_third();
-        let level = |effort| match effort {
-            Effort::Minimal => "minimal",
-            Effort::Low => "low",
-            Effort::Medium => "medium",
-            Effort::High | Effort::XHigh | Effort::Max => "high",
-        };
-        if reasoning.amount.is_none() && reasoning.shown != Some(true) {
-            return;
-        }
-        config.object("thinkingConfig", |thinking| {
-            match reasoning.amount {
-                // It cannot be switched off where it has levels.
-                Some(Amount::Off) if third => {
-                    thinking.str("thinkingLevel", level(Effort::Minimal));
-                }
-                Some(Amount::Effort(effort)) if third => {
-                    thinking.str("thinkingLevel", level(effort));
-                }
-                Some(Amount::Tokens(tokens)) if third => {
-                    thinking.str("thinkingLevel", level(Effort::of_tokens(tokens)));
-                }
-                Some(Amount::Auto) if third => {}
-                Some(Amount::Off) => {
-                    thinking.number("thinkingBudget", 0);
-                }
-                Some(Amount::Auto) => {
-                    thinking.raw("thinkingBudget", "-1");
-                }
-                Some(Amount::Effort(effort)) => {
-                    thinking.number("thinkingBudget", effort.tokens());
-                }
-                Some(Amount::Tokens(tokens)) => {
-                    thinking.number("thinkingBudget", tokens);
-                }
-                None => {}
-            }
-            if let Some(shown) = reasoning.shown {
-                thinking.bool("includeThoughts", shown);
-            }
-        });
-    }
-
-    fn outer_params(&mut self, body: &mut Object<'_>) {
-        for (param, path) in PARAMS.iter().filter(|(_, path)| !path.contains('.')) {
-            let Some(value) = self.call.params.get(*param) else { continue };
-            if *param != Param::ServiceTier {
-                body.json(path, value);
-                continue;
-            }
-            match json::text(value.raw()).as_deref() {
-                Some("auto" | "default" | "standard" | "standard_only") => {}
-                Some(tier @ ("flex" | "priority")) => {
-                    body.str(path, tier);
-                }
-                _ => self.lost.push(Lost::Param(Param::ServiceTier)),
-            }
-        }
-    }
-
-    fn lose(&mut self, thing: &'static str) {
+    pub fn lose(&mut self, thing: &'static str) {
         if !self.lost.contains(&Lost::Thing(thing)) {
             self.lost.push(Lost::Thing(thing));
         }
@@ -480,30 +355,4 @@ fn media_of<'p>(part: &'p Part<'p>) -> Option<&'p Media<'p>> {
         What::Media(media) => Some(media),
         _ => None,
     }
-}
-
-/// Google wants to be told what it will find.
-fn mime_of(url: &str, kind: MediaKind) -> Option<&'static str> {
-    const KNOWN: &[(&str, &str)] = &[
-        (".png", "image/png"),
-        (".jpg", "image/jpeg"),
-        (".jpeg", "image/jpeg"),
-        (".webp", "image/webp"),
-        (".gif", "image/gif"),
-        (".heic", "image/heic"),
-        (".pdf", "application/pdf"),
-        (".txt", "text/plain"),
-        (".mp3", "audio/mpeg"),
-        (".wav", "audio/wav"),
-        (".mp4", "video/mp4"),
-        (".mov", "video/quicktime"),
-        (".webm", "video/webm"),
-    ];
-    let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-    let known = KNOWN.iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, mime)| *mime);
-    known.or(match kind {
-        MediaKind::Image => Some("image/jpeg"),
-        MediaKind::Document => Some("application/pdf"),
-        MediaKind::Audio | MediaKind::Video => None,
-    })
 }

@@ -2,17 +2,18 @@
 //! and media leave whole, the reason to finish and the usage in the last chunk of all.
 
 use weir_shared::fault::Code;
-use weir_shared::usage::{Class, Tier, Usage};
+use weir_shared::usage::{Tier, Usage};
 
+use super::grounding::Grounding;
 use super::partial::ARGUMENTS_BYTES_MAX;
+use super::write_answer::write_usage;
 use super::write_call::sign;
 use super::write_error;
-use crate::dialect::answer::{Answer, Choice, Whole};
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
-use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
+use crate::dialect::event::{Block, Event, Finish, Piece};
 use crate::dialect::speech::{Heading, WriteEvents};
-use crate::dialect::text::{Arguments, Json, Text, plain};
+use crate::dialect::text::{Arguments, Text, plain};
 use crate::wire::json;
 
 pub struct Writer {
@@ -277,93 +278,7 @@ impl WriteEvents for Writer {
     }
 }
 
-pub fn write_answer(answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
-    let mut block = 0;
-    if !heading.sse {
-        out.push(b'[');
-    }
-    out.extend_from_slice(b"{\"candidates\":");
-    Array::write(out, |list| {
-        for (index, choice) in answer.choices.iter().enumerate() {
-            list.object(|object| candidate(choice, index, heading, &mut block, object));
-        }
-    });
-    if let Some(usage) = &answer.usage {
-        out.extend_from_slice(b",\"usageMetadata\":");
-        write_usage(usage, answer.tier, out);
-    }
-    identity(heading, out);
-    if !heading.sse {
-        out.push(b']');
-    }
-}
-
-fn candidate(choice: &Choice, index: usize, heading: &Heading<'_>, block: &mut u32, object: &mut Object<'_>) {
-    let mut malformed = None;
-    let mut sources = Grounding::default();
-    object.object("content", |content| {
-        content.array("parts", |parts| {
-            for whole in &choice.blocks {
-                part(whole, heading, *block, parts, &mut malformed);
-                *block += 1;
-                if matches!(whole.kind, Block::Text | Block::Refusal) {
-                    sources.count(&whole.text);
-                    whole.citations.iter().for_each(|citation| sources.add(citation));
-                }
-            }
-        });
-        content.str("role", "model");
-    });
-    finish(choice.finish.as_ref(), malformed, object);
-    object.number("index", index as u64);
-    sources.write(object);
-}
-
-fn part<'w>(
-    whole: &'w Whole,
-    heading: &Heading<'_>,
-    block: u32,
-    parts: &mut Array<'_>,
-    malformed: &mut Option<&'w [u8]>,
-) {
-    match &whole.kind {
-        Block::Text | Block::Refusal => {
-            parts.object(|part| {
-                part.text("text", &whole.text());
-            });
-        }
-        Block::Reasoning => {
-            if !whole.text.is_empty() || whole.proof.is_some() {
-                thought(&whole.text(), whole.proof.as_ref(), false, parts.element());
-            }
-        }
-        Block::ToolCall { id, name, proof } => {
-            let mut args = Vec::new();
-            let arguments = match &whole.object {
-                Some(object) => Arguments::Object(Json::of(object)),
-                None => Arguments::InString(whole.text()),
-            };
-            if arguments.write_object(&mut args).is_none() {
-                *malformed = Some(&whole.text);
-                return;
-            }
-            let out = parts.element();
-            call_head(id, name, heading.id, block, out);
-            out.extend_from_slice(&args);
-            call_tail(proof.as_ref().or(whole.proof.as_ref()), out);
-        }
-        Block::Media { mime, .. } => {
-            parts.object(|part| {
-                part.object("inlineData", |data| {
-                    data.text("mimeType", mime).text("data", &whole.text());
-                });
-            });
-        }
-        Block::VendorTool { .. } => {}
-    }
-}
-
-fn identity(heading: &Heading<'_>, out: &mut Vec<u8>) {
+pub fn identity(heading: &Heading<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"modelVersion\":\"");
     json::escape_into(out, heading.model);
     out.extend_from_slice(b"\",\"responseId\":\"");
@@ -372,7 +287,7 @@ fn identity(heading: &Heading<'_>, out: &mut Vec<u8>) {
 }
 
 /// Google's own signature without words is told as Google does, on an empty text.
-fn thought(text: &Text<'_>, proof: Option<&Proof<'_>>, streamed: bool, out: &mut Vec<u8>) {
+pub fn thought(text: &Text<'_>, proof: Option<&Proof<'_>>, streamed: bool, out: &mut Vec<u8>) {
     Object::write(out, |part| {
         let own = proof.is_some_and(|proof| proof.of == Tongue::Generate);
         if streamed || !text.is_empty() || !own {
@@ -385,7 +300,7 @@ fn thought(text: &Text<'_>, proof: Option<&Proof<'_>>, streamed: bool, out: &mut
     });
 }
 
-fn call_head(id: &Text<'_>, name: &Text<'_>, answer: &str, block: u32, out: &mut Vec<u8>) {
+pub fn call_head(id: &Text<'_>, name: &Text<'_>, answer: &str, block: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"functionCall\":{\"id\":\"");
     if id.is_empty() {
         out.extend_from_slice(b"call_");
@@ -400,7 +315,7 @@ fn call_head(id: &Text<'_>, name: &Text<'_>, answer: &str, block: u32, out: &mut
     out.extend_from_slice(b",\"args\":");
 }
 
-fn call_tail(proof: Option<&Proof<'_>>, out: &mut Vec<u8>) {
+pub fn call_tail(proof: Option<&Proof<'_>>, out: &mut Vec<u8>) {
     out.push(b'}');
     if let Some(proof) = proof {
         out.extend_from_slice(b",\"thoughtSignature\":\"");
@@ -412,7 +327,7 @@ fn call_tail(proof: Option<&Proof<'_>>, out: &mut Vec<u8>) {
 
 /// A call whose arguments are no object cannot be told as one. Google has a word for it, and tells what was written in the
 /// message beside; an empty object instead would be run by callers as if the model had meant it.
-fn finish(why: Option<&Finish<'_>>, malformed: Option<&[u8]>, object: &mut Object<'_>) {
+pub fn finish(why: Option<&Finish<'_>>, malformed: Option<&[u8]>, object: &mut Object<'_>) {
     if let Some(written) = malformed
         && !matches!(why, Some(Finish::Length))
     {
@@ -468,107 +383,3 @@ const REASONS: &[&str] = &[
     "NO_IMAGE",
     "FINISH_REASON_UNSPECIFIED",
 ];
-
-/// The prompt's count contains what came from a cache or went there; thoughts stand beside the candidates.
-fn write_usage(usage: &Usage, tier: Tier, out: &mut Vec<u8>) {
-    let of = |class| usage.of(class);
-    let prompt = usage.prompt_tokens();
-    let candidates = usage.answer_tokens().saturating_sub(of(Class::Reasoning));
-    Object::write(out, |object| {
-        object.number("promptTokenCount", prompt).number("candidatesTokenCount", candidates);
-        object.number("totalTokenCount", usage.tokens());
-        if of(Class::CacheRead) > 0 {
-            object.number("cachedContentTokenCount", of(Class::CacheRead));
-        }
-        if of(Class::Reasoning) > 0 {
-            object.number("thoughtsTokenCount", of(Class::Reasoning));
-        }
-        let prompt_by = [("AUDIO", of(Class::AudioInput)), ("IMAGE", of(Class::ImageInput))];
-        modalities("promptTokensDetails", prompt, prompt_by, object);
-        let answer_by = [("AUDIO", of(Class::AudioOutput)), ("IMAGE", of(Class::ImageOutput))];
-        modalities("candidatesTokensDetails", candidates, answer_by, object);
-        if tier != Tier::Standard {
-            object.str("serviceTier", tier.name());
-        }
-    });
-}
-
-fn modalities(name: &str, all: u64, others: [(&str, u64); 2], object: &mut Object<'_>) {
-    let rest = others.iter().fold(all, |rest, (_, count)| rest.saturating_sub(*count));
-    if rest == all {
-        return;
-    }
-    object.array(name, |list| {
-        for (modality, count) in [("TEXT", rest)].into_iter().chain(others).filter(|(_, count)| *count > 0) {
-            list.object(|entry| {
-                entry.str("modality", modality).number("tokenCount", count);
-            });
-        }
-    });
-}
-
-/// What an answer rests on, until it is told.
-#[derive(Default)]
-struct Grounding {
-    chunks: Vec<u8>,
-    supports: Vec<u8>,
-    count: u64,
-    beyond_ascii: bool,
-}
-
-impl Grounding {
-    fn count(&mut self, text: &[u8]) {
-        if !self.beyond_ascii {
-            self.beyond_ascii = !text.is_ascii() || memchr::memmem::find(text, b"\\u").is_some();
-        }
-    }
-
-    fn add(&mut self, citation: &Citation<'_>) {
-        if self.chunks.len() + self.supports.len() > ARGUMENTS_BYTES_MAX {
-            return;
-        }
-        let separate = |list: &mut Vec<u8>| list.extend_from_slice(if list.is_empty() { b"" } else { b"," });
-        separate(&mut self.chunks);
-        Object::write(&mut self.chunks, |chunk| {
-            let given = citation.document.is_some() || citation.quote.is_some();
-            chunk.object(if given { "retrievedContext" } else { "web" }, |source| {
-                let words = [("uri", &citation.url), ("title", &citation.title), ("text", &citation.quote)];
-                for (key, text) in words {
-                    if let Some(text) = text {
-                        source.text(key, text);
-                    }
-                }
-                if let Some(document) = &citation.document {
-                    source.text("documentName", document);
-                }
-            });
-        });
-        // Google counts in bytes, everybody else in letters: the same as long as all of them are ASCII.
-        if let Some((start, end)) = citation.span.filter(|_| !self.beyond_ascii) {
-            separate(&mut self.supports);
-            Object::write(&mut self.supports, |support| {
-                support.object("segment", |segment| {
-                    segment.number("startIndex", start).number("endIndex", end);
-                });
-                support.array("groundingChunkIndices", |list| number(list.element(), self.count));
-            });
-        }
-        self.count += 1;
-    }
-
-    fn write(&self, object: &mut Object<'_>) {
-        if self.count == 0 {
-            return;
-        }
-        object.object("groundingMetadata", |grounding| {
-            for (name, list) in [("groundingChunks", &self.chunks), ("groundingSupports", &self.supports)] {
-                if !list.is_empty() {
-                    let out = grounding.member(name);
-                    out.push(b'[');
-                    out.extend_from_slice(list);
-                    out.push(b']');
-                }
-            }
-        });
-    }
-}
