@@ -85,7 +85,7 @@ impl Plan<'_, '_> {
 }
 
 /// At most so many upstream calls for one request.
-const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
+pub const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
 
 /// What the attempts came to.
 pub enum Attempted<'s> {
