@@ -26,6 +26,7 @@ use crate::route::{self, Pass, REST_NS, REST_NS_MAX};
 use crate::upstream::{self, Answer, Failure, Incoming, Length, Outgoing};
 use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::json;
+use crate::wire::media;
 
 /// One admitted call, and everything that an attempt needs of it.
 pub struct Plan<'p, 's> {
@@ -320,7 +321,7 @@ pub async fn read_refusal(
         // Whatever else it says is not for the caller: it is not even read, and its connection ends.
         _ => return own_words(Refusal::plain(code)),
     };
-    let is_json = answer.head.get(Name::ContentType, &answer.head_bytes).is_some_and(parse::is_json);
+    let is_json = answer.head.get(Name::ContentType, &answer.head_bytes).is_some_and(media::is_json);
     let incoming = answer.take_body();
     if let Some(link) = incoming.link() {
         link.deadline.set(ERROR_BODY_MS, Why::FirstByte);

@@ -16,10 +16,9 @@ use crate::buffer;
 use crate::clock;
 use crate::deadline::Why;
 use crate::dialect::error::scrub;
-use crate::dialect::{BodyKind, Reading};
+use crate::dialect::{AnswerKind, BodyKind, Endpoint, Reading};
 use crate::memory::Hold;
 use crate::meter::{Bill, Meter};
-use crate::parse;
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::Pass;
@@ -27,6 +26,7 @@ use crate::stream::{self, End, Rewrite, Rules};
 use crate::upstream::{Answer, Failure, Incoming};
 use crate::wire::http1::Name;
 use crate::wire::json;
+use crate::wire::media;
 
 /// What became of an admitted call.
 pub struct Delivered {
@@ -62,10 +62,19 @@ pub fn manner(plan: &Plan<'_, '_>, answer: &Answer) -> Result<Manner, Refusal> {
     }
     let content_type = answer.head.get(Name::ContentType, &answer.head_bytes).unwrap_or_default();
     match plan.stream {
-        true if parse::is_event_stream(content_type) => Ok(Manner::Stream),
+        true if media::is_event_stream(content_type) => Ok(Manner::Stream),
         true => Err(Refusal::plain(Code::UpstreamInvalid)),
-        false if parse::is_collected(plan.route.endpoint, content_type) => Ok(Manner::Document),
+        false if is_collected(plan.route.endpoint, content_type) => Ok(Manner::Document),
         false => Ok(Manner::Bytes),
+    }
+}
+
+/// Whether the answer to a call that does not stream is collected and checked.
+fn is_collected(endpoint: &Endpoint, content_type: &[u8]) -> bool {
+    match endpoint.answer {
+        AnswerKind::Json => true,
+        AnswerKind::Bytes => false,
+        AnswerKind::Either => media::is_json(content_type),
     }
 }
 

@@ -34,11 +34,6 @@ use crate::wire::chunked::{self, Decoder};
 use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::multipart::{BadForm, Found, Walker};
 
-pub fn is_form(content_type: &[u8]) -> bool {
-    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    kind.eq_ignore_ascii_case(b"multipart/form-data")
-}
-
 pub async fn forward<'l>(
     scene: &Scene<'l>,
     request: &mut Request,

@@ -35,6 +35,7 @@ use crate::parse::{self, NoRoute, Route};
 use crate::refusal::Refusal;
 use crate::resolve;
 use crate::wire::http1::{Method, Name};
+use crate::wire::media;
 
 /// How a request ended.
 pub enum Done {
@@ -154,7 +155,7 @@ async fn keyed<'l>(
     if request.head.fields.iter().filter(|field| field.name == Name::ContentType).count() > 1 {
         return Err(Refusal::new(Code::BadRequest, "The request has two content types.").closing());
     }
-    let is_form = request.get(Name::ContentType).is_some_and(forms::is_form);
+    let is_form = request.get(Name::ContentType).is_some_and(media::is_form);
     match route.endpoint.body {
         BodyKind::Models | BodyKind::Model => models::answer(scene, request, key, &route, sink, teller).await,
         BodyKind::ModelInForm => forms::forward(scene, request, key, &route, query, sink, teller).await,
