@@ -43,8 +43,8 @@ pub struct ListedVendor {
     #[serde(default)]
     pub auth: Option<String>,
     pub docs: String,
-    /// Where the vendor departs from its dialect. For people: nothing here acts on it.
-    #[allow(dead_code)]
+    /// Where the vendor departs from its dialect.
+    #[expect(dead_code, reason = "for people: nothing here acts on it")]
     #[serde(default)]
     pub deviations: Vec<String>,
 }

@@ -81,7 +81,7 @@ pub async fn forward<'l>(
         (None, false) => (None, objects::vendor(scene, key, request).map_err(Refusal::closing)?),
     };
     let (vendor, target) = live.target(vendor_place);
-    let tokens = if model.is_some() { admit::worst_case(source.spool.len() as usize, None, 0, 1) } else { 0 };
+    let tokens = if model.is_some() { admit::expected_tokens(source.spool.len() as usize, None, 0, 1) } else { 0 };
     let room = meter::record_bytes(model, vendor, &key.tenant.name);
     let ticket = admit::admit(place, tokens, &scene.core.journal, room, false, request.started)
         .map_err(|error| Refusal::from(error).closing())?;

@@ -212,8 +212,8 @@ async fn collected<'l>(
         objects::may_batch(live, key, vendor_place)?;
     }
     let (vendor, target) = live.target(vendor_place);
-    let tokens =
-        model.map_or(0, |model| admit::worst_case(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
+    let tokens = model
+        .map_or(0, |model| admit::expected_tokens(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
     let room = meter::record_bytes(model, vendor, &key.tenant.name);
     let ticket = admit::admit(place, tokens, &scene.core.journal, room, call.stream, request.started)?;
     teller.stream = call.stream;
