@@ -547,6 +547,30 @@ fn every_id_is_sealed() {
     table.end();
 }
 
+/// Some servers do not read the body of a GET or DELETE, and take it for the next request: none is sent on.
+#[test]
+fn bodies_where_none_belong() {
+    let desk = Desk::open("objects-bodies");
+    let file = id(&desk.upload("/v1/files", desk.form(&[("purpose", "batch")], b"x")).json());
+    let before = desk.weir.vendor().counter(WORDS).requests;
+    let mut table = Table::new();
+    for method in ["GET", "DELETE"] {
+        for (kind, body) in [
+            ("application/json", b"{}".to_vec()),
+            ("text/plain", b"GET /v1/models HTTP/1.1\r\n\r\n".to_vec()),
+            ("multipart/form-data; boundary=BOUND", desk.form(&[], b"x")),
+        ] {
+            let mut request = Request::new(method, &format!("/v1/files/{file}")).header("Content-Type", kind);
+            request.body = body;
+            table.case(format!("{method} {kind}"), same("status", desk.weir.call(&request).status, 400));
+        }
+    }
+    table.case("calls", same("calls", desk.weir.vendor().counter(WORDS).requests - before, 0));
+    table.case("without one", same("status", desk.get(&format!("/v1/files/{file}")).status, 200));
+    desk.weir.lives();
+    table.end();
+}
+
 /// A vendor's list names everybody's objects, and nobody here remembers whose is whose: it is refused, and says why.
 #[test]
 fn lists_are_not_served() {
