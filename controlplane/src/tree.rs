@@ -526,7 +526,7 @@ mod tests {
     fn all_that_is_wrong_with_a_table_is_told_at_once() {
         #[derive(serde::Deserialize, Debug)]
         #[serde(deny_unknown_fields)]
-        #[allow(dead_code)]
+        #[expect(dead_code, reason = "only its shape is asked for")]
         struct Draft {
             name: String,
             #[serde(default)]
@@ -557,7 +557,7 @@ mod tests {
     #[test]
     fn a_missing_number_is_told_once() {
         #[derive(serde::Deserialize, Debug)]
-        #[allow(dead_code)]
+        #[expect(dead_code, reason = "only its shape is asked for")]
         struct Band {
             tokens: u64,
             on: bool,

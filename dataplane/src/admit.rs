@@ -1,4 +1,4 @@
-//! No upstream call without a ticket. It holds what the request may use at worst: a place, tokens, and room for its
+//! No upstream call without a ticket. It holds what the request is expected to use: a place, tokens, and room for its
 //! record. Dropped, it gives all of it back.
 
 use weir_shared::policy::limit::Exceeded;
@@ -38,11 +38,13 @@ pub enum Exhausted {
 
 /// What is reserved for an answer when the caller does not bound it and the model neither.
 const ANSWER_TOKENS_GUESS: u64 = 1_024;
-/// How many bytes of a request make a token, at least: the guess errs on the dear side for everything but numbers.
-const BYTES_PER_TOKEN: u64 = 4;
+/// How many bytes make a token where nobody told the count. It errs towards more tokens for prose in an alphabet, and
+/// towards fewer for numbers, for code without spaces, and for scripts of three bytes a letter, whose letters are about a
+/// token each.
+pub const BYTES_PER_TOKEN: u64 = 4;
 
-/// The most that a request is expected to use.
-pub fn worst_case(body_bytes: usize, tokens_max: Option<u64>, model_max: u64, choices: u64) -> u64 {
+/// What a request is expected to use: reserved first, and settled by what was used.
+pub fn expected_tokens(body_bytes: usize, tokens_max: Option<u64>, model_max: u64, choices: u64) -> u64 {
     let answer = match (tokens_max, model_max) {
         (Some(asked), 0) => asked,
         (Some(asked), most) => asked.min(most),
@@ -111,10 +113,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_case_is_bounded_by_caller_and_model() {
-        assert_eq!(worst_case(400, Some(50), 0, 1), 151);
-        assert_eq!(worst_case(400, Some(1 << 63), 4_096, 2), 101 + 8_192);
-        assert_eq!(worst_case(0, None, 100, 1), 101);
-        assert_eq!(worst_case(0, Some(u64::MAX), 0, u64::MAX), 1 << 40);
+    fn what_is_expected_is_bounded_by_caller_and_model() {
+        assert_eq!(expected_tokens(400, Some(50), 0, 1), 151);
+        assert_eq!(expected_tokens(400, Some(1 << 63), 4_096, 2), 101 + 8_192);
+        assert_eq!(expected_tokens(0, None, 100, 1), 101);
+        assert_eq!(expected_tokens(0, Some(u64::MAX), 0, u64::MAX), 1 << 40);
     }
 }

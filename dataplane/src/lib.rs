@@ -4,6 +4,7 @@
 // ── the floor: no policy
 pub mod clock;
 pub mod memory;
+pub mod spool;
 pub mod buffer;
 pub mod shelf;
 pub mod wire;

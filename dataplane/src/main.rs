@@ -12,6 +12,7 @@ use weir::host;
 use weir::journal::{Journal, Keeper};
 use weir::live::Newest;
 use weir::log::Logger;
+use weir::spool;
 use weir::sync::{self, Duties, Follower, Settings, say};
 use weir::tls::{CertStore, KeyPairFiles, server_config};
 use weir::worker::{self, Doors, Driver};
@@ -84,6 +85,8 @@ fn start(options: Options) -> Result<(), String> {
         options.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).clamp(1, 255);
     let pepper = Pepper(secret::read_or_create(&options.state, secret::PEPPER)?);
     let seal = secret::read_or_create(&options.state, secret::SEAL)?;
+    let folder = options.state.join("spool");
+    spool::set_folder(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let logger = Arc::new(Logger::start(&options.log).map_err(|error| format!("--log {}: {error}", options.log))?);
     let certificates = open_certificates(&options)?;
 

@@ -11,7 +11,7 @@ use weir_shared::money::{Nano, Overflow};
 use weir_shared::price::PriceList;
 use weir_shared::usage::{Class, Usage};
 
-use crate::admit::Ticket;
+use crate::admit::{BYTES_PER_TOKEN, Ticket};
 use crate::clock::{self, Nanos};
 use crate::dialect::Reading;
 use crate::gauge::{Counter, Gauges, Timing};
@@ -266,9 +266,6 @@ fn plausible_tokens(model: Option<&Model>) -> u64 {
     const SMALLEST: u64 = 1 << 20;
     model.map_or(SMALLEST, |model| model.context_tokens.saturating_add(model.output_tokens_max).max(SMALLEST)) * TIMES
 }
-
-/// Errs towards more tokens for text of any language that uses an alphabet.
-const BYTES_PER_TOKEN: u64 = 4;
 
 impl Drop for Meter<'_> {
     fn drop(&mut self) {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use weir_shared::catalog::Dialect;
 use weir_shared::hash::NameMap;
 
-use crate::dialect::{self, AnswerKind, BodyKind, Endpoint, Language, StreamWhen};
+use crate::dialect::{self, BodyKind, Endpoint, Language, StreamWhen};
 use crate::seal::{self, Named};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, NotJson};
@@ -86,7 +86,7 @@ pub fn route(method: Method, path: &[u8]) -> Result<Route, NoRoute> {
     for language in dialect::ALL {
         for endpoint in language.endpoints() {
             let asked = if has_version(endpoint.path) { &all } else { &segments };
-            let Some((model, id)) = matches(endpoint.path, asked) else { continue };
+            let Some(InPath { model, id }) = matches(endpoint.path, asked) else { continue };
             if endpoint.methods.contains(&method) {
                 return Ok(Route { language: *language, endpoint, model, id });
             }
@@ -102,11 +102,15 @@ fn has_single(language: &'static dyn Language, path: &str) -> bool {
     language.endpoints().iter().any(|endpoint| endpoint.path.strip_suffix("/{id}") == Some(path))
 }
 
-type Places = (Option<String>, Option<String>);
+/// What a path names.
+#[derive(Default)]
+struct InPath {
+    model: Option<String>,
+    id: Option<String>,
+}
 
-fn matches(pattern: &str, segments: &[&str]) -> Option<Places> {
-    let mut model = None;
-    let mut id = None;
+fn matches(pattern: &str, segments: &[&str]) -> Option<InPath> {
+    let mut named = InPath::default();
     let mut at = 0;
     for expected in pattern.split('/') {
         if let Some(verb) = expected.strip_prefix("{model}") {
@@ -114,7 +118,7 @@ fn matches(pattern: &str, segments: &[&str]) -> Option<Places> {
             let name = decode(&segments.get(at..)?.join("/"))?;
             let name = name.strip_suffix(verb).filter(|name| !name.is_empty())?;
             // Without a verb, a colon belongs to the name; a Gemini verb never does.
-            model = Some(name.to_owned());
+            named.model = Some(name.to_owned());
             at = segments.len();
             continue;
         }
@@ -125,12 +129,12 @@ fn matches(pattern: &str, segments: &[&str]) -> Option<Places> {
             if segment.len() > ID_BYTES_MAX || !segment.bytes().all(good) {
                 return None;
             }
-            id = Some(segment.to_owned());
+            named.id = Some(segment.to_owned());
         } else if segment != expected {
             return None;
         }
     }
-    (at == segments.len()).then_some((model, id))
+    (at == segments.len()).then_some(named)
 }
 
 const ID_BYTES_MAX: usize = 512;
@@ -168,11 +172,11 @@ pub struct Call<'b> {
     pub tokens_max: Option<u64>,
     pub choices: u64,
     /// The places of values that may have to be changed.
-    pub places: Spots,
+    pub places: Places,
 }
 
 #[derive(Debug, Default, Clone)]
-pub struct Spots {
+pub struct Places {
     /// Right behind the outermost `{`.
     pub open: usize,
     pub model: Option<Range<usize>>,
@@ -509,25 +513,6 @@ pub fn dialect_of(path: &[u8], anthropic_version: bool, goog_key: bool) -> Diale
     } else {
         Dialect::OpenAi
     }
-}
-
-/// Whether the answer to a non-streaming call is collected and checked.
-pub fn is_collected(endpoint: &Endpoint, content_type: &[u8]) -> bool {
-    match endpoint.answer {
-        AnswerKind::Json => true,
-        AnswerKind::Bytes => false,
-        AnswerKind::Either => is_json(content_type),
-    }
-}
-
-pub fn is_json(content_type: &[u8]) -> bool {
-    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    kind.eq_ignore_ascii_case(b"application/json") || kind.to_ascii_lowercase().ends_with(b"+json")
-}
-
-pub fn is_event_stream(content_type: &[u8]) -> bool {
-    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    kind.eq_ignore_ascii_case(b"text/event-stream")
 }
 
 #[cfg(test)]

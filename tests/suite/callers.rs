@@ -489,8 +489,9 @@ fn nothing_is_left_behind() {
 #[test]
 fn who_dribbles_is_not_waited_for_in_the_end() {
     let mut setup = Setup::new("callers-dribble");
-    setup.folder("[gateway.times]\nbody = \"1s\"\ntotal = \"3s\"\nwrite = \"2s\"");
-    let large = setup.model(Dialect::OpenAi, "events=30,text=1000000");
+    setup.folder("[gateway.times]\nbody = \"1s\"\ntotal = \"6s\"\nwrite = \"4s\"");
+    // The vendor has its time; what is short is the caller's.
+    let large = setup.add(Model::new(Dialect::OpenAi, "events=30,text=1000000").times("total = \"60s\""));
     let weir = setup.start();
     let head = format!("HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Length: 30000000\r\n", weir.key);
     let form = "--BOUND\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngood-openai\r\n--BOUND\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
@@ -508,11 +509,11 @@ fn who_dribbles_is_not_waited_for_in_the_end() {
         wire.send(begun);
         let started = clock::now();
         // Four times the least rate.
-        while started.elapsed() < Duration::from_secs(12) && wire.send(vec![b' '; 1 << 10]) {
+        while started.elapsed() < Duration::from_secs(20) && wire.send(vec![b' '; 1 << 10]) {
             std::thread::sleep(Duration::from_millis(250));
         }
         let took = started.elapsed();
-        table.case(name, ensure(took < Duration::from_secs(10), format!("still taken after {took:?}")));
+        table.case(name, ensure(took < Duration::from_secs(16), format!("still taken after {took:?}")));
     }
     weir.settle();
     // An answer of 30 MB, taken at ten times the rate that each piece of it must have.
@@ -523,7 +524,7 @@ fn who_dribbles_is_not_waited_for_in_the_end() {
     let mut taken = wire.until(b"\r\n\r\n").len();
     let mut buffer = vec![0; 64 << 10];
     let mut ended = false;
-    while !ended && started.elapsed() < Duration::from_secs(14) {
+    while !ended && started.elapsed() < Duration::from_secs(20) {
         use std::io::Read;
         match wire.socket.read(&mut buffer) {
             Ok(0) | Err(_) => ended = true,

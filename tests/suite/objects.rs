@@ -251,6 +251,151 @@ fn forms_pass_untouched() {
     table.end();
 }
 
+/// However late the model comes, the form waits for it, and leaves nothing behind.
+#[test]
+fn a_model_behind_its_file_is_found() {
+    let mut setup = Setup::new("objects-late-model");
+    setup.folder("[gateway.sizes]\nforwarded_bytes_max = 20000000");
+    let model = setup.model(Dialect::OpenAi, WORDS);
+    let weir = setup.start();
+    let noise: Vec<u8> = (0..15_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let form = |file: &[u8], model: &str| {
+        let head = b"--BOUND\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
+        let field = |name: &str, value: &str| {
+            format!("\r\n--BOUND\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}")
+        };
+        let tail = field("language", "en") + &field("model", model) + &field("prompt", "x") + "\r\n--BOUND--\r\n";
+        [head, file, tail.as_bytes()].concat()
+    };
+    let mut table = Table::new();
+    for (size, status) in [(0, 200), (3_000_000, 200), (4_194_304, 200), (4_300_000, 200), (15_000_000, 200)] {
+        for chunked in [false, true] {
+            let body = form(&noise[..size], &model);
+            let framing =
+                if chunked { "Transfer-Encoding: chunked".into() } else { format!("Content-Length: {}", body.len()) };
+            let mut wire = weir.wire();
+            wire.send(format!(
+                "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: multipart/form-data; boundary=BOUND\r\n{framing}\r\n\r\n",
+                weir.key
+            ));
+            if chunked {
+                for piece in body.chunks(99_991) {
+                    wire.send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+                }
+                wire.send("0\r\n\r\n");
+            } else {
+                wire.send(&body);
+            }
+            let answer = wire.answer();
+            let sent = weir.vendor().last(WORDS).unwrap_or_default().body;
+            table.case(
+                format!("{size} chunked={chunked}"),
+                same("status", answer.status, status)
+                    .map_err(|why| format!("{why}: {}", answer.text()))
+                    .and_then(|()| ensure(sent == form(&noise[..size], "upstream-model"), "the form differs")),
+            );
+            // The connection serves on.
+            wire.send(Call::Chat.request("good-openai", false).bytes(&weir.key));
+            table.case(format!("{size} chunked={chunked}: kept"), same("status", wire.answer().status, 200));
+        }
+    }
+    // Without one at all, and beyond what a form may have.
+    let mut request =
+        Request::new("POST", "/v1/audio/transcriptions").header("Content-Type", "multipart/form-data; boundary=BOUND");
+    request.body = form(&noise[..6_000_000], &model);
+    let at = memchr::memmem::rfind(&request.body, b"\"model\"").expect("it is there");
+    request.body[at + 1] = b'n';
+    table.case("none", same("status", weir.call(&request).status, 400));
+    let mut wire = weir.wire();
+    wire.send(format!(
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: multipart/form-data; boundary=BOUND\r\nTransfer-Encoding: chunked\r\n\r\n",
+        weir.key
+    ));
+    let long = [&form(&noise, "x")[..10_000_000], &noise].concat();
+    for piece in long.chunks(99_991) {
+        if !wire.send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()) {
+            break;
+        }
+    }
+    table.case("too long", ensure(matches!(wire.answer().status, 0 | 413), "it is taken"));
+    // Who leaves in the middle leaves no file.
+    for _ in 0..5 {
+        let mut wire = weir.wire();
+        wire.send(format!(
+            "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: multipart/form-data; boundary=BOUND\r\nContent-Length: 15000000\r\n\r\n",
+            weir.key
+        ));
+        wire.send(&form(&noise[..6_000_000], "x")[..6_000_000]);
+    }
+    let open = || {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", weir.pid())).into_iter().flatten().flatten();
+        all.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("/spool/")))
+            .count()
+    };
+    table.case("files", ensure(weir_tests::gateway::eventually(|| open() == 0), "files stay open"));
+    let left = std::fs::read_dir(weir.state().join("spool")).map_or(0, Iterator::count);
+    table.case("names", same("files in the spool", left, 0));
+    let free = || weir.metric("weir_memory_held_bytes") == 0;
+    table.case("memory", ensure(weir_tests::gateway::eventually(free), "memory is still held"));
+    weir.lives();
+    table.end();
+}
+
+/// A form that is still here whole is said again with the next credential.
+#[test]
+fn the_next_credential_for_a_form() {
+    let mut setup = Setup::new("objects-form-credentials");
+    setup.models.clear();
+    setup.cores = 1;
+    let two: &[(&str, &str, &str)] = &[("bad", "secret-first-bad", ""), ("good", "secret-second-good", "")];
+    let mut cases = Vec::new();
+    for (number, status) in [401, 403, 429].into_iter().enumerate() {
+        let words = format!("name=forms-{number},error={status},error_for=bad,events=3");
+        cases.push((status, setup.add(Model::new(Dialect::OpenAi, &words).credentials(two)), words));
+    }
+    setup.add(Model::new(Dialect::OpenAi, "name=good,events=3").id("good-openai"));
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (status, model, words) in &cases {
+        for (name, size, first) in [("small", 1_000, true), ("large, the model last", 6_000_000, false)] {
+            for round in 0..3 {
+                let file = vec![b'x'; size];
+                let field = format!("--BOUND\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n");
+                let part = [
+                    b"--BOUND\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n",
+                    &file[..],
+                    b"\r\n",
+                ]
+                .concat();
+                let (one, other) = if first { (field.into_bytes(), part) } else { (part, field.into_bytes()) };
+                let mut request = Request::new("POST", "/v1/audio/transcriptions")
+                    .header("Content-Type", "multipart/form-data; boundary=BOUND");
+                request.body = [&one[..], &other, b"--BOUND--\r\n"].concat();
+                let answer = weir.call(&request);
+                let sent = weir.vendor().last(words).unwrap_or_default().body.len();
+                table.case(
+                    format!("{status} {name} {round}"),
+                    same("status", answer.status, 200)
+                        .map_err(|why| why + &answer.text())
+                        .and_then(|()| same("bytes", sent, request.body.len() + "upstream-model".len() - model.len())),
+                );
+                let attempts = weir.record(&answer.request_id()).attempts.len();
+                table.case(
+                    format!("{status} {name} {round}: attempts"),
+                    ensure((1..=2).contains(&attempts), format!("{attempts}")),
+                );
+            }
+        }
+    }
+    let records = weir.records();
+    for (status, model, _) in &cases {
+        let twice = records.iter().filter(|record| record.model == *model && record.attempts.len() == 2).count();
+        table.case(format!("{status}: the other was asked first"), ensure(twice > 0, "never"));
+    }
+    weir.lives();
+    table.end();
+}
+
 #[test]
 fn forms_that_are_none() {
     let desk = Desk::open("objects-bad-forms");
@@ -399,6 +544,30 @@ fn every_id_is_sealed() {
     let raw = stream.text().split("\"resp_").skip(1).filter(|rest| !rest.starts_with("w1")).count();
     table.case("several data lines, raw", same("ids", raw, 0).map_err(|why| format!("{why} {}", stream.tail())));
     weir.lives();
+    table.end();
+}
+
+/// Some servers do not read the body of a GET or DELETE, and take it for the next request: none is sent on.
+#[test]
+fn bodies_where_none_belong() {
+    let desk = Desk::open("objects-bodies");
+    let file = id(&desk.upload("/v1/files", desk.form(&[("purpose", "batch")], b"x")).json());
+    let before = desk.weir.vendor().counter(WORDS).requests;
+    let mut table = Table::new();
+    for method in ["GET", "DELETE"] {
+        for (kind, body) in [
+            ("application/json", b"{}".to_vec()),
+            ("text/plain", b"GET /v1/models HTTP/1.1\r\n\r\n".to_vec()),
+            ("multipart/form-data; boundary=BOUND", desk.form(&[], b"x")),
+        ] {
+            let mut request = Request::new(method, &format!("/v1/files/{file}")).header("Content-Type", kind);
+            request.body = body;
+            table.case(format!("{method} {kind}"), same("status", desk.weir.call(&request).status, 400));
+        }
+    }
+    table.case("calls", same("calls", desk.weir.vendor().counter(WORDS).requests - before, 0));
+    table.case("without one", same("status", desk.get(&format!("/v1/files/{file}")).status, 200));
+    desk.weir.lives();
     table.end();
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use weirbench::provider::{self, Options, scenario, tls::Leaf};
 
@@ -63,6 +62,4 @@ pub fn run(args: Args) -> Outcome {
     loop {
         std::thread::park();
     }
-    #[allow(unreachable_code)]
-    Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,7 @@ use crate::dialect::relay::words_of_error;
 use crate::gauge::{Counter, Timing};
 use crate::live::Target;
 use crate::meter::Meter;
-use crate::parse::{self, Route, Splices};
+use crate::parse::{Route, Splices};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::{self, Pass, REST_NS, REST_NS_MAX};
@@ -30,6 +30,7 @@ use crate::upstream::shape::{Place, write_target};
 use crate::upstream::{self, Answer, Failure, Incoming, Length, Outgoing};
 use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::json;
+use crate::wire::media;
 
 /// One admitted call, and everything that an attempt needs of it.
 pub struct Plan<'p, 's> {
@@ -128,7 +129,7 @@ impl Pieces for Plan<'_, '_> {
 }
 
 /// At most so many upstream calls for one request.
-const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
+pub const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
 
 /// What the attempts came to.
 pub enum Attempted<'s> {
@@ -366,7 +367,7 @@ pub async fn read_refusal(
         // Whatever else it says is not for the caller: it is not even read, and its connection ends.
         _ => return own_words(Refusal::plain(code)),
     };
-    let is_json = answer.head.get(Name::ContentType, &answer.head_bytes).is_some_and(parse::is_json);
+    let is_json = answer.head.get(Name::ContentType, &answer.head_bytes).is_some_and(media::is_json);
     let incoming = answer.take_body();
     if let Some(link) = incoming.link() {
         link.deadline.set(ERROR_BODY_MS, Why::FirstByte);

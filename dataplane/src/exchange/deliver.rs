@@ -17,10 +17,9 @@ use crate::clock;
 use crate::deadline::Why;
 use crate::dialect::error::scrub;
 use crate::dialect::speech::Framing;
-use crate::dialect::{BodyKind, Reading};
+use crate::dialect::{AnswerKind, BodyKind, Endpoint, Reading};
 use crate::memory::Hold;
 use crate::meter::{Bill, Meter};
-use crate::parse;
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::Pass;
@@ -29,6 +28,7 @@ use crate::translate::Translation;
 use crate::upstream::{Answer, Failure, Incoming};
 use crate::wire::http1::Name;
 use crate::wire::json;
+use crate::wire::media;
 
 /// What became of an admitted call.
 pub struct Delivered {
@@ -66,7 +66,7 @@ pub fn manner(plan: &Plan<'_, '_>, answer: &Answer) -> Result<Manner, Refusal> {
     match plan.stream {
         true if streams_as(plan, content_type) => Ok(Manner::Stream),
         true => Err(Refusal::plain(Code::UpstreamInvalid)),
-        false if parse::is_collected(plan.route.endpoint, content_type) => Ok(Manner::Document),
+        false if is_collected(plan.route.endpoint, content_type) => Ok(Manner::Document),
         false => Ok(Manner::Bytes),
     }
 }
@@ -75,7 +75,7 @@ pub fn manner(plan: &Plan<'_, '_>, answer: &Answer) -> Result<Manner, Refusal> {
 fn streams_as(plan: &Plan<'_, '_>, content_type: &[u8]) -> bool {
     match plan.translation.and_then(Translation::framings) {
         Some((Framing::EventStream, _)) => is_aws_stream(content_type),
-        None | Some((Framing::Sse, _)) => parse::is_event_stream(content_type),
+        None | Some((Framing::Sse, _)) => media::is_event_stream(content_type),
     }
 }
 
@@ -84,6 +84,15 @@ fn is_aws_stream(content_type: &[u8]) -> bool {
 }
 
 const AWS_STREAM: &str = "application/vnd.amazon.eventstream";
+
+/// Whether the answer to a call that does not stream is collected and checked.
+fn is_collected(endpoint: &Endpoint, content_type: &[u8]) -> bool {
+    match endpoint.answer {
+        AnswerKind::Json => true,
+        AnswerKind::Bytes => false,
+        AnswerKind::Either => media::is_json(content_type),
+    }
+}
 
 /// The head of a stream; it leaves with the first events.
 pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>, answer: Option<&Answer>) {

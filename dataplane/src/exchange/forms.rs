@@ -1,9 +1,14 @@
 //! Forms: forwarded as they come, once the model is known. A file of half a gigabyte never lies in our memory.
+//!
+//! What comes before the model waits in a spool. A form that is there whole when it is sent is like JSON: its length is
+//! known, and after a refusal the next credential gets it. One that is still coming can be said once only.
 
+use std::ops::Range;
 use std::pin::pin;
 
 use weir_shared::fault::Code;
 use weir_shared::ledger::Outcome;
+use weir_shared::policy::time::Times;
 use weir_shared::snapshot::Key;
 
 use super::attempt::{self, Plan};
@@ -15,26 +20,19 @@ use crate::buffer;
 use crate::clock;
 use crate::deadline::Why;
 use crate::dialect::BodyKind;
-use crate::gauge::Counter;
+use crate::gauge::{Counter, Timing};
 use crate::memory::Hold;
 use crate::meter::{self, Meter};
 use crate::parse::{Route, Splices};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::resolve;
-use crate::route;
+use crate::route::{self, Pass};
+use crate::spool::{MEMORY_BYTES_MAX, Spool};
 use crate::upstream::{self, Length};
 use crate::wire::chunked::{self, Decoder};
 use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::multipart::{BadForm, Found, Walker};
-
-pub fn is_form(content_type: &[u8]) -> bool {
-    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    kind.eq_ignore_ascii_case(b"multipart/form-data")
-}
-
-/// What may be read before the model is found. SDKs write the fields before the files.
-const PROLOGUE_BYTES_MAX: usize = 4 << 20;
 
 pub async fn forward<'l>(
     scene: &Scene<'l>,
@@ -72,28 +70,24 @@ pub async fn forward<'l>(
     };
     let (model, vendor_place) = match (&found, wants_model) {
         (Some(field), _) => {
-            let name = std::str::from_utf8(&source.collected[field.clone()]).unwrap_or_default().to_owned();
+            let name = source.name(field);
             let model = resolve::resolve(live, key, &name, route.language.dialect(), |_| false)
                 .map_err(|error| Refusal::from(error).closing())?;
             (Some(model), model.vendor)
         }
         (None, true) => {
-            return Err(Refusal::new(
-                Code::InvalidBody,
-                "The form has no field 'model' within its first 4 MiB; put it before the files.",
-            )
-            .closing());
+            return Err(Refusal::new(Code::InvalidBody, "The form has no field 'model'.").closing());
         }
         (None, false) => (None, objects::vendor(scene, key, request).map_err(Refusal::closing)?),
     };
     let (vendor, target) = live.target(vendor_place);
-    let tokens = if model.is_some() { admit::worst_case(source.collected.len(), None, 0, 1) } else { 0 };
+    let tokens = if model.is_some() { admit::expected_tokens(source.spool.len() as usize, None, 0, 1) } else { 0 };
     let room = meter::record_bytes(model, vendor, &key.tenant.name);
     let ticket = admit::admit(place, tokens, &scene.core.journal, room, false, request.started)
         .map_err(|error| Refusal::from(error).closing())?;
     let mut meter = open_meter(scene, ticket, model, vendor, false, request, 0);
     if let (Some(field), Some(model)) = (found, model) {
-        source.replace(field, model.upstream.as_bytes());
+        source.splice = Some((field, model.upstream.as_bytes().to_vec()));
     }
     let splices = Splices::default();
     let plan = Plan {
@@ -114,24 +108,70 @@ pub async fn forward<'l>(
         pinned: None,
         object_id: "",
     };
-    // Whatever happens, the rest of the form is not read as a request: the connection goes on only after a good answer.
-    let result = send(&plan, &mut source, sink, &mut meter).await.map_err(Refusal::closing);
+    // Whatever happens, the rest of the form is not read as a request.
+    let result = send(&plan, &mut source, sink, &mut meter).await;
+    let result = if source.done { result } else { result.map_err(Refusal::closing) };
     settle(result, &mut meter, teller)
 }
 
+/// Each credential once, as long as the form can be said again.
 async fn send<'s>(
     plan: &Plan<'_, 's>,
     source: &mut Source,
     sink: &mut Sink<'_>,
     meter: &mut Meter<'s>,
 ) -> Result<Delivered, Refusal> {
+    let gauges = &plan.scene.core.gauges;
+    let whole = source.done;
+    let mut tried = 0u64;
+    let mut last: Option<Refusal> = None;
+    for _ in 0..attempt::CALLS_MAX {
+        let since = clock::now();
+        let pass = match route::next_pass(plan.vendor, plan.target, plan.tokens, tried, None, since) {
+            Ok(pass) => pass,
+            Err(none) => return Err(last.unwrap_or_else(|| none.into())),
+        };
+        tried |= 1 << pass.place.min(63);
+        match last {
+            None => gauges.time(Timing::Admission, (since - plan.request.started) / 1_000),
+            Some(_) => gauges.add(Counter::CredentialsSkipped, 1),
+        }
+        let refusal = match say(plan, &pass, source, sink, meter, since).await? {
+            Said::Delivered(delivered) => return Ok(delivered),
+            Said::Refused(refusal, status) => {
+                attempt::rest(pass.secret, &refusal, status);
+                if !whole || !matches!(status, 401 | 403 | 429) {
+                    return Err(refusal);
+                }
+                refusal
+            }
+        };
+        source.again();
+        last = Some(refusal);
+    }
+    Err(last.unwrap_or_else(|| Refusal::plain(Code::UpstreamError)))
+}
+
+enum Said {
+    Delivered(Delivered),
+    /// The vendor's own words, and its status.
+    Refused(Refusal, u16),
+}
+
+/// Says the form once.
+async fn say<'s>(
+    plan: &Plan<'_, 's>,
+    pass: &Pass<'s>,
+    source: &mut Source,
+    sink: &mut Sink<'_>,
+    meter: &mut Meter<'s>,
+    since: clock::Nanos,
+) -> Result<Said, Refusal> {
     let core = plan.scene.core;
     let times = plan.times();
-    let since = clock::now();
-    let pass = route::next_pass(plan.vendor, plan.target, plan.tokens, 0, None, since)?;
     let credential: &'s str = &plan.vendor.credentials[pass.place].name;
     core.gauges.add(Counter::UpstreamCalls, 1);
-    // A body that cannot be said twice goes on a fresh connection: a stale one would lose it.
+    // A body that may not be said twice goes on a fresh connection: a stale one would lose it.
     let mut link = match upstream::open(&core.gauges, plan.vendor, plan.target, &times).await {
         Ok(link) => link,
         Err(failure) => {
@@ -139,11 +179,13 @@ async fn send<'s>(
             return Err(failure.into());
         }
     };
-    let length = source.length();
-    let head = plan.head(&pass.shown, length, None);
+    let head = plan.head(&pass.shown, source.length(), None);
     link.deadline.set(times.write, Why::FirstByte);
-    let mut failed = link.write(head).await.err();
-    while failed.is_none() {
+    if let Err(failure) = link.write(head).await {
+        meter.attempt(credential, 0, Outcome::Failed, since);
+        return Err(failure.into());
+    }
+    loop {
         let part = match source.part(sink.caller, &times).await {
             Ok(Some(part)) => part,
             Ok(None) => break,
@@ -152,7 +194,7 @@ async fn send<'s>(
                 link.link.socket.shut();
                 return match Refusal::of_unreadable(unreadable) {
                     Some(refusal) => Err(refusal),
-                    None => Ok(Delivered::gone(meter)),
+                    None => Ok(Said::Delivered(Delivered::gone(meter))),
                 };
             }
         };
@@ -160,17 +202,12 @@ async fn send<'s>(
         link.deadline.set(times.write, Why::FirstByte);
         // A vendor that answers early stops reading: then its answer counts.
         if link.write(part).await.is_err() {
-            failed = None;
             break;
         }
     }
     if !source.done {
         // The vendor answers without the rest of the form, which is still to come: its bytes must never be a request.
         sink.close_after();
-    }
-    if let Some(failure) = failed {
-        meter.attempt(credential, 0, Outcome::Failed, since);
-        return Err(failure.into());
     }
     link.deadline.set(times.first_byte, Why::FirstByte);
     let awaited = {
@@ -186,46 +223,46 @@ async fn send<'s>(
         }
         Either::Second(()) => {
             meter.attempt(credential, 0, Outcome::Cancelled, since);
-            return Ok(Delivered::gone(meter));
+            return Ok(Said::Delivered(Delivered::gone(meter)));
         }
     };
     let status = answer.head.status;
     if (200..300).contains(&status) {
         meter.attempt(credential, status, Outcome::Complete, since);
         let delivered = match deliver::manner(plan, &answer)? {
-            Manner::Stream => deliver::stream(plan, answer, &pass, sink, meter, true, &times).await,
-            Manner::Document => deliver::document(plan, answer, &pass, sink, meter, &times).await,
+            Manner::Stream => deliver::stream(plan, answer, pass, sink, meter, true, &times).await,
+            Manner::Document => deliver::document(plan, answer, pass, sink, meter, &times).await,
             Manner::Bytes => deliver::bytes(plan, answer, sink, meter, &times).await,
         };
         pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));
-        return delivered;
+        return delivered.map(Said::Delivered);
     }
     meter.attempt(credential, status, Outcome::Failed, since);
     match attempt::read_refusal(plan, answer, &pass.shown, sink).await {
-        Some(refusal) => {
-            // A form cannot be said twice: the next one takes another credential.
-            attempt::rest(pass.secret, &refusal, status);
-            Err(refusal)
-        }
-        None => Ok(Delivered::gone(meter)),
+        Some(refusal) => Ok(Said::Refused(refusal, status)),
+        None => Ok(Said::Delivered(Delivered::gone(meter))),
     }
 }
 
-/// A form's bytes: what was collected to find the model, then the rest as it comes.
+/// A form's bytes: what was spooled to find the model, then the rest as it comes.
 struct Source {
-    collected: Vec<u8>,
+    spool: Spool,
+    /// The model's value, as the vendor calls it.
+    splice: Option<(Range<u64>, Vec<u8>)>,
+    /// How much of the spool has been said, and whether the splice has.
+    said: u64,
+    spliced: bool,
     framing: Framing,
     /// Of a sized body: what has not been read yet.
     left: u64,
     declared: u64,
-    replaced_by: i64,
+    /// The vendor is told no length.
+    chunked: bool,
     decoder: Decoder,
     taken: u64,
     limit: u64,
-    sent_collected: bool,
     done: bool,
     pace: Pace,
-    hold: Hold,
     walker: Walker,
     model: Model,
 }
@@ -238,91 +275,119 @@ enum Model {
     At { value_at: usize, value_end: usize },
 }
 
+/// As much of the spool is said at once.
+const PIECE: u64 = 256 << 10;
+/// A longer one is no model's name.
+const NAME_BYTES_MAX: u64 = 1 << 10;
+
 impl Source {
     fn new(request: &mut Request, limit: u64, walker: Walker, hold: Hold) -> Self {
         let declared = if let Framing::Sized(length) = request.head.framing { length } else { 0 };
         Self {
-            collected: Caller::take_behind_head(request),
+            spool: Spool::new(Caller::take_behind_head(request), hold),
+            splice: None,
+            said: 0,
+            spliced: false,
             framing: request.head.framing,
             left: declared,
             declared,
-            replaced_by: 0,
+            chunked: false,
             decoder: Decoder::default(),
             taken: 0,
             limit,
-            sent_collected: false,
             done: false,
             pace: Pace::start(),
-            hold,
             walker,
             model: Model::Unseen,
         }
     }
 
-    /// Reads until the model's field is there whole, and says where. Without need for a model, reads nothing.
+    /// Reads until the model's field is there whole, and says where; a form that is small enough, to its end.
     async fn prologue(
         &mut self,
         caller: &mut Caller,
-        times: &weir_shared::policy::time::Times,
+        times: &Times,
         wants_model: bool,
-    ) -> Result<Option<std::ops::Range<usize>>, Unreadable> {
-        let raw = std::mem::take(&mut self.collected);
+    ) -> Result<Option<Range<u64>>, Unreadable> {
+        let raw = self.spool.take_first();
         let first = self.unframe(raw, caller)?;
-        self.collected = first;
-        if !wants_model {
-            return Ok(None);
-        }
+        self.spool.push(&first)?;
+        buffer::give_back(first);
         loop {
-            if let Model::At { value_at, value_end } = self.model {
-                return Ok(Some(value_at..value_end));
+            let model = match self.model {
+                Model::At { value_at, value_end } => Some(value_at as u64..value_end as u64),
+                _ => None,
+            };
+            let large = self.spool.is_large() || self.declared > MEMORY_BYTES_MAX as u64;
+            if self.done || (large && (model.is_some() || !wants_model)) {
+                self.chunked = !self.done && self.framing == Framing::Chunked;
+                return Ok(model.filter(|_| wants_model));
             }
-            if self.done || self.collected.len() > PROLOGUE_BYTES_MAX {
-                break;
+            if let Some(part) = self.read(caller, times).await? {
+                self.spool.push(&part)?;
+                buffer::give_back(part);
             }
-            let Some(part) = self.read(caller, times).await? else { break };
-            self.hold.grow_body_to((self.collected.len() + part.len()) as u64)?;
-            self.collected.extend_from_slice(&part);
-            buffer::give_back(part);
         }
-        Ok(None)
     }
 
-    fn replace(&mut self, field: std::ops::Range<usize>, with: &[u8]) {
-        self.replaced_by = with.len() as i64 - field.len() as i64;
-        self.collected.splice(field, with.iter().copied());
+    /// What the model's field says; empty when it is nobody's name.
+    fn name(&self, field: &Range<u64>) -> String {
+        if field.end - field.start > NAME_BYTES_MAX {
+            return String::new();
+        }
+        // It may lie on both sides of the spool's border.
+        let mut bytes = self.spool.read(field.clone()).unwrap_or_default();
+        let more = self.spool.read(field.start + bytes.len() as u64..field.end).unwrap_or_default();
+        bytes.extend_from_slice(&more);
+        String::from_utf8(bytes).unwrap_or_default()
     }
 
     fn length(&self) -> Length {
-        match self.framing {
-            Framing::Sized(_) => Length::Sized(self.declared.saturating_add_signed(self.replaced_by)),
-            _ => Length::Chunked,
+        if self.chunked {
+            return Length::Chunked;
         }
+        let all = if self.done { self.spool.len() } else { self.declared };
+        let other =
+            self.splice.as_ref().map_or(0, |(field, with)| with.len() as i64 - (field.end - field.start) as i64);
+        Length::Sized(all.saturating_add_signed(other))
+    }
+
+    /// From its beginning, for another credential.
+    fn again(&mut self) {
+        (self.said, self.spliced) = (0, false);
     }
 
     /// The next bytes for the vendor, framed as [`Source::length`] says.
-    async fn part(
-        &mut self,
-        caller: &mut Caller,
-        times: &weir_shared::policy::time::Times,
-    ) -> Result<Option<Vec<u8>>, Unreadable> {
-        if !std::mem::replace(&mut self.sent_collected, true) {
-            let collected = std::mem::take(&mut self.collected);
-            if !collected.is_empty() || self.done {
-                return Ok(Some(self.frame(collected)));
-            }
+    async fn part(&mut self, caller: &mut Caller, times: &Times) -> Result<Option<Vec<u8>>, Unreadable> {
+        if let Some(part) = self.spooled()? {
+            return Ok(Some(self.frame(part)));
         }
         if self.done {
             return Ok(None);
         }
         match self.read(caller, times).await? {
             Some(part) => Ok(Some(self.frame(part))),
-            None if self.framing == Framing::Chunked => Ok(Some(chunked::LAST.to_vec())),
+            None if self.chunked => Ok(Some(chunked::LAST.to_vec())),
             None => Ok(None),
         }
     }
 
+    fn spooled(&mut self) -> Result<Option<Vec<u8>>, Unreadable> {
+        let mut end = self.said + PIECE;
+        if let Some((field, with)) = self.splice.as_ref().filter(|_| !self.spliced) {
+            if self.said == field.start {
+                (self.said, self.spliced) = (field.end, true);
+                return Ok(Some(with.clone()));
+            }
+            end = end.min(field.start);
+        }
+        let part = self.spool.read(self.said..end).map_err(|_| Unreadable::OutOfMemory)?;
+        self.said += part.len() as u64;
+        Ok(Some(part).filter(|part| !part.is_empty()))
+    }
+
     fn frame(&self, part: Vec<u8>) -> Vec<u8> {
-        if self.framing != Framing::Chunked {
+        if !self.chunked {
             return part;
         }
         let mut out = Vec::with_capacity(part.len() + 24);
@@ -333,11 +398,7 @@ impl Source {
         out
     }
 
-    async fn read(
-        &mut self,
-        caller: &mut Caller,
-        times: &weir_shared::policy::time::Times,
-    ) -> Result<Option<Vec<u8>>, Unreadable> {
+    async fn read(&mut self, caller: &mut Caller, times: &Times) -> Result<Option<Vec<u8>>, Unreadable> {
         while !self.done {
             let raw = caller.body_part(buffer::large(), &mut self.pace, times).await?;
             let part = self.unframe(raw, caller)?;

@@ -38,6 +38,7 @@ use crate::resolve;
 use crate::translate::{self, Task, Translation};
 use crate::upstream::shape;
 use crate::wire::http1::{Method, Name};
+use crate::wire::media;
 
 /// How a request ended.
 pub enum Done {
@@ -157,7 +158,7 @@ async fn keyed<'l>(
     if request.head.fields.iter().filter(|field| field.name == Name::ContentType).count() > 1 {
         return Err(Refusal::new(Code::BadRequest, "The request has two content types.").closing());
     }
-    let is_form = request.get(Name::ContentType).is_some_and(forms::is_form);
+    let is_form = request.get(Name::ContentType).is_some_and(media::is_form);
     match route.endpoint.body {
         BodyKind::Models | BodyKind::Model => models::answer(scene, request, key, &route, sink, teller).await,
         BodyKind::ModelInForm => forms::forward(scene, request, key, &route, query, sink, teller).await,
@@ -222,8 +223,8 @@ async fn collected<'l>(
         return fields::guessed(scene, request, sink, &known).await;
     }
     let foreign = translation.and_then(|translation| translation.body.as_deref());
-    let tokens =
-        model.map_or(0, |model| admit::worst_case(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
+    let tokens = model
+        .map_or(0, |model| admit::expected_tokens(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
     let room = meter::record_bytes(model, vendor, &key.tenant.name);
     let ticket = admit::admit(place, tokens, &scene.core.journal, room, call.stream, request.started)?;
     teller.stream = call.stream;

@@ -1,4 +1,4 @@
-//! Codecs: bytes in, frames out. No sockets, no clocks, no policy. Every file here has a fuzz target, and any input cut
+//! Codecs: bytes in, frames out. No sockets, no clocks, no policy. Every parser here has a fuzz target, and any input cut
 //! at any byte gives the same output.
 
 pub mod lanes;
@@ -10,3 +10,4 @@ pub mod sse;
 pub mod eventstream;
 pub mod template;
 pub mod multipart;
+pub mod media;
