@@ -67,7 +67,9 @@ fn recordings() -> Option<Vec<Recording>> {
         let text = String::from_utf8_lossy(&body);
         let answers =
             text.matches("\"type\":\"message_start\"").count() + text.matches("\"type\":\"response.created\"").count();
+        // One says that there will be an answer.
         if answers > 1
+            || expected["finish_native"] == "queued"
             || text.contains("\"object\": \"text_completion\"")
             || text.contains("\"object\":\"text_completion\"")
         {
@@ -293,6 +295,7 @@ const READ_OTHERWISE: &[(&str, &str, &str)] = &[
     ("gemini-be3fd1428568", "tools", "arguments in pieces are not put together"),
     ("gemini-c7a75a1e4f65", "tools", "arguments in pieces are not put together"),
     ("vertex-19527a848e62", "finish", "a prompt that was blocked has no candidate to finish"),
+    ("openai-d543f0c1d7de", "text", "its pieces were shortened by whoever recorded it"),
     ("cohere-1d7dceabc850", "thoughts", "a plan is a thought, and has a member of its own"),
     ("cohere-45c71e72ccdb", "thoughts", "a plan is a thought, and has a member of its own"),
     ("cohere-62034b6200f6", "thoughts", "a plan is a thought, and has a member of its own"),
@@ -327,7 +330,9 @@ fn agrees(meaning: &Meaning, recording: &Recording) -> Result<(), String> {
         .flatten()
         .map(|tool| (tool["name"].as_str().unwrap_or_default().to_owned(), tool["args"].clone()))
         .collect();
-    same("text", &*meaning.text, expected["text"].as_str().unwrap_or_default())?;
+    if !otherwise("text") {
+        same("text", &*meaning.text, expected["text"].as_str().unwrap_or_default())?;
+    }
     if !otherwise("thoughts") {
         same("thoughts", &*meaning.thoughts, expected["thinking"].as_str().unwrap_or_default())?;
     }

@@ -6,6 +6,7 @@ use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Reasoning, Role, Source, Space, Thought, Tool,
     ToolCall, ToolChoice, ToolResult, Turn, What,
 };
+use crate::dialect::given::{data_url, flag, given, list, object, string, whole};
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text};
 use crate::wire::json;
@@ -24,12 +25,12 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"instructions" => instructions = Some(string(value, "instructions")?),
             b"tools" => {}
             b"tool_choice" => reader.tool_choice(value)?,
-            b"parallel_tool_calls" => reader.call.parallel_tools = Some(value == b"true"),
+            b"parallel_tool_calls" => reader.call.parallel_tools = Some(flag(value, "parallel_tool_calls")?),
             b"text" => reader.text(value)?,
             b"reasoning" => reader.reasoning(value)?,
             b"max_output_tokens" => reader.call.tokens_max = Some(whole(value, "max_output_tokens")?),
             b"include" => {
-                for (place, wanted) in json::elements(value).enumerate() {
+                for (place, wanted) in list(value, "include")?.enumerate() {
                     // Given anyhow, since nothing is stored.
                     if wanted != b"\"reasoning.encrypted_content\"" {
                         let wanted = string(wanted, "include")?;
@@ -288,7 +289,7 @@ impl<'a> Reader<'a> {
     }
 
     fn tools(&mut self, tools: &'a [u8]) -> Result<(), Unreadable> {
-        for (place, tool) in json::elements(tools).enumerate() {
+        for (place, tool) in list(tools, "tools")?.enumerate() {
             let at = format!("tools[{place}]");
             object(tool, &at)?;
             let kind = json::get(tool, "type").and_then(json::text).unwrap_or_default();
@@ -517,7 +518,7 @@ fn joined_or_none<'t, 'a: 't>(texts: impl Iterator<Item = &'t Text<'a>>) -> Opti
 fn image<'a>(part: &'a [u8], at: &str) -> Result<Media<'a>, Unreadable> {
     let words = |key| json::get(part, key).and_then(Text::of_value);
     let source = match (words("image_url"), words("file_id")) {
-        (Some(url), _) => taken_apart(&url).unwrap_or(Source::Url { url, mime: None }),
+        (Some(url), _) => data_url(&url).unwrap_or(Source::Url { url, mime: None }),
         (None, Some(id)) => Source::Id(id),
         (None, None) => return Err(Unreadable(format!("{at}.image_url is missing"))),
     };
@@ -529,7 +530,7 @@ fn file<'a>(part: &'a [u8], at: &str) -> Result<Media<'a>, Unreadable> {
     let words = |key| json::get(part, key).and_then(Text::of_value);
     let name = words("filename");
     let source = match (words("file_data"), words("file_url"), words("file_id")) {
-        (Some(data), _, _) => taken_apart(&data).unwrap_or_else(|| {
+        (Some(data), _, _) => data_url(&data).unwrap_or_else(|| {
             let is_text = name.as_ref().is_some_and(|name| name.raw().ends_with(b".txt"));
             let mime = Text::of_raw(if is_text { b"text/plain" } else { b"application/pdf" });
             Source::Data { mime, base64: data }
@@ -542,34 +543,8 @@ fn file<'a>(part: &'a [u8], at: &str) -> Result<Media<'a>, Unreadable> {
     Ok(Media { kind: MediaKind::Document, source, name, detail })
 }
 
-/// A data URL in its parts.
-fn taken_apart<'a>(url: &Text<'a>) -> Option<Source<'a>> {
-    let plain = url.plain();
-    let rest = plain.strip_prefix("data:")?;
-    let (mime, base64) = rest.split_once(";base64,")?;
-    Some(Source::Data { mime: Text::of_plain(mime), base64: Text::of_plain(base64) })
-}
-
 pub fn image_mime<'a>(format: &[u8]) -> Text<'a> {
     Text::of_raw_owned([b"image/", format].concat())
-}
-
-/// The members that say something: `null` is not given.
-fn given(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    json::members(object).filter(|(_, value)| *value != b"null")
-}
-
-fn object(value: &[u8], at: &str) -> Result<(), Unreadable> {
-    if value.starts_with(b"{") { Ok(()) } else { Err(Unreadable(format!("{at} must be an object"))) }
-}
-
-fn string<'a>(value: &'a [u8], at: &str) -> Result<Text<'a>, Unreadable> {
-    Text::of_value(value).ok_or_else(|| Unreadable(format!("{at} holds something that must be a string")))
-}
-
-fn whole(value: &[u8], at: &str) -> Result<u64, Unreadable> {
-    json::integer(value.strip_suffix(b".0").unwrap_or(value))
-        .ok_or_else(|| Unreadable(format!("{at} must be a whole number")))
 }
 
 /// What stands between a string's quotes.

@@ -79,11 +79,7 @@ impl ReadEvents for Reader {
                 self.whole_thought(index, (glance.summary, false), glance.text, each);
             }
             b"response.reasoning_text.done" => self.whole_thought(index, (part, true), glance.text, each),
-            b"response.function_call_arguments.done" => {
-                if self.item(index).is_some_and(|item| !item.said) {
-                    self.arguments(index, glance.arguments.unwrap_or_default(), each);
-                }
-            }
+            b"response.function_call_arguments.done" => self.whole_arguments(index, glance.arguments, each),
             b"response.content_part.done" => self.part_done(index, part, glance.whole_part, each),
             b"response.output_text.annotation.added" => self.cite(index, part, glance.annotation, each),
             b"response.created" => self.start(glance.response, each),
@@ -312,6 +308,12 @@ impl Reader {
         }
     }
 
+    fn whole_arguments(&mut self, index: u64, raw: Option<&[u8]>, each: Each<'_>) {
+        if self.item(index).is_some_and(|item| !item.said) {
+            self.arguments(index, raw.unwrap_or_default(), each);
+        }
+    }
+
     fn part_done(&mut self, index: u64, part: u64, whole: &[u8], each: Each<'_>) {
         let Some(place) = self.place(index).filter(|place| self.items[*place].kind == Kind::Message) else { return };
         let refused = string(whole, "type") == Some(b"refusal");
@@ -347,9 +349,9 @@ impl Reader {
             self.added(index, item, each);
         }
         let Some(place) = self.place(index) else { return };
-        let Item { kind, said, any, .. } = self.items[place];
+        let Item { kind, any, .. } = self.items[place];
         match kind {
-            Kind::Call if !said => self.arguments(index, string(item, "arguments").unwrap_or_default(), each),
+            Kind::Call => self.whole_arguments(index, string(item, "arguments"), each),
             Kind::Message if !any => {
                 let parts = json::get(item, "content");
                 for (part, whole) in parts.into_iter().flat_map(json::elements).enumerate() {
@@ -431,12 +433,14 @@ impl Reader {
         let reason = json::get(response, "incomplete_details").and_then(|details| string(details, "reason"));
         let why = match (string(response, "status").unwrap_or(b"completed"), error, reason) {
             (b"failed", _, _) | (_, Some(_), _) => return fail(error.unwrap_or_default(), each),
-            (b"completed", ..) => self.completed(),
+            (b"completed" | b"complete", ..) => self.completed(),
             (b"incomplete", _, Some(b"max_output_tokens")) => Finish::Length,
             (b"incomplete", _, Some(b"content_filter")) => Finish::Filtered,
             (b"incomplete", _, Some(reason)) => Finish::Other(Text::of_raw(reason)),
-            // Not over: there is no reason why it should be.
-            (b"queued" | b"in_progress", ..) => return,
+            (b"queued" | b"in_progress", ..) => {
+                let message = Text::of_raw(b"the response was given before it was there");
+                return each(Event::Failed { message, overloaded: false });
+            }
             (other, ..) => Finish::Other(Text::of_raw(other)),
         };
         each(Event::Finish { choice: 0, why });

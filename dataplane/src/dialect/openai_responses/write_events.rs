@@ -607,7 +607,9 @@ impl Output {
             Block::Text | Block::Refusal if whole.text.is_empty() => {}
             Block::Text | Block::Refusal => {
                 let (mut annotations, mut annotation) = (Vec::new(), Vec::new());
-                for citation in &whole.citations {
+                // Those of all the text stand behind the others, as they do in a stream.
+                let placed = whole.citations.iter().filter(|citation| citation.span.is_some());
+                for citation in placed.chain(whole.citations.iter().filter(|citation| citation.span.is_none())) {
                     annotation.clear();
                     if items::annotation(citation, &whole.text, &mut annotation) {
                         listed(&mut annotations, &annotation);
