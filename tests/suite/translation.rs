@@ -67,24 +67,45 @@ fn recordings() -> Option<Vec<Recording>> {
         let text = String::from_utf8_lossy(&body);
         let answers =
             text.matches("\"type\":\"message_start\"").count() + text.matches("\"type\":\"response.created\"").count();
+        // One says that there will be an answer.
         if answers > 1
+            || expected["finish_native"] == "queued"
             || text.contains("\"object\": \"text_completion\"")
             || text.contains("\"object\":\"text_completion\"")
         {
             continue;
         }
         let stream = expected["stream"] == true;
-        found.push(Recording {
-            id: id.clone(),
-            tongue,
-            deviations: deviations(provider),
-            stream,
-            body,
-            expected: expected.clone(),
-        });
+        let mut expected = expected.clone();
+        if tongue == Tongue::Responses {
+            // Its SDK puts thoughts nowhere but into their items, and the list of expectations has none.
+            expected["thinking"] = thoughts_of_items(&body, stream).into();
+        }
+        found.push(Recording { id: id.clone(), tongue, deviations: deviations(provider), stream, body, expected });
     }
     assert!(found.len() > 500, "only {} recordings", found.len());
     Some(found)
+}
+
+/// The summaries of each reasoning item, or the thoughts themselves where there are none: paragraphs.
+fn thoughts_of_items(body: &[u8], stream: bool) -> String {
+    let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    let text = String::from_utf8_lossy(body);
+    let items: Vec<Value> = if stream {
+        let events = text.lines().filter_map(|line| line.strip_prefix("data:")).map(parse);
+        events.filter(|event| event["type"] == "response.output_item.done").map(|event| event["item"].clone()).collect()
+    } else {
+        parse(&text)["output"].as_array().cloned().unwrap_or_default()
+    };
+    let texts = |list: &Value| -> Vec<String> {
+        let parts = list.as_array().into_iter().flatten();
+        parts.filter_map(|part| part["text"].as_str().map(str::to_owned)).collect()
+    };
+    let thoughts = items.iter().filter(|item| item["type"] == "reasoning").map(|item| {
+        let summary = texts(&item["summary"]);
+        if summary.is_empty() { texts(&item["content"]) } else { summary }.join("\n\n")
+    });
+    thoughts.collect()
 }
 
 fn tongue(api: &str) -> Option<Tongue> {
@@ -274,6 +295,7 @@ const READ_OTHERWISE: &[(&str, &str, &str)] = &[
     ("gemini-be3fd1428568", "tools", "arguments in pieces are not put together"),
     ("gemini-c7a75a1e4f65", "tools", "arguments in pieces are not put together"),
     ("vertex-19527a848e62", "finish", "a prompt that was blocked has no candidate to finish"),
+    ("openai-d543f0c1d7de", "text", "its pieces were shortened by whoever recorded it"),
     ("cohere-1d7dceabc850", "thoughts", "a plan is a thought, and has a member of its own"),
     ("cohere-45c71e72ccdb", "thoughts", "a plan is a thought, and has a member of its own"),
     ("cohere-62034b6200f6", "thoughts", "a plan is a thought, and has a member of its own"),
@@ -308,7 +330,9 @@ fn agrees(meaning: &Meaning, recording: &Recording) -> Result<(), String> {
         .flatten()
         .map(|tool| (tool["name"].as_str().unwrap_or_default().to_owned(), tool["args"].clone()))
         .collect();
-    same("text", &*meaning.text, expected["text"].as_str().unwrap_or_default())?;
+    if !otherwise("text") {
+        same("text", &*meaning.text, expected["text"].as_str().unwrap_or_default())?;
+    }
     if !otherwise("thoughts") {
         same("thoughts", &*meaning.thoughts, expected["thinking"].as_str().unwrap_or_default())?;
     }

@@ -10,6 +10,8 @@ pub struct Call<'a> {
     /// In their order; instructions are turns of [`Role::System`], wherever they stood.
     pub turns: Vec<Turn<'a>>,
     pub tools: Vec<Tool<'a>>,
+    /// Tools of these that their caller keeps in a namespace; elsewhere they have one name.
+    pub spaces: Vec<Space<'a>>,
     pub tool_choice: Option<ToolChoice<'a>>,
     pub parallel_tools: Option<bool>,
     pub format: Option<Format<'a>>,
@@ -209,6 +211,15 @@ pub struct Tool<'a> {
     pub schema: Option<Json<'a>>,
     pub strict: Option<bool>,
     pub cache: Option<CacheMark>,
+}
+
+/// What a tool is called where names have two parts.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Space<'a> {
+    /// Its name among [`Call::tools`].
+    pub flat: Text<'a>,
+    pub space: Text<'a>,
+    pub name: Text<'a>,
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -1,9 +1,21 @@
 //! OpenAI's responses.
 
-use weir_shared::catalog::Dialect;
+mod carried;
+mod read_call;
+mod read_events;
+#[cfg(test)]
+mod speech_tests;
+mod write_call;
+mod write_events;
+mod write_items;
+
+use weir_shared::catalog::{Deviations, Dialect};
 use weir_shared::fault::Code;
 use weir_shared::usage::Tier;
 
+use super::answer::Answer;
+use super::call::{Call, Param, ParamTable, Tongue};
+use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
 use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, openai_usage};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, NotJson};
@@ -53,6 +65,10 @@ impl Language for Responses {
             object("responses/{id}/input_items", &[Method::Get], StreamWhen::Never),
         ];
         LIST
+    }
+
+    fn speech(&self) -> Option<&'static dyn Speech> {
+        Some(&Responses)
     }
 
     fn names_objects(&self) -> bool {
@@ -149,6 +165,47 @@ impl Language for Responses {
         event("response.failed", "failed", Some(message));
     }
 }
+
+impl Speech for Responses {
+    fn tongue(&self) -> Tongue {
+        Tongue::Responses
+    }
+
+    fn params(&self) -> ParamTable {
+        PARAMS
+    }
+
+    fn read_call<'a>(&self, asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
+        read_call::read(asked)
+    }
+
+    fn write_call(&self, call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
+        write_call::write(call, to, lost, out);
+    }
+
+    fn reader(&self, _: Deviations) -> Box<dyn ReadEvents> {
+        Box::new(read_events::Reader::default())
+    }
+
+    fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {
+        Box::new(write_events::Writer::new(heading))
+    }
+
+    fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
+        write_events::write_answer(answer, heading, out);
+    }
+}
+
+/// Log probabilities are not among them: the steps of an answer have no word for those.
+const PARAMS: ParamTable = &[
+    (Param::Temperature, "temperature"),
+    (Param::TopP, "top_p"),
+    (Param::User, "user"),
+    (Param::Metadata, "metadata"),
+    (Param::ServiceTier, "service_tier"),
+    (Param::CacheKey, "prompt_cache_key"),
+    (Param::Verbosity, "text.verbosity"),
+];
 
 fn read_response(response: &[u8], reading: &mut Reading) {
     if let Some(tier) = json::get(response, "service_tier").and_then(json::text) {
