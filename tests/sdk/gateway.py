@@ -4,13 +4,17 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARIES = pathlib.Path(os.environ.get("WEIR_BIN_DIR", ROOT / "target/debug"))
 SECRET = "sk-vendor-secret-of-the-sdk-tests"
+# Id, secret, session.
+AWS_KEYS = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session/of+the=tests")
 
 DIALECTS = {"openai": "v1", "anthropic": "v1", "gemini": "v1beta"}
 
@@ -52,6 +56,7 @@ class Gateway:
 
     def start(self, command):
         environment = dict(os.environ, SDK_SECRET=SECRET)
+        environment.update(AWS_PLAIN=":".join(AWS_KEYS[:2]), AWS_SESSION=":".join(AWS_KEYS))
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
         self.processes.append(process)
         for line in process.stdout:
@@ -87,5 +92,43 @@ upstream = "some-model"
 input = "1"
 output = "2"
 """
+        self.signed_port = free_port()
+        for name in ("plain", "session"):
+            text += SIGNED.format(name=name, variable=f"AWS_{name.upper()}", port=self.signed_port)
         (self.folder / "weir.d").mkdir()
         (self.folder / "weir.d/weir.toml").write_text(text)
+
+    def post(self, path, body):
+        headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+
+# A model whose name is an ARN, in the middle of a path, with a query behind: all that a signature depends on.
+SIGNED = """
+[[vendor]]
+name = "signed-{name}"
+dialect = "openai"
+base_url = "http://127.0.0.1:{port}/base"
+internal = true
+auth = "aws-sigv4"
+region = "eu-west-1"
+[[vendor.path]]
+endpoint = "*"
+to = "model/{{model}}/invoke?z=1"
+[[vendor.credential]]
+name = "main"
+env = "{variable}"
+[[model]]
+vendor = "signed-{name}"
+id = "signed-{name}"
+upstream = "arn:aws:bedrock:eu-west-1:1:inference-profile/m.v1:0"
+free = true
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
