@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustls::{ServerConnection, StreamOwned};
+use weirbench::provider::tls::{self, Identity, Leaf};
 
 use crate::clock;
 
@@ -13,6 +17,7 @@ use crate::clock;
 #[derive(Clone)]
 pub struct Cloud {
     pub address: SocketAddr,
+    tls: Option<Arc<Identity>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -66,16 +71,25 @@ pub const TOKEN: &str = "granted-token-0815-do-not-show";
 
 impl Cloud {
     pub fn start(grants: Grants) -> Self {
+        Self::listen(grants, None)
+    }
+
+    /// Over TLS, with a certificate of this kind; what it says comes in chunks.
+    pub fn start_tls(grants: Grants, leaf: Leaf) -> Self {
+        Self::listen(grants, Some(Arc::new(tls::identity(leaf).expect("a certificate"))))
+    }
+
+    fn listen(grants: Grants, tls: Option<Arc<Identity>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let cloud = Self { address, state: Arc::default() };
+        let cloud = Self { address, tls, state: Arc::default() };
         cloud.grant(grants);
         let own = cloud.clone();
         // Its threads end with the test's process.
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 let own = own.clone();
-                thread::spawn(move || own.serve(socket));
+                thread::spawn(move || own.accept(socket));
             }
         });
         cloud
@@ -86,7 +100,8 @@ impl Cloud {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     /// What the token server was asked, form by form.
@@ -107,17 +122,43 @@ impl Cloud {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, mut socket: TcpStream) {
+    /// The authority that its certificate is from.
+    pub fn write_ca(&self, path: &Path) {
+        let pem = self.tls.as_ref().map_or("", |identity| &identity.ca_pem);
+        std::fs::write(path, pem).expect("the scratch folder is writable");
+    }
+
+    fn accept(&self, socket: TcpStream) {
+        match &self.tls {
+            None => self.serve(socket),
+            Some(identity) => {
+                let connection = ServerConnection::new(Arc::clone(&identity.config)).expect("a good configuration");
+                self.serve(StreamOwned::new(connection, socket));
+            }
+        }
+    }
+
+    fn serve(&self, mut socket: impl Read + Write) {
         let mut held = Vec::new();
         while let Some(call) = read(&mut socket, &mut held) {
             let answer = if call.target().ends_with("/token") { self.token(&call) } else { Some(self.call(call)) };
             let Some((status, body)) = answer else { return };
-            let head = format!(
-                "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            if socket.write_all(&[head.as_bytes(), body.as_bytes()].concat()).is_err() {
-                return;
+            let mut said = format!("HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\n");
+            if self.tls.is_some() {
+                said += "transfer-encoding: chunked\r\n\r\n";
+                for part in body.as_bytes().chunks(7) {
+                    said += &format!("{:x}\r\n{}\r\n", part.len(), String::from_utf8_lossy(part));
+                }
+                said += "0\r\n\r\n";
+            } else {
+                said += &format!("content-length: {}\r\n\r\n{body}", body.len());
+            }
+            // Not in one piece, as it comes from afar.
+            let (first, rest) = said.as_bytes().split_at(said.len() / 2);
+            for part in [first, rest] {
+                if socket.write_all(part).and_then(|()| socket.flush()).is_err() {
+                    return;
+                }
             }
         }
     }
@@ -156,7 +197,7 @@ impl Cloud {
 }
 
 /// One request with its body; bodies have a length.
-fn read(socket: &mut TcpStream, held: &mut Vec<u8>) -> Option<Call> {
+fn read(socket: &mut impl Read, held: &mut Vec<u8>) -> Option<Call> {
     let mut buffer = [0; 16 << 10];
     loop {
         if let Some(end) = held.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) {

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod journal;
 pub mod model;
 pub mod process;
+pub mod proxy;
 pub mod scratch;
 pub mod setup;
 pub mod shim;

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import threading
+from datetime import datetime, timezone
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -66,6 +67,8 @@ def test_signatures_are_those_of_botocore(gateway):
                 assert "%3Aaws%3Abedrock" in path and "%2Fm.v1%3A0/invoke?z=1&" in path, path
                 assert headers["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
                 assert headers["x-amz-security-token"] == session
+                signed_at = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+                assert abs((datetime.now(timezone.utc) - signed_at).total_seconds()) < 60, signed_at
                 signature = headers["authorization"].split("Signature=")[1]
                 assert signature == signed_anew(method, path, headers, body, session), (model, path)
     finally:

@@ -1,7 +1,6 @@
 //! What hostile callers and vendors tried, and was mended: each stays mended.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read;
 use std::time::Duration;
 
 use weir_shared::ledger::{Outcome, flag};
@@ -10,7 +9,7 @@ use weir_tests::gateway::{eventually, within};
 use weir_tests::model::SECRET;
 use weir_tests::table::{ensure, same};
 use weir_tests::wire::PATIENCE;
-use weir_tests::{Call, Dialect, Exact, Gateway, Model, Request, Setup, Table, Wire, clock};
+use weir_tests::{Call, Dialect, Exact, Gateway, Model, Request, Setup, Table, Wire, clock, proxy};
 use weirbench::grammar::End;
 
 /// A vendor that gives this answer to whatever it is asked.
@@ -391,42 +390,6 @@ fn only_trusted_proxies_tell_where_a_caller_is() {
     table.end();
 }
 
-/// A proxy that answers CONNECT like this, and then passes bytes on when it said 200. What it was asked.
-fn proxy(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for mut caller in listener.incoming().flatten() {
-            let tell = tell.clone();
-            std::thread::spawn(move || {
-                let mut head = Vec::new();
-                let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") && caller.read_exact(&mut byte).is_ok() {
-                    head.push(byte[0]);
-                }
-                let head = String::from_utf8_lossy(&head).into_owned();
-                let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                let _ = tell.send(head);
-                let _ = caller.write_all(answer.as_bytes());
-                if !answer.contains(" 200 ") {
-                    std::thread::sleep(PATIENCE);
-                    return;
-                }
-                let Ok(vendor) = TcpStream::connect(target) else { return };
-                let (mut from, mut to) = (vendor.try_clone().expect("a socket"), caller.try_clone().expect("a socket"));
-                std::thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(std::net::Shutdown::Both);
-                });
-                let _ = std::io::copy(&mut caller, &mut &vendor);
-                let _ = vendor.shutdown(std::net::Shutdown::Both);
-            });
-        }
-    });
-    (url, told)
-}
-
 /// Vendors are called through their proxy; what goes wrong there is the vendor's fault, in time, and told to nobody.
 #[test]
 fn vendors_behind_a_proxy() {
@@ -440,7 +403,7 @@ fn vendors_behind_a_proxy() {
         ("says nothing", "", 504),
         ("is no proxy", "SSH-2.0-OpenSSH_9.2 proxy-secret\r\n\r\n", 502),
     ] {
-        let (url, told) = proxy(answer);
+        let (url, told) = proxy::start(answer);
         let lines = format!("proxy = \"{url}\"");
         let model = setup.add(
             Model::new(Dialect::OpenAi, &format!("name=proxied-{status},events=3"))

@@ -10,7 +10,8 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use weir_tests::cloud::{Grants, TOKEN};
 use weir_tests::gateway::{eventually, within};
-use weir_tests::{Call, Cloud, Dialect, Exact, Gateway, Model, Request, Setup, clock};
+use weir_tests::{Call, Cloud, Dialect, Exact, Gateway, Model, Request, Setup, clock, proxy};
+use weirbench::provider::tls::Leaf;
 
 /// A secret of each kind; none of it may be read anywhere.
 const CLIENT_SECRET: &str = "entra~client-secret-4711-do-not-show";
@@ -172,6 +173,43 @@ fn internal_token_servers_need_leave() {
     let weir = setup.start();
     assert!(eventually(|| weir.stderr().contains("its addresses are internal")), "{}", weir.stderr());
     assert!(cloud.forms().is_empty());
+}
+
+/// With a private authority, through a proxy, in chunks; and not with any other certificate.
+#[test]
+fn tokens_are_fetched_by_the_way_that_the_vendor_is_reached() {
+    let good = Cloud::start_tls(Grants::Seconds(60), Leaf::Good);
+    let mut setup = Setup::new("credentials-tls");
+    let mut trusting = |cloud: &Cloud, id: &str, more: &str| {
+        let ca = setup.scratch.join(format!("{id}.pem"));
+        cloud.write_ca(&ca);
+        setup.add(entra(cloud, id).vendor(&format!("roots = {:?}\n{more}", ca.display().to_string())));
+    };
+    let (proxy, told) = proxy::start("HTTP/1.1 200 Connection Established\r\n\r\n");
+    trusting(&good, "direct", "");
+    trusting(&good, "proxied", &format!("proxy = \"{proxy}\""));
+    let wrong: Vec<_> = [("untrusted", Leaf::Untrusted), ("expired", Leaf::Expired), ("wrong_host", Leaf::WrongHost)]
+        .map(|(id, leaf)| (id, Cloud::start_tls(Grants::Seconds(60), leaf)))
+        .into();
+    for (id, cloud) in &wrong {
+        trusting(cloud, id, "");
+    }
+    setup.add(entra(&good, "stranger"));
+    let weir = setup.start();
+    for id in ["direct", "proxied"] {
+        assert!(eventually(|| weir.chat(id).status == 200), "{id}: {}", weir.stderr());
+    }
+    let asked = told.recv_timeout(Duration::from_secs(5)).expect("the proxy was asked");
+    assert!(asked.starts_with(&format!("CONNECT {} HTTP/1.1\r\n", good.address)), "{asked}");
+    assert_eq!(good.forms().len(), 2);
+    for (id, cloud) in &wrong {
+        assert!(eventually(|| weir.stderr().contains(&format!("no token from 127.0.0.1: {id}"))), "{}", weir.stderr());
+        assert!(cloud.forms().is_empty() && weir.chat(id).code() == "no_upstream_credential");
+    }
+    assert!(eventually(|| weir
+        .stderr()
+        .contains("vendor-stranger, credential main: no token from 127.0.0.1: untrusted")));
+    keeps_quiet(&weir, &[CLIENT_SECRET, TOKEN]);
 }
 
 fn account(key: &KeyPair, token_uri: &str) -> String {
