@@ -27,7 +27,7 @@ pub struct Target {
     /// Connections may be shared by all targets with the same name for their pool.
     pub pool: u64,
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// One for each credential, at the same place; `None` when its variable or file is missing here.
+    /// One for each credential, at the same place; `None` when its variable is missing here. What it shows may come later.
     pub secrets: Vec<Option<Arc<Secret>>>,
     pub addresses: Arc<Addresses>,
 }
