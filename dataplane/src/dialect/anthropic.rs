@@ -2,6 +2,8 @@
 
 mod read_call;
 mod read_events;
+#[cfg(test)]
+mod speech_tests;
 mod write_call;
 mod write_events;
 

@@ -1,5 +1,7 @@
 //! What a body gives: the small steps that every reader of calls takes.
 
+use std::fmt::{self, Display};
+
 use super::call::Source;
 use super::speech::Unreadable;
 use super::text::Text;
@@ -10,27 +12,60 @@ pub fn given(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     json::members(object).filter(|(_, value)| *value != b"null")
 }
 
-pub fn object(value: &[u8], at: &str) -> Result<(), Unreadable> {
+pub fn object(value: &[u8], at: &(impl Display + ?Sized)) -> Result<(), Unreadable> {
     if value.starts_with(b"{") { Ok(()) } else { Err(Unreadable(format!("{at} must be an object"))) }
 }
 
-pub fn list<'a>(value: &'a [u8], at: &str) -> Result<json::Elements<'a>, Unreadable> {
+pub fn list<'a>(value: &'a [u8], at: &(impl Display + ?Sized)) -> Result<json::Elements<'a>, Unreadable> {
     if value.starts_with(b"[") { Ok(json::elements(value)) } else { Err(Unreadable(format!("{at} must be a list"))) }
 }
 
-pub fn string<'a>(value: &'a [u8], at: &str) -> Result<Text<'a>, Unreadable> {
+pub fn string<'a>(value: &'a [u8], at: &(impl Display + ?Sized)) -> Result<Text<'a>, Unreadable> {
     Text::of_value(value).ok_or_else(|| Unreadable(format!("{at} must be a string")))
 }
 
-pub fn whole(value: &[u8], at: &str) -> Result<u64, Unreadable> {
+pub fn whole(value: &[u8], at: &(impl Display + ?Sized)) -> Result<u64, Unreadable> {
     json::integer(value).ok_or_else(|| Unreadable(format!("{at} must be a whole number that is not negative")))
 }
 
-pub fn flag(value: &[u8], at: &str) -> Result<bool, Unreadable> {
+pub fn flag(value: &[u8], at: &(impl Display + ?Sized)) -> Result<bool, Unreadable> {
     match value {
         b"true" => Ok(true),
         b"false" => Ok(false),
         _ => Err(Unreadable(format!("{at} must be true or false"))),
+    }
+}
+
+/// Where a reader is, told only when somebody asks: `messages[2].content[0]`.
+#[derive(Clone, Copy)]
+pub enum At<'p> {
+    Top,
+    In(&'p At<'p>, &'p [u8]),
+    Nth(&'p At<'p>, usize),
+}
+
+impl<'p> At<'p> {
+    pub fn of(name: &'p [u8]) -> Self {
+        Self::In(&At::Top, name)
+    }
+
+    pub fn key(&'p self, name: &'p [u8]) -> Self {
+        Self::In(self, name)
+    }
+
+    pub fn nth(&'p self, place: usize) -> Self {
+        Self::Nth(self, place)
+    }
+}
+
+impl Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Top => Ok(()),
+            Self::In(Self::Top, name) => f.write_str(&String::from_utf8_lossy(name)),
+            Self::In(outer, name) => write!(f, "{outer}.{}", String::from_utf8_lossy(name)),
+            Self::Nth(outer, place) => write!(f, "{outer}[{place}]"),
+        }
     }
 }
 

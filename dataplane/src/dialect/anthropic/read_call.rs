@@ -1,97 +1,101 @@
-//! A call of Anthropic's messages.
+//! A call of Anthropic's Messages.
+
+use std::collections::HashMap;
 
 use super::PARAMS;
 use crate::dialect::call::{
-    Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Reasoning, Role, Source, Thought,
-    Tongue, Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
+    Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Thought, Tongue,
+    Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
 };
-use crate::dialect::given::{flag, given, list, object, path, string, whole};
+use crate::dialect::given::{At, flag, given, list, object, string, whole};
 use crate::dialect::proof;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text};
 use crate::wire::json;
 
 pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
-    let mut reader = Reader { call: Call { stream: asked.streams, ..Call::default() }, signed: None };
-    let mut system = None;
+    let mut reader = Reader::default();
+    let mut cache = None;
+    reader.call.stream = asked.streams;
     for (key, value) in given(asked.body) {
+        let at = At::of(key);
         match key {
-            // The vendor is chosen by it before anything is read here.
+            // The way of the request was chosen by it before anything is read here.
             b"model" => {}
-            b"system" => system = Some(value),
-            b"messages" => reader.messages(value)?,
-            b"tools" => reader.tools(value)?,
-            b"tool_choice" => reader.tool_choice(value)?,
-            b"thinking" => reader.thinking(value)?,
-            b"output_config" => reader.output_config(value)?,
-            b"output_format" => reader.format(value)?,
+            b"messages" => reader.messages(value, at)?,
+            b"system" => reader.system(value, at)?,
+            b"max_tokens" => reader.call.tokens_max = Some(whole(value, &at)?),
+            b"stream" => reader.call.stream |= flag(value, &at)?,
             b"stop_sequences" => {
-                for stop in list(value, "stop_sequences")? {
-                    reader.call.stop.push(string(stop, "stop_sequences")?);
+                for (place, stop) in list(value, &at)?.enumerate() {
+                    reader.call.stop.push(string(stop, &at.nth(place))?);
                 }
             }
-            b"max_tokens" => reader.call.tokens_max = Some(whole(value, "max_tokens")?),
-            b"stream" => reader.call.stream |= value == b"true",
-            b"metadata" => {
-                for (key, value) in given(value) {
-                    match key {
-                        b"user_id" => reader.call.params.set(Param::User, Json::of(value)),
-                        other => reader.lose("metadata", other),
-                    }
-                }
-            }
-            b"service_tier" if value == b"\"auto\"" => {}
-            // Marks the end of the whole prompt.
-            b"cache_control" => reader.mark_the_end(value),
-            name if read_param(PARAMS, "", name, value, &mut reader.call.params) => {}
-            other => reader.lose("", other),
+            b"tools" => reader.tools(value, at)?,
+            b"tool_choice" => reader.tool_choice(value, at)?,
+            b"thinking" => reader.thinking(value, at)?,
+            b"output_config" => reader.output(value, at)?,
+            // What `output_config.format` was called before.
+            b"output_format" => reader.format(value, at)?,
+            b"metadata" => reader.metadata(value, at)?,
+            b"cache_control" => cache = reader.cache_mark(value, at)?,
+            key if read_param(PARAMS, "", key, value, &mut reader.call.params) => {}
+            _ => reader.unmapped(at),
         }
     }
-    if let Some(system) = system {
-        let parts = reader.content(system, "system")?;
-        if !parts.is_empty() {
-            reader.call.turns.insert(0, Turn { role: Role::System, name: None, parts });
-        }
+    // A mark on the call as a whole is one on its last part.
+    let last = reader.call.turns.last_mut().and_then(|turn| turn.parts.last_mut());
+    if let Some(part) = last.filter(|part| part.cache.is_none()) {
+        part.cache = cache;
     }
+    reader.reasoning();
     Ok(reader.call)
 }
 
+#[derive(Default)]
 struct Reader<'a> {
     call: Call<'a>,
-    /// Another vendor's signature, met in front of the call that it belongs to.
+    effort: Option<Effort>,
+    thinking: Option<Amount>,
+    shown: Option<bool>,
+    /// The tools that were called, by the ids of their calls.
+    called: HashMap<&'a [u8], Text<'a>>,
+    /// Another vendor's signature of the call that comes next.
     signed: Option<Proof<'a>>,
 }
 
 impl<'a> Reader<'a> {
-    fn lose(&mut self, at: &str, key: &[u8]) {
-        self.call.unmapped.push(path(at, key));
+    fn unmapped(&mut self, at: At<'_>) {
+        self.call.unmapped.push(at.to_string());
     }
 
-    fn mark_the_end(&mut self, value: &[u8]) {
-        if let Some(last) = self.call.turns.last_mut().and_then(|turn| turn.parts.last_mut()) {
-            last.cache = cache_mark(value);
+    fn system(&mut self, value: &'a [u8], at: At<'_>) -> Result<(), Unreadable> {
+        let parts = self.content(value, Role::System, at)?;
+        if !parts.is_empty() {
+            self.call.turns.insert(0, Turn { role: Role::System, name: None, parts });
         }
+        Ok(())
     }
 
-    fn messages(&mut self, messages: &'a [u8]) -> Result<(), Unreadable> {
-        for (place, message) in list(messages, "messages")?.enumerate() {
-            let at = format!("messages[{place}]");
+    fn messages(&mut self, messages: &'a [u8], at: At<'_>) -> Result<(), Unreadable> {
+        for (place, message) in list(messages, &at)?.enumerate() {
+            let at = at.nth(place);
             object(message, &at)?;
-            let mut parts = Vec::new();
-            let mut role = None;
+            let role = match json::get(message, "role").and_then(Text::of_value).as_ref().map(Text::raw) {
+                Some(b"user") => Role::User,
+                Some(b"assistant") => Role::Assistant,
+                Some(b"system") => Role::System,
+                _ => return Err(Unreadable(format!("{at}.role must be user or assistant"))),
+            };
+            let mut parts = None;
             for (key, value) in given(message) {
                 match key {
-                    b"role" => role = json::text(value),
-                    b"content" => parts = self.content(value, &format!("{at}.content"))?,
-                    other => self.lose(&at, other),
+                    b"role" => {}
+                    b"content" => parts = Some(self.content(value, role, at.key(key))?),
+                    _ => self.unmapped(at.key(key)),
                 }
             }
-            let role = match role.as_deref() {
-                Some("user") => Role::User,
-                Some("assistant") => Role::Assistant,
-                Some("system") => Role::System,
-                other => return Err(Unreadable(format!("{at}.role: {other:?} is not known"))),
-            };
+            let parts = parts.ok_or_else(|| Unreadable(format!("{at}.content is missing")))?;
             if !parts.is_empty() {
                 self.call.turns.push(Turn { role, name: None, parts });
             }
@@ -99,242 +103,401 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn content(&mut self, content: &'a [u8], at: &str) -> Result<Vec<Part<'a>>, Unreadable> {
+    fn content(&mut self, content: &'a [u8], role: Role, at: At<'_>) -> Result<Vec<Part<'a>>, Unreadable> {
         if let Some(text) = Text::of_value(content) {
             return Ok(if text.is_empty() { Vec::new() } else { vec![What::Text(text).into()] });
         }
+        if !content.starts_with(b"[") {
+            return Err(Unreadable(format!("{at} must be a string or a list")));
+        }
         let mut parts = Vec::new();
-        for (place, block) in list(content, at)?.enumerate() {
-            let at = format!("{at}[{place}]");
+        for (place, block) in json::elements(content).enumerate() {
+            let at = at.nth(place);
             object(block, &at)?;
-            let cache = json::get(block, "cache_control").filter(|value| *value != b"null").and_then(cache_mark);
-            if let Some(what) = self.block(block, &at)? {
-                parts.push(Part { what, cache });
+            let Some(what) = self.block(block, role, at)? else { continue };
+            let cache = match json::get(block, "cache_control") {
+                None | Some(b"null") => None,
+                Some(mark) => self.cache_mark(mark, at.key(b"cache_control"))?,
+            };
+            parts.push(Part { what, cache });
+        }
+        // A signature for which no call came is one of a thought without words.
+        if let Some(proof) = self.signed.take() {
+            parts.push(What::Reasoning(Thought { text: Text::default(), proof: Some(proof) }).into());
+        }
+        Ok(parts)
+    }
+
+    /// `None`: it says nothing, or it is told by another block, or nobody else has a word for it.
+    fn block(&mut self, block: &'a [u8], role: Role, at: At<'_>) -> Result<Option<What<'a>>, Unreadable> {
+        let kind = json::get(block, "type").unwrap_or_default();
+        Ok(match kind {
+            b"\"text\"" => self.text(block, role, at)?,
+            b"\"image\"" => self.media(block, MediaKind::Image, at)?,
+            b"\"document\"" => self.media(block, MediaKind::Document, at)?,
+            b"\"thinking\"" => self.thought(block, at)?,
+            b"\"redacted_thinking\"" => self.sealed_thought(block, at)?,
+            b"\"tool_use\"" => Some(self.tool_use(block, at)?),
+            b"\"tool_result\"" => Some(self.tool_result(block, at)?),
+            _ => {
+                // Tools that Anthropic runs, what it compacted, and whatever came later.
+                let kind = json::text(kind).unwrap_or_default();
+                self.call.unmapped.push(format!("{at} ({kind})"));
+                None
+            }
+        })
+    }
+
+    fn text(&mut self, block: &'a [u8], role: Role, at: At<'_>) -> Result<Option<What<'a>>, Unreadable> {
+        let mut text = None;
+        for (key, value) in given(block) {
+            match key {
+                b"type" | b"cache_control" => {}
+                b"text" => text = Some(string(value, &at.key(key))?),
+                // What was said of an earlier answer's words; the words are there.
+                b"citations" if role == Role::Assistant || json::is_empty_array(value) => {}
+                _ => self.unmapped(at.key(key)),
+            }
+        }
+        let text = text.ok_or_else(|| Unreadable(format!("{at}.text is missing")))?;
+        Ok(Some(What::Text(text)).filter(|what| *what != What::Text(Text::default())))
+    }
+
+    fn media(&mut self, block: &'a [u8], kind: MediaKind, at: At<'_>) -> Result<Option<What<'a>>, Unreadable> {
+        let (mut source, mut name) = (None, None);
+        for (key, value) in given(block) {
+            match key {
+                b"type" | b"cache_control" => {}
+                b"source" => source = Some(value),
+                b"title" => name = Some(string(value, &at.key(key))?),
+                b"citations" if json::get(value, "enabled") != Some(b"true") => {}
+                _ => self.unmapped(at.key(key)),
+            }
+        }
+        let source = source.ok_or_else(|| Unreadable(format!("{at}.source is missing")))?;
+        let source = self.source(source, at.key(b"source"))?;
+        Ok(source.map(|source| What::Media(Media { kind, source, name, detail: None })))
+    }
+
+    fn source(&mut self, source: &'a [u8], at: At<'_>) -> Result<Option<Source<'a>>, Unreadable> {
+        object(source, &at)?;
+        let member = |name: &str| match json::get(source, name) {
+            Some(value) => string(value, &at.key(name.as_bytes())),
+            None => Err(Unreadable(format!("{at}.{name} is missing"))),
+        };
+        let (known, read): (&[&[u8]], _) = match json::get(source, "type").unwrap_or_default() {
+            b"\"base64\"" => {
+                let (mime, base64) = (member("media_type")?, member("data")?);
+                (&[b"media_type", b"data"], Some(Source::Data { mime, base64 }))
+            }
+            b"\"url\"" => (&[b"url"], Some(Source::Url { url: member("url")?, mime: None })),
+            b"\"file\"" => (&[b"file_id"], Some(Source::Id(member("file_id")?))),
+            b"\"text\"" => (&[b"media_type", b"data"], Some(Source::Text(member("data")?))),
+            b"\"content\"" => (&[b"content"], json::get(source, "content").and_then(pages).map(Source::Text)),
+            _ => return Err(Unreadable(format!("{at}.type is not known"))),
+        };
+        if read.is_none() {
+            self.unmapped(at);
+        }
+        for (key, _) in given(source).filter(|(key, _)| *key != b"type" && !known.contains(key)) {
+            self.unmapped(at.key(key));
+        }
+        Ok(read)
+    }
+
+    fn thought(&mut self, block: &'a [u8], at: At<'_>) -> Result<Option<What<'a>>, Unreadable> {
+        let (mut text, mut signature) = (Text::default(), &b""[..]);
+        for (key, value) in given(block) {
+            match key {
+                b"type" => {}
+                b"thinking" => text = string(value, &at.key(key))?,
+                b"signature" => signature = inside(value, at.key(key))?,
+                _ => self.unmapped(at.key(key)),
+            }
+        }
+        let proof = (!signature.is_empty()).then(|| proof::unwrap(signature, Tongue::Messages, false));
+        let says = !text.is_empty() || proof.is_some();
+        Ok(says.then_some(What::Reasoning(Thought { text, proof })))
+    }
+
+    fn sealed_thought(&mut self, block: &'a [u8], at: At<'_>) -> Result<Option<What<'a>>, Unreadable> {
+        let mut data = &b""[..];
+        for (key, value) in given(block) {
+            match key {
+                b"type" => {}
+                b"data" => data = inside(value, at.key(key))?,
+                _ => self.unmapped(at.key(key)),
+            }
+        }
+        if data.is_empty() {
+            return Ok(None);
+        }
+        let proof = proof::unwrap(data, Tongue::Messages, true);
+        let thought = |proof| What::Reasoning(Thought { text: Text::default(), proof: Some(proof) });
+        if proof.sealed {
+            return Ok(Some(thought(proof)));
+        }
+        // Not a thought but the signature of a call: the writer of answers has put it in front of that.
+        Ok(self.signed.replace(proof).map(thought))
+    }
+
+    fn tool_use(&mut self, block: &'a [u8], at: At<'_>) -> Result<What<'a>, Unreadable> {
+        let (mut id, mut name, mut input) = (&b""[..], Text::default(), &b"{}"[..]);
+        for (key, value) in given(block) {
+            match key {
+                b"type" | b"cache_control" => {}
+                b"id" => id = inside(value, at.key(key))?,
+                b"name" => name = string(value, &at.key(key))?,
+                b"input" => {
+                    object(value, &at.key(key))?;
+                    input = value;
+                }
+                b"caller" if json::get(value, "type") == Some(b"\"direct\"") => {}
+                _ => self.unmapped(at.key(key)),
+            }
+        }
+        if name.is_empty() {
+            return Err(Unreadable(format!("{at}.name is missing")));
+        }
+        self.called.insert(id, name.clone());
+        let proof = self.signed.take();
+        let arguments = Arguments::Object(Json::of(input));
+        Ok(What::ToolCall(ToolCall { id: Text::of_raw(id), name, arguments, proof }))
+    }
+
+    fn tool_result(&mut self, block: &'a [u8], at: At<'_>) -> Result<What<'a>, Unreadable> {
+        let (mut id, mut content, mut failed) = (None, Vec::new(), false);
+        for (key, value) in given(block) {
+            let at = at.key(key);
+            match key {
+                b"type" | b"cache_control" => {}
+                b"tool_use_id" => id = Some(inside(value, at)?),
+                b"content" => content = self.result_content(value, at)?,
+                b"is_error" => failed = flag(value, &at)?,
+                _ => self.unmapped(at),
+            }
+        }
+        let id = id.ok_or_else(|| Unreadable(format!("{at}.tool_use_id is missing")))?;
+        let name = self.called.get(id).cloned();
+        Ok(What::ToolResult(ToolResult { id: Text::of_raw(id), name, content, failed }))
+    }
+
+    /// Text, images and documents; a result within a result would be a stranger's nesting on our stack.
+    fn result_content(&mut self, content: &'a [u8], at: At<'_>) -> Result<Vec<Part<'a>>, Unreadable> {
+        if !content.starts_with(b"[") {
+            return self.content(content, Role::User, at);
+        }
+        let mut parts = Vec::new();
+        for (place, block) in json::elements(content).enumerate() {
+            let at = at.nth(place);
+            object(block, &at)?;
+            match json::get(block, "type") {
+                Some(b"\"text\"" | b"\"image\"" | b"\"document\"") => {
+                    parts.extend(self.block(block, Role::User, at)?.map(Part::from));
+                    // The whole result is cached, or none of it.
+                    if json::get(block, "cache_control").is_some_and(|mark| mark != b"null") {
+                        self.unmapped(at.key(b"cache_control"));
+                    }
+                }
+                kind => {
+                    let kind = kind.and_then(json::text).unwrap_or_default();
+                    self.call.unmapped.push(format!("{at} ({kind})"));
+                }
             }
         }
         Ok(parts)
     }
 
-    fn block(&mut self, block: &'a [u8], at: &str) -> Result<Option<What<'a>>, Unreadable> {
-        let kind = json::get(block, "type").and_then(json::text).unwrap_or_default();
-        let member = |name: &str| json::get(block, name).filter(|value| *value != b"null");
-        let text = |name: &str| {
-            let missing = || Unreadable(format!("{at}.{name} is missing"));
-            string(member(name).ok_or_else(missing)?, &format!("{at}.{name}"))
-        };
-        let known: &[&str] = match &*kind {
-            "text" => &["text", "citations"],
-            "image" | "document" => &["source", "title", "context", "citations"],
-            "thinking" => &["thinking", "signature"],
-            "redacted_thinking" => &["data"],
-            "tool_use" => &["id", "name", "input", "caller"],
-            "tool_result" => &["tool_use_id", "content", "is_error"],
-            // What the vendor ran itself, and whatever else only it understands.
-            _ => {
-                self.call.unmapped.push(format!("{at} of type {kind}"));
-                return Ok(None);
-            }
-        };
-        for (key, _) in given(block) {
-            let is_known = known.iter().any(|name| name.as_bytes() == key);
-            if !is_known && !matches!(key, b"type" | b"cache_control") {
-                self.lose(at, key);
+    fn cache_mark(&mut self, mark: &'a [u8], at: At<'_>) -> Result<Option<CacheMark>, Unreadable> {
+        object(mark, &at)?;
+        let mut read = CacheMark::FiveMinutes;
+        for (key, value) in given(mark) {
+            match (key, value) {
+                (b"type", b"\"ephemeral\"") | (b"ttl", b"\"5m\"") => {}
+                (b"ttl", b"\"1h\"") => read = CacheMark::OneHour,
+                _ => self.unmapped(at.key(key)),
             }
         }
-        Ok(match &*kind {
-            "text" => Some(text("text")?).filter(|text| !text.is_empty()).map(What::Text),
-            "image" => Some(What::Media(self.media(member("source"), MediaKind::Image, None, at)?)),
-            "document" => {
-                if let Some(context) = member("context").filter(|context| context.len() > 2) {
-                    _ = context;
-                    self.lose(at, b"context");
-                }
-                let asks = member("citations").is_some_and(|asked| json::get(asked, "enabled") == Some(b"true"));
-                if asks {
-                    self.lose(at, b"citations");
-                }
-                let name = member("title").and_then(Text::of_value);
-                Some(What::Media(self.media(member("source"), MediaKind::Document, name, at)?))
-            }
-            "thinking" => {
-                let signature = member("signature").and_then(Text::of_value).filter(|raw| !raw.is_empty());
-                let proof = signature.map(|raw| carried(raw, false));
-                Some(What::Reasoning(Thought { text: text("thinking")?, proof }))
-            }
-            "redacted_thinking" => {
-                let proof = carried(text("data")?, true);
-                // A signature of a call rides in front of it, see `write_events`.
-                if proof.of != Tongue::Messages && !proof.sealed {
-                    self.signed = Some(proof);
-                    return Ok(None);
-                }
-                Some(What::Reasoning(Thought { text: Text::default(), proof: Some(proof) }))
-            }
-            "tool_use" => {
-                let arguments = Arguments::Object(Json::of(member("input").unwrap_or(b"{}")));
-                let (id, name) = (text("id")?, text("name")?);
-                Some(What::ToolCall(ToolCall { id, name, arguments, proof: self.signed.take() }))
-            }
-            _ => {
-                let id = text("tool_use_id")?;
-                let content = match member("content") {
-                    Some(content) => self.content(content, &format!("{at}.content"))?,
-                    None => Vec::new(),
-                };
-                let name = self.call.tool_called(&id).cloned();
-                let failed = member("is_error") == Some(b"true");
-                Some(What::ToolResult(ToolResult { id, name, content, failed }))
-            }
-        })
+        Ok(Some(read))
     }
 
-    fn media(
-        &mut self,
-        source: Option<&'a [u8]>,
-        kind: MediaKind,
-        name: Option<Text<'a>>,
-        at: &str,
-    ) -> Result<Media<'a>, Unreadable> {
-        let source = source.ok_or_else(|| Unreadable(format!("{at}.source is missing")))?;
-        let member = |name: &str| {
-            let value = json::get(source, name).and_then(Text::of_value);
-            value.ok_or_else(|| Unreadable(format!("{at}.source.{name} is missing")))
-        };
-        let source = match json::get(source, "type").and_then(json::text).unwrap_or_default().as_ref() {
-            "base64" => Source::Data { mime: member("media_type")?, base64: member("data")? },
-            "url" => Source::Url { url: member("url")?, mime: None },
-            "file" => Source::Id(member("file_id")?),
-            "text" => Source::Text(member("data")?),
-            "content" => match json::get(source, "content").and_then(Text::of_value) {
-                Some(text) => Source::Text(text),
-                None => {
-                    self.lose(at, b"source.content");
-                    Source::Text(Text::default())
-                }
-            },
-            other => return Err(Unreadable(format!("{at}.source.type: {other:?} is not known"))),
-        };
-        Ok(Media { kind, source, name, detail: None })
-    }
-
-    fn tools(&mut self, tools: &'a [u8]) -> Result<(), Unreadable> {
-        for (place, tool) in list(tools, "tools")?.enumerate() {
-            let at = format!("tools[{place}]");
+    fn tools(&mut self, tools: &'a [u8], at: At<'_>) -> Result<(), Unreadable> {
+        for (place, tool) in list(tools, &at)?.enumerate() {
+            let at = at.nth(place);
             object(tool, &at)?;
-            let kind = json::get(tool, "type").filter(|kind| *kind != b"null").and_then(json::text);
-            if kind.as_deref().is_some_and(|kind| kind != "custom") {
-                self.call.unmapped.push(format!("{at} of type {}", kind.unwrap_or_default()));
-                continue;
-            }
-            let mut read = Tool { name: Text::default(), description: None, schema: None, strict: None, cache: None };
-            for (key, value) in given(tool) {
-                match key {
-                    b"type" => {}
-                    b"name" => read.name = string(value, &format!("{at}.name"))?,
-                    b"description" => read.description = Some(string(value, &format!("{at}.description"))?),
-                    b"input_schema" => {
-                        object(value, &format!("{at}.input_schema"))?;
-                        read.schema = Some(Json::of(value));
-                    }
-                    b"strict" => read.strict = Some(flag(value, &format!("{at}.strict"))?),
-                    b"cache_control" => read.cache = cache_mark(value),
-                    // How the arguments are streamed; what arrives is the same.
-                    b"eager_input_streaming" => {}
-                    b"defer_loading" if value == b"false" => {}
-                    other => self.lose(&at, other),
+            match json::get(tool, "type") {
+                None | Some(b"null" | b"\"custom\"") => {
+                    let tool = self.tool(tool, at)?;
+                    self.call.tools.push(tool);
+                }
+                Some(kind) => {
+                    let kind = json::text(kind).unwrap_or_default();
+                    self.call.unmapped.push(format!("{at} ({kind})"));
                 }
             }
-            if read.name.is_empty() {
-                return Err(Unreadable(format!("{at}.name is missing")));
-            }
-            self.call.tools.push(read);
         }
         Ok(())
     }
 
-    fn tool_choice(&mut self, choice: &'a [u8]) -> Result<(), Unreadable> {
-        object(choice, "tool_choice")?;
-        if json::get(choice, "disable_parallel_tool_use") == Some(b"true") {
-            self.call.parallel_tools = Some(false);
-        }
-        let kind = json::get(choice, "type").and_then(json::text).unwrap_or_default();
-        self.call.tool_choice = Some(match &*kind {
-            "auto" => ToolChoice::Auto,
-            "any" => ToolChoice::Required,
-            "none" => ToolChoice::None,
-            "tool" => {
-                let name = json::get(choice, "name").and_then(Text::of_value);
-                ToolChoice::Named(name.ok_or_else(|| Unreadable("tool_choice.name is missing".into()))?)
+    fn tool(&mut self, tool: &'a [u8], at: At<'_>) -> Result<Tool<'a>, Unreadable> {
+        let mut read = Tool { name: Text::default(), description: None, schema: None, strict: None, cache: None };
+        for (key, value) in given(tool) {
+            let at = at.key(key);
+            match key {
+                b"type" => {}
+                b"name" => read.name = string(value, &at)?,
+                b"description" => read.description = Some(string(value, &at)?),
+                b"input_schema" => {
+                    object(value, &at)?;
+                    read.schema = Some(Json::of(value));
+                }
+                b"strict" => read.strict = Some(flag(value, &at)?),
+                b"cache_control" => read.cache = self.cache_mark(value, at)?,
+                // How arguments are cut on their way; what arrives is the same.
+                b"eager_input_streaming" => {}
+                b"defer_loading" if value == b"false" => {}
+                b"allowed_callers" if value == b"[\"direct\"]" => {}
+                _ => self.unmapped(at),
             }
-            other => return Err(Unreadable(format!("tool_choice.type: {other:?} is not known"))),
+        }
+        if read.name.is_empty() {
+            return Err(Unreadable(format!("{at}.name is missing")));
+        }
+        Ok(read)
+    }
+
+    fn tool_choice(&mut self, choice: &'a [u8], at: At<'_>) -> Result<(), Unreadable> {
+        object(choice, &at)?;
+        let mut name = None;
+        for (key, value) in given(choice) {
+            let at = at.key(key);
+            match key {
+                b"type" => {}
+                b"name" => name = Some(string(value, &at)?),
+                // Several at once are what everybody does when nothing is said.
+                b"disable_parallel_tool_use" => self.call.parallel_tools = flag(value, &at)?.then_some(false),
+                _ => self.unmapped(at),
+            }
+        }
+        self.call.tool_choice = Some(match (json::get(choice, "type").unwrap_or_default(), name) {
+            (b"\"auto\"", _) => ToolChoice::Auto,
+            (b"\"any\"", _) => ToolChoice::Required,
+            (b"\"none\"", _) => ToolChoice::None,
+            (b"\"tool\"", Some(name)) => ToolChoice::Named(name),
+            (b"\"tool\"", None) => return Err(Unreadable(format!("{at}.name is missing"))),
+            _ => return Err(Unreadable(format!("{at}.type must be auto, any, tool or none"))),
         });
         Ok(())
     }
 
-    fn thinking(&mut self, thinking: &'a [u8]) -> Result<(), Unreadable> {
-        let kind = json::get(thinking, "type").and_then(json::text).unwrap_or_default();
-        let effort = self.call.reasoning.and_then(|reasoning| reasoning.amount);
-        let mut shown = Some(true);
+    fn thinking(&mut self, thinking: &'a [u8], at: At<'_>) -> Result<(), Unreadable> {
+        object(thinking, &at)?;
         let mut budget = None;
         for (key, value) in given(thinking) {
-            match key {
-                b"type" => {}
-                b"budget_tokens" => budget = Some(whole(value, "thinking.budget_tokens")?),
-                b"display" => shown = Some(value != b"\"omitted\""),
-                other => self.lose("thinking", other),
+            let at = at.key(key);
+            match (key, value) {
+                (b"type", _) => {}
+                (b"budget_tokens", _) => budget = Some(whole(value, &at)?),
+                (b"display", b"\"summarized\"") => self.shown = Some(true),
+                (b"display", b"\"omitted\"") => self.shown = Some(false),
+                _ => self.unmapped(at),
             }
         }
-        let amount = match &*kind {
-            "enabled" => budget.map_or(Amount::Auto, Amount::Tokens),
-            // How much, the effort says when there is one.
-            "adaptive" => effort.unwrap_or(Amount::Auto),
-            "disabled" => Amount::Off,
-            other => return Err(Unreadable(format!("thinking.type: {other:?} is not known"))),
-        };
-        self.call.reasoning = Some(Reasoning { amount: Some(amount), shown });
+        // Who asks for thoughts is shown them, unless told otherwise.
+        self.shown = self.shown.or(Some(json::get(thinking, "type") != Some(b"\"disabled\"")));
+        self.thinking = Some(match (json::get(thinking, "type").unwrap_or_default(), budget) {
+            (b"\"disabled\"", _) => Amount::Off,
+            (b"\"adaptive\"", _) => Amount::Auto,
+            (b"\"enabled\"", Some(budget)) => Amount::Tokens(budget),
+            (b"\"enabled\"", None) => return Err(Unreadable(format!("{at}.budget_tokens is missing"))),
+            _ => return Err(Unreadable(format!("{at}.type must be enabled, adaptive or disabled"))),
+        });
         Ok(())
     }
 
-    fn output_config(&mut self, config: &'a [u8]) -> Result<(), Unreadable> {
-        object(config, "output_config")?;
+    fn output(&mut self, config: &'a [u8], at: At<'_>) -> Result<(), Unreadable> {
+        object(config, &at)?;
         for (key, value) in given(config) {
+            let at = at.key(key);
             match key {
                 b"effort" => {
-                    let word = json::text(value).unwrap_or_default();
-                    let wrong = || Unreadable(format!("output_config.effort: {word:?} is not known"));
-                    let effort = Effort::parse(&word).ok_or_else(wrong)?;
-                    let reasoning = self.call.reasoning.get_or_insert_default();
-                    if !matches!(reasoning.amount, Some(Amount::Off | Amount::Tokens(_))) {
-                        reasoning.amount = Some(Amount::Effort(effort));
-                    }
+                    let effort = string(value, &at)?;
+                    let known = Effort::parse(&effort.plain());
+                    self.effort = Some(known.ok_or_else(|| Unreadable(format!("{at} is not known")))?);
                 }
-                b"format" => self.format(value)?,
-                other => self.lose("output_config", other),
+                b"format" => self.format(value, at)?,
+                _ => self.unmapped(at),
             }
         }
         Ok(())
     }
 
-    fn format(&mut self, format: &'a [u8]) -> Result<(), Unreadable> {
-        let kind = json::get(format, "type").and_then(json::text).unwrap_or_default();
-        if kind != "json_schema" {
-            return Err(Unreadable(format!("output_config.format.type: {kind:?} is not known")));
+    /// One word for how much is thought: a budget or a prohibition is more exact than an effort.
+    fn reasoning(&mut self) {
+        let amount = match (self.thinking, self.effort) {
+            (None | Some(Amount::Auto), Some(effort)) => Some(Amount::Effort(effort)),
+            (thinking, effort) => {
+                if effort.is_some() {
+                    self.call.unmapped.push("output_config.effort".to_owned());
+                }
+                thinking
+            }
+        };
+        if amount.is_some() {
+            let shown = self.shown.filter(|_| amount != Some(Amount::Off));
+            self.call.reasoning = Some(Reasoning { amount, shown });
         }
-        let schema = json::get(format, "schema").filter(|schema| schema.starts_with(b"{"));
-        let schema = Json::of(schema.ok_or_else(|| Unreadable("output_config.format.schema is missing".into()))?);
+    }
+
+    fn format(&mut self, format: &'a [u8], at: At<'_>) -> Result<(), Unreadable> {
+        object(format, &at)?;
+        let mut schema = None;
+        for (key, value) in given(format) {
+            let at = at.key(key);
+            match key {
+                b"type" if value == b"\"json_schema\"" => {}
+                b"schema" => {
+                    object(value, &at)?;
+                    schema = Some(Json::of(value));
+                }
+                _ => self.unmapped(at),
+            }
+        }
+        let schema = schema.ok_or_else(|| Unreadable(format!("{at}.schema is missing")))?;
         self.call.format = Some(Format::Schema { name: None, description: None, schema, strict: Some(true) });
         Ok(())
     }
+
+    fn metadata(&mut self, metadata: &'a [u8], at: At<'_>) -> Result<(), Unreadable> {
+        object(metadata, &at)?;
+        for (key, value) in given(metadata) {
+            if !read_param(PARAMS, "metadata.", key, value, &mut self.call.params) {
+                self.unmapped(at.key(key));
+            }
+        }
+        Ok(())
+    }
 }
 
-fn carried(raw: Text<'_>, sealed: bool) -> Proof<'_> {
-    let read = proof::unwrap(raw.raw(), Tongue::Messages, sealed);
-    let (of, sealed, length) = (read.of, read.sealed, read.data.raw().len());
-    let front = raw.raw().len() - length;
-    Proof { of, sealed, data: raw.without_front(front) }
+/// What stands between a string's quotes, for as long as the body lives.
+fn inside<'a>(value: &'a [u8], at: At<'_>) -> Result<&'a [u8], Unreadable> {
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    inner.ok_or_else(|| Unreadable(format!("{at} must be a string")))
 }
 
-fn cache_mark(value: &[u8]) -> Option<CacheMark> {
-    let hour = json::get(value, "ttl") == Some(b"\"1h\"");
-    Some(if hour { CacheMark::OneHour } else { CacheMark::FiveMinutes })
+/// A document that is told as a string or as pieces of text. `None` when there is something else in it.
+fn pages(content: &[u8]) -> Option<Text<'_>> {
+    if let Some(text) = Text::of_value(content) {
+        return Some(text);
+    }
+    let mut joined = Text::default();
+    for (place, block) in json::elements(content).enumerate() {
+        let is_text = json::get(block, "type") == Some(b"\"text\"");
+        let text = json::get(block, "text").filter(|_| is_text).and_then(Text::of_value)?;
+        if place > 0 {
+            joined.append(br"\n");
+        }
+        joined.append(text.raw());
+    }
+    Some(joined)
 }

@@ -1,5 +1,6 @@
-//! Answers of vendors that speak Anthropic's messages.
+//! Answers of vendors that speak Messages.
 
+use super::take;
 use crate::dialect::Reading;
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
@@ -12,249 +13,290 @@ type Each<'e> = &'e mut dyn FnMut(Event<'_>);
 #[derive(Default)]
 pub struct Reader {
     started: bool,
+    /// How many blocks there were so far: the next one's number.
     blocks: u32,
-    /// The vendor's number of each block that is open, and ours.
-    open: Vec<(u64, u32)>,
-    /// What was told of usage so far: its counts are cumulative.
-    told: Reading,
-    finished: bool,
+    open: Vec<Open>,
+    reading: Reading,
 }
 
-/// No answer has more blocks open at once.
+/// A block that is not closed, by the vendor's number and ours.
+#[derive(Clone, Copy)]
+struct Open {
+    index: u64,
+    block: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Thought,
+    Call,
+    /// Run by the vendor, or newer than this file.
+    Silent,
+}
+
+/// More at once are no answer; Anthropic has one.
 const OPEN_MAX: usize = 64;
+const BLOCKS_MAX: u32 = 16 << 10;
 
-impl Reader {
-    fn start(&mut self, message: &[u8], each: Each<'_>) {
-        if !std::mem::replace(&mut self.started, true) {
-            each(Event::Start { id: text(message, "id").unwrap_or_default() });
-        }
-        if let Some(usage) = json::get(message, "usage") {
-            self.usage(usage, each);
-        }
-    }
+/// What an event has, found in one pass.
+#[derive(Default)]
+struct Found<'a> {
+    kind: &'a [u8],
+    index: Option<u64>,
+    /// The whole of `message`, `content_block`, `usage` or `error`.
+    message: &'a [u8],
+    block: &'a [u8],
+    usage: &'a [u8],
+    error: &'a [u8],
+    /// Of the delta.
+    piece: Option<(Form, &'a [u8])>,
+    is_citation: bool,
+    stop: &'a [u8],
+    sequence: &'a [u8],
+}
 
-    fn usage(&mut self, usage: &[u8], each: Each<'_>) {
-        if usage == b"null" {
-            return;
-        }
-        super::take(usage, &mut self.told);
-        if std::mem::take(&mut self.told.usage_invalid) {
-            each(Event::UsageInvalid);
-        } else if let Some(usage) = self.told.usage {
-            each(Event::Usage { usage, tier: self.told.tier });
-        }
-    }
-
-    fn block_start(&mut self, data: &[u8], each: Each<'_>) -> Result<(), Malformed> {
-        let index = json::get(data, "index").and_then(json::integer).ok_or(Malformed("a block without index"))?;
-        let block = json::get(data, "content_block").unwrap_or_default();
-        if self.open.len() >= OPEN_MAX {
-            return Err(Malformed("more blocks at once than anybody opens"));
-        }
-        if !self.started {
-            self.start(b"{}", each);
-        }
-        let ours = self.open_block(block, each);
-        self.open.push((index, ours));
-        // What is there already; usually it is empty.
-        self.whole_block(ours, block, true, each);
-        Ok(())
-    }
-
-    fn open_block(&mut self, block: &[u8], each: Each<'_>) -> u32 {
-        let name = || text(block, "name").unwrap_or_default();
-        let kind = match json::get(block, "type").unwrap_or_default() {
-            b"\"text\"" => Block::Text,
-            b"\"thinking\"" | b"\"redacted_thinking\"" => Block::Reasoning,
-            b"\"tool_use\"" => Block::ToolCall { id: text(block, "id").unwrap_or_default(), name: name(), proof: None },
-            // Server tools, their results, and what comes after this was written.
-            _ => Block::VendorTool { name: name() },
-        };
-        let ours = self.blocks;
-        self.blocks += 1;
-        each(Event::Open { block: ours, choice: 0, kind });
-        ours
-    }
-
-    /// What a block holds when it is told whole, or at its start.
-    fn whole_block(&mut self, ours: u32, block: &[u8], at_start: bool, each: Each<'_>) {
-        let mut say = |piece| each(Event::Piece { block: ours, piece });
-        match json::get(block, "type").unwrap_or_default() {
-            b"\"text\"" => {
-                words(text(block, "text"), &mut say);
-                for citation in json::get(block, "citations").into_iter().flat_map(json::elements) {
-                    say(Piece::Citation(cited(citation)));
-                }
-            }
-            b"\"thinking\"" => {
-                words(text(block, "thinking"), &mut say);
-                proof(text(block, "signature"), false, &mut say);
-            }
-            b"\"redacted_thinking\"" => proof(text(block, "data"), true, &mut say),
-            b"\"tool_use\"" => {
-                let input = json::get(block, "input").filter(|input| input.starts_with(b"{"));
-                // A stream opens with an empty one, and the pieces follow.
-                let has_any = input.is_some_and(|input| json::members(input).next().is_some());
-                if let Some(input) = input.filter(|_| has_any || !at_start) {
-                    say(Piece::ArgumentsObject(input));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn delta(&mut self, data: &[u8], each: Each<'_>) -> Result<(), Malformed> {
-        let (mut index, mut delta) = (None, &b""[..]);
-        for (key, value) in json::members(data) {
-            match key {
-                b"index" => index = json::integer(value),
-                b"delta" => delta = value,
-                _ => {}
-            }
-        }
-        let ours = self.open.iter().rev().find(|(theirs, _)| Some(*theirs) == index).map(|(_, ours)| *ours);
-        let ours = ours.ok_or(Malformed("a piece of a block that is not open"))?;
-        let mut say = |piece| each(Event::Piece { block: ours, piece });
-        for (key, value) in json::members(delta) {
-            match key {
-                b"text" | b"thinking" => words(Text::of_value(value), &mut say),
-                b"partial_json" => {
-                    if let Some(text) = Text::of_value(value).filter(|text| !text.is_empty()) {
-                        say(Piece::Arguments(text));
-                    }
-                }
-                b"signature" => proof(Text::of_value(value), false, &mut say),
-                b"citation" => say(Piece::Citation(cited(value))),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn block_stop(&mut self, data: &[u8], each: Each<'_>) {
-        let index = json::get(data, "index").and_then(json::integer);
-        if let Some(place) = self.open.iter().rposition(|(theirs, _)| Some(*theirs) == index) {
-            let (_, block) = self.open.remove(place);
-            each(Event::Close { block });
-        }
-    }
-
-    fn finish(&mut self, reason: &[u8], sequence: Option<Text<'_>>, each: Each<'_>) {
-        if reason.len() <= 2 || !reason.starts_with(b"\"") || std::mem::replace(&mut self.finished, true) {
-            return;
-        }
-        self.close_all(each);
-        let why = match &reason[1..reason.len() - 1] {
-            b"end_turn" => Finish::Stop,
-            b"stop_sequence" => Finish::Sequence(sequence),
-            b"max_tokens" | b"model_context_window_exceeded" => Finish::Length,
-            b"tool_use" => Finish::ToolCalls,
-            b"refusal" => Finish::Filtered,
-            b"pause_turn" => Finish::Paused,
-            other => Finish::Other(Text::of_raw(other)),
-        };
-        each(Event::Finish { choice: 0, why });
-    }
-
-    fn close_all(&mut self, each: Each<'_>) {
-        for (_, block) in self.open.drain(..) {
-            each(Event::Close { block });
-        }
-    }
+#[derive(Clone, Copy)]
+enum Form {
+    Text,
+    Thought,
+    Arguments,
+    Signature,
 }
 
 impl ReadEvents for Reader {
     fn read_event(&mut self, name: &[u8], data: &[u8], each: Each<'_>) -> Result<Step, Malformed> {
-        json::validate(data)?;
-        let kind = json::get(data, "type").and_then(|kind| kind.get(1..kind.len().saturating_sub(1))).unwrap_or(name);
-        match kind {
-            b"content_block_delta" => self.delta(data, each)?,
-            b"content_block_start" => self.block_start(data, each)?,
-            b"content_block_stop" => self.block_stop(data, each),
-            b"message_start" => self.start(json::get(data, "message").unwrap_or_default(), each),
+        let mut found = Found { kind: name, ..Found::default() };
+        json::scan(data, |member| match (member.depth, member.key) {
+            (1, b"type") => found.kind = inner(member.value),
+            (1, b"index") => found.index = json::integer(member.value),
+            (1, b"message") => found.message = member.value,
+            (1, b"content_block") => found.block = member.value,
+            (1, b"usage") if member.value != b"null" => found.usage = member.value,
+            (1, b"error") => found.error = member.value,
+            (2, b"text") => found.piece = Some((Form::Text, member.value)),
+            (2, b"thinking") => found.piece = Some((Form::Thought, member.value)),
+            (2, b"partial_json") => found.piece = Some((Form::Arguments, member.value)),
+            (2, b"signature") => found.piece = Some((Form::Signature, member.value)),
+            (2, b"type") if member.value == b"\"citations_delta\"" => found.is_citation = true,
+            (2, b"stop_reason") => found.stop = inner(member.value),
+            (2, b"stop_sequence") => found.sequence = member.value,
+            _ => {}
+        })?;
+        match found.kind {
+            b"content_block_delta" => self.delta(&found, data, each),
+            b"content_block_start" => self.open(&found, each)?,
+            b"content_block_stop" => self.close(found.index, each),
+            b"message_start" => {
+                self.start(found.message, each);
+                self.usage(json::get(found.message, "usage").unwrap_or_default(), each);
+            }
             b"message_delta" => {
-                if !self.started {
-                    self.start(b"{}", each);
+                self.start(b"", each);
+                self.usage(found.usage, each);
+                if !found.stop.is_empty() {
+                    each(Event::Finish { choice: 0, why: finish(found.stop, found.sequence) });
                 }
-                if let Some(usage) = json::get(data, "usage") {
-                    self.usage(usage, each);
-                }
-                let delta = json::get(data, "delta").unwrap_or_default();
-                let reason = json::get(delta, "stop_reason").unwrap_or_default();
-                self.finish(reason, text(delta, "stop_sequence"), each);
             }
             b"message_stop" => return Ok(Step::Over),
             b"error" => {
-                if !self.started {
-                    self.start(b"{}", each);
-                }
-                fail(json::get(data, "error").unwrap_or_default(), each);
+                self.start(b"", each);
+                fail(found.error, each);
                 return Ok(Step::Over);
             }
-            // Pings, and what comes after this was written.
             _ => {}
         }
         Ok(Step::More)
     }
 
     fn end(&mut self, each: Each<'_>) {
-        self.close_all(each);
+        for open in std::mem::take(&mut self.open) {
+            each(Event::Close { block: open.block });
+        }
     }
 
     fn read_answer(&mut self, body: &[u8], each: Each<'_>) -> Result<(), Malformed> {
         json::validate(body)?;
-        if !body.trim_ascii_start().starts_with(b"{") {
-            return Err(Malformed("not an object"));
-        }
-        if json::get(body, "type") == Some(b"\"error\"") {
-            self.start(b"{}", each);
-            fail(json::get(body, "error").unwrap_or_default(), each);
+        self.start(body, each);
+        if let Some(error) = json::get(body, "error").filter(|error| error.starts_with(b"{")) {
+            fail(error, each);
             return Ok(());
         }
-        let content = json::get(body, "content").filter(|content| content.starts_with(b"["));
-        let content = content.ok_or(Malformed("no content in it"))?;
-        self.start(body, each);
-        for block in json::elements(content) {
-            let ours = self.open_block(block, each);
-            self.whole_block(ours, block, false, each);
-            each(Event::Close { block: ours });
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(Malformed("no message"));
         }
-        let reason = json::get(body, "stop_reason").unwrap_or_default();
-        self.finish(reason, text(body, "stop_sequence"), each);
+        for content in json::elements(json::get(body, "content").unwrap_or_default()) {
+            self.whole(content, each)?;
+        }
+        self.usage(json::get(body, "usage").unwrap_or_default(), each);
+        let reason = json::get(body, "stop_reason").map(inner).unwrap_or_default();
+        if !reason.is_empty() {
+            let sequence = json::get(body, "stop_sequence").unwrap_or_default();
+            each(Event::Finish { choice: 0, why: finish(reason, sequence) });
+        }
         Ok(())
     }
 }
 
-fn text<'a>(object: &'a [u8], name: &str) -> Option<Text<'a>> {
-    json::get(object, name).and_then(Text::of_value)
-}
+impl Reader {
+    fn start(&mut self, message: &[u8], each: Each<'_>) {
+        if !std::mem::replace(&mut self.started, true) {
+            let id = json::get(message, "id").and_then(Text::of_value).unwrap_or_default();
+            each(Event::Start { id });
+        }
+    }
 
-fn words<'a>(text: Option<Text<'a>>, say: &mut dyn FnMut(Piece<'a>)) {
-    if let Some(text) = text.filter(|text| !text.is_empty()) {
-        say(Piece::Text(text));
+    fn delta(&mut self, found: &Found<'_>, data: &[u8], each: Each<'_>) {
+        let Some(open) = self.open.iter().rev().find(|open| Some(open.index) == found.index) else { return };
+        let block = open.block;
+        if found.is_citation {
+            if open.kind == Kind::Text
+                && let Some(citation) = json::dig(data, &["delta", "citation"])
+            {
+                each(Event::Piece { block, piece: Piece::Citation(cited(citation)) });
+            }
+            return;
+        }
+        let Some((form, text)) = found.piece.and_then(|(form, value)| Some((form, Text::of_value(value)?))) else {
+            return;
+        };
+        if text.is_empty() {
+            return;
+        }
+        let piece = match (form, open.kind) {
+            (Form::Text, Kind::Text) | (Form::Thought, Kind::Thought) => Piece::Text(text),
+            (Form::Arguments, Kind::Call) => Piece::Arguments(text),
+            (Form::Signature, Kind::Thought) => Piece::Proof(own(text, false)),
+            _ => return,
+        };
+        each(Event::Piece { block, piece });
+    }
+
+    fn open(&mut self, found: &Found<'_>, each: Each<'_>) -> Result<(), Malformed> {
+        self.start(b"", each);
+        let index = found.index.ok_or(Malformed("a block without an index"))?;
+        if self.open.len() >= OPEN_MAX {
+            return Err(Malformed("more blocks at once than anybody sends"));
+        }
+        let (block, kind) = self.begin(found.block, each)?;
+        self.open.push(Open { index, block, kind });
+        // What the block starts with is its first piece; it is nearly always empty.
+        self.contents(found.block, block, kind, each);
+        Ok(())
+    }
+
+    fn close(&mut self, index: Option<u64>, each: Each<'_>) {
+        if let Some(place) = self.open.iter().rposition(|open| Some(open.index) == index) {
+            let open = self.open.remove(place);
+            each(Event::Close { block: open.block });
+        }
+    }
+
+    fn whole(&mut self, content: &[u8], each: Each<'_>) -> Result<(), Malformed> {
+        let (block, kind) = self.begin(content, each)?;
+        self.contents(content, block, kind, each);
+        each(Event::Close { block });
+        Ok(())
+    }
+
+    fn begin(&mut self, content: &[u8], each: Each<'_>) -> Result<(u32, Kind), Malformed> {
+        let block = self.blocks;
+        if block >= BLOCKS_MAX {
+            return Err(Malformed("more blocks than an answer has"));
+        }
+        self.blocks += 1;
+        let member = |name: &str| json::get(content, name).and_then(Text::of_value).unwrap_or_default();
+        let (kind, opened) = match json::get(content, "type").map(inner).unwrap_or_default() {
+            b"text" => (Kind::Text, Block::Text),
+            b"thinking" | b"redacted_thinking" => (Kind::Thought, Block::Reasoning),
+            b"tool_use" => (Kind::Call, Block::ToolCall { id: member("id"), name: member("name"), proof: None }),
+            other => {
+                let name = Some(member("name")).filter(|name| !name.is_empty()).unwrap_or(Text::of_raw(other));
+                (Kind::Silent, Block::VendorTool { name })
+            }
+        };
+        each(Event::Open { block, choice: 0, kind: opened });
+        Ok((block, kind))
+    }
+
+    fn contents(&mut self, content: &[u8], block: u32, kind: Kind, each: Each<'_>) {
+        for (key, value) in json::members(content) {
+            let text = || Text::of_value(value).filter(|text| !text.is_empty());
+            let piece = match (kind, key) {
+                (Kind::Text, b"text") | (Kind::Thought, b"thinking") => text().map(Piece::Text),
+                (Kind::Thought, b"signature") => text().map(|text| Piece::Proof(own(text, false))),
+                (Kind::Thought, b"data") => text().map(|text| Piece::Proof(own(text, true))),
+                (Kind::Call, b"input") => {
+                    (value.starts_with(b"{") && !is_empty_object(value)).then_some(Piece::ArgumentsObject(value))
+                }
+                (Kind::Text, b"citations") => {
+                    for citation in json::elements(value) {
+                        each(Event::Piece { block, piece: Piece::Citation(cited(citation)) });
+                    }
+                    None
+                }
+                _ => None,
+            };
+            if let Some(piece) = piece {
+                each(Event::Piece { block, piece });
+            }
+        }
+    }
+
+    fn usage(&mut self, usage: &[u8], each: Each<'_>) {
+        if !usage.starts_with(b"{") {
+            return;
+        }
+        take(usage, &mut self.reading);
+        if std::mem::take(&mut self.reading.usage_invalid) {
+            each(Event::UsageInvalid);
+        } else if let Some(usage) = self.reading.usage {
+            each(Event::Usage { usage, tier: self.reading.tier });
+        }
     }
 }
 
-fn proof<'a>(data: Option<Text<'a>>, sealed: bool, say: &mut dyn FnMut(Piece<'a>)) {
-    if let Some(data) = data.filter(|data| !data.is_empty()) {
-        say(Piece::Proof(Proof { of: Tongue::Messages, data, sealed }));
-    }
+fn own(data: Text<'_>, sealed: bool) -> Proof<'_> {
+    Proof { of: Tongue::Messages, data, sealed }
+}
+
+fn is_empty_object(value: &[u8]) -> bool {
+    json::members(value).next().is_none()
 }
 
 fn cited(citation: &[u8]) -> Citation<'_> {
-    let number = |name| json::get(citation, name).and_then(json::integer);
-    // Places in a document are not places in the answer: no span.
-    let document = number("document_index").map(|place| Text::of_plain(&place.to_string()));
+    let text = |name: &str| json::get(citation, name).and_then(Text::of_value).filter(|text| !text.is_empty());
+    // Where it stands in a document that the caller gave is no place in the answer.
+    let number = json::get(citation, "document_index").filter(|value| json::integer(value).is_some());
     Citation {
-        url: text(citation, "url").or_else(|| text(citation, "source")),
-        title: text(citation, "title").or_else(|| text(citation, "document_title")),
-        quote: text(citation, "cited_text"),
+        url: text("url").or_else(|| text("source")),
+        title: text("title").or_else(|| text("document_title")),
+        quote: text("cited_text"),
         span: None,
-        document,
+        document: number.map(Text::of_raw),
+    }
+}
+
+fn finish<'a>(reason: &'a [u8], sequence: &'a [u8]) -> Finish<'a> {
+    match reason {
+        b"end_turn" => Finish::Stop,
+        b"stop_sequence" => Finish::Sequence(Text::of_value(sequence)),
+        b"max_tokens" | b"model_context_window_exceeded" => Finish::Length,
+        b"tool_use" => Finish::ToolCalls,
+        b"refusal" => Finish::Filtered,
+        b"pause_turn" => Finish::Paused,
+        other => Finish::Other(Text::of_raw(other)),
     }
 }
 
 fn fail(error: &[u8], each: Each<'_>) {
-    let overloaded = json::get(error, "type") == Some(b"\"overloaded_error\"");
-    each(Event::Failed { message: text(error, "message").unwrap_or_default(), overloaded });
+    let overloaded = json::get(error, "type").map(inner) == Some(b"overloaded_error");
+    let message = json::get(error, "message").and_then(Text::of_value).unwrap_or_default();
+    each(Event::Failed { message, overloaded });
+}
+
+/// What stands between the quotes of a string; nothing when it is none.
+fn inner(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or_default()
 }

@@ -1,202 +1,414 @@
-//! A call for a vendor that speaks Anthropic's messages.
+//! A call for a vendor that speaks Messages.
 
-use weir_shared::catalog::Thinking;
+use base64::Engine;
 
 use super::PARAMS;
+use crate::dialect::budget::{self, Plan, Thoughts};
 use crate::dialect::call::{
-    Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Param, Part, Role, Source, Tongue, ToolChoice,
-    ToolResult, What,
+    CacheMark, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Role, Source, Tongue, Tool, ToolCall,
+    ToolChoice, ToolResult, What,
 };
-use crate::dialect::compose::{Array, Object};
+use crate::dialect::compose::{Array, Object, quoted};
 use crate::dialect::speech::{Lost, Recipient, lose_params};
 use crate::dialect::text::Text;
+use crate::dialect::turns::{self, NOTHING_SAID};
 
-/// The vendor insists on a limit. This one is given when neither the caller nor the catalog knows one.
-const TOKENS_MAX_DEFAULT: u64 = 4_096;
-/// Nobody who names no limit wants more at once, whatever the model could.
-const TOKENS_MAX_UNASKED: u64 = 32_000;
-/// The vendor refuses smaller budgets.
-const BUDGET_MIN: u64 = 1_024;
+/// Every call must name a limit. Who names none to a model without one in the catalog gets what all models of this
+/// language give.
+const TOKENS_MAX: u64 = 4_096;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
-    lose_params(PARAMS, call, Param::ALL, lost);
-    if call.choices.is_some() {
-        lost.push(Lost::Thing("several answers to one call"));
-    }
-    let thinking = thinking(call, to, lost);
-    let most = limit(call, to, &thinking);
+    let turns = turns::conversation(call, Tongue::Messages);
+    let plan = budget::plan(call, to, &turns, Tongue::Messages, lost);
+    let mut writer = Writer { call, lost };
+    writer.params();
     Object::write(out, |body| {
-        body.str("model", to.model).number("max_tokens", most);
-        write_system(call, lost, body);
-        body.array("messages", |messages| {
-            for (role, parts) in call.conversation() {
-                write_turn(role, &parts, messages, lost);
-            }
-        });
-        write_tools(call, body);
-        write_thinking(&thinking, most, body);
-        write_output(call, &thinking, lost, body);
+        body.str("model", to.model);
+        body.number("max_tokens", plan.tokens_max.unwrap_or(TOKENS_MAX));
+        let spoken = !turns.is_empty();
+        if spoken {
+            writer.system(body);
+        }
+        body.array("messages", |messages| writer.messages(&turns, messages));
+        writer.tools(body);
+        writer.thinking(&plan, body);
+        writer.output(&plan, body);
         if !call.stop.is_empty() {
-            body.array("stop_sequences", |stop| call.stop.iter().for_each(|one| _ = stop.text(one)));
+            body.array("stop_sequences", |list| {
+                // Blank ones are refused.
+                call.stop.iter().filter(|stop| !turns::is_blank(stop)).for_each(|stop| _ = list.text(stop));
+            });
         }
-        for (param, path) in PARAMS {
-            if let Some(value) = call.params.get(*param) {
-                write_param(*param, path, value.raw(), body, lost);
-            }
-        }
+        writer.single_values(&plan, body);
         if call.stream {
             body.bool("stream", true);
         }
     });
 }
 
-fn write_param(param: Param, path: &str, value: &[u8], body: &mut Object<'_>, lost: &mut Vec<Lost>) {
-    match param {
-        Param::User => {
-            body.object("metadata", |metadata| _ = metadata.raw("user_id", value));
+struct Writer<'w> {
+    call: &'w Call<'w>,
+    lost: &'w mut Vec<Lost>,
+}
+
+impl Writer<'_> {
+    fn lose(&mut self, thing: &'static str) {
+        if !self.lost.contains(&Lost::Thing(thing)) {
+            self.lost.push(Lost::Thing(thing));
         }
-        Param::ServiceTier => match value {
-            b"\"default\"" | b"\"standard\"" | b"\"standard_only\"" => _ = body.str(path, "standard_only"),
-            b"\"auto\"" | b"\"priority\"" => _ = body.str(path, "auto"),
-            _ => lost.push(Lost::Param(param)),
-        },
-        // Others go up to 2; there is no warmer than 1 here.
-        Param::Temperature if value.first() == Some(&b'-') => lost.push(Lost::Param(param)),
-        Param::Temperature => {
-            let warm = std::str::from_utf8(value).ok().and_then(|text| text.parse::<f64>().ok());
-            if warm.is_some_and(|warm| warm > 1.0) {
-                lost.push(Lost::Thing("a temperature above 1"));
+    }
+
+    fn params(&mut self) {
+        let mut unknown = Vec::new();
+        lose_params(PARAMS, self.call, Param::ALL, &mut unknown);
+        let says_nothing = |lost: &Lost| match lost {
+            // Where it is sent is no part of what is asked.
+            Lost::Param(Param::CacheKey) => true,
+            Lost::Param(param) => self.call.params.get(*param).is_some_and(|value| is_default(*param, value.raw())),
+            Lost::Thing(_) => false,
+        };
+        unknown.retain(|lost| !says_nothing(lost));
+        self.lost.append(&mut unknown);
+        if self.call.choices.is_some_and(|choices| choices > 1) {
+            self.lose("several answers at once");
+        }
+        if self.call.turns.iter().any(|turn| turn.name.is_some()) {
+            self.lose("names of participants");
+        }
+    }
+
+    fn system(&mut self, body: &mut Object<'_>) {
+        let call = self.call;
+        let said = |part: &&Part<'_>| !matches!(&part.what, What::Text(text) if turns::is_blank(text));
+        let parts: Vec<&Part<'_>> = call.instructions().filter(said).collect();
+        match &parts[..] {
+            [] => {}
+            [Part { what: What::Text(text), cache: None }] => _ = body.text("system", text),
+            parts => {
+                body.array("system", |list| parts.iter().for_each(|part| self.instruction(part, list)));
             }
-            body.raw(path, if warm.is_some_and(|warm| warm > 1.0) { b"1" } else { value });
-        }
-        _ => {
-            body.raw(path, value);
         }
     }
-}
 
-/// What is said about thinking.
-enum Said {
-    Nothing,
-    Off,
-    Budget(u64),
-    Adaptive(Option<Effort>),
-}
-
-fn thinking(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>) -> Said {
-    let Some(amount) = call.reasoning.and_then(|reasoning| reasoning.amount) else { return Said::Nothing };
-    if !to.reasoning {
-        if !matches!(amount, Amount::Off) {
-            lost.push(Lost::Thing("thinking, which this model does not do"));
+    fn instruction(&mut self, part: &Part<'_>, list: &mut Array<'_>) {
+        match &part.what {
+            What::Text(text) => text_block(text, part.cache, list),
+            _ => self.lose("anything but text in instructions"),
         }
-        return Said::Nothing;
     }
-    // The vendor takes no forced tool beside thoughts; the tool is what the caller insists on.
-    let forced = matches!(
-        call.tool_choice,
-        Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Among { required: true, .. })
-    );
-    match (to.thinking, amount) {
-        (_, Amount::Off) if to.thinking == Thinking::Effort => Said::Nothing,
-        (_, Amount::Off) => Said::Off,
-        _ if forced => {
-            lost.push(Lost::Thing("thinking beside a forced tool"));
-            Said::Nothing
+
+    fn messages(&mut self, turns: &[(Role, Vec<&Part<'_>>)], messages: &mut Array<'_>) {
+        let call = self.call;
+        if turns.is_empty() {
+            // Instructions alone are what the user says.
+            message("user", messages, |list| {
+                call.instructions().for_each(|part| self.instruction(part, list));
+                if list.is_empty() {
+                    text_block(&Text::of_plain(NOTHING_SAID), None, list);
+                }
+            });
+            return;
         }
-        (Thinking::Effort, Amount::Auto) => Said::Adaptive(None),
-        (Thinking::Effort, Amount::Effort(effort)) => Said::Adaptive(Some(effort)),
-        (Thinking::Effort, Amount::Tokens(tokens)) => Said::Adaptive(Some(Effort::of_tokens(tokens))),
-        (Thinking::Budget, Amount::Auto) => Said::Budget(Effort::Medium.tokens()),
-        (Thinking::Budget, Amount::Effort(effort)) => Said::Budget(effort.tokens()),
-        (Thinking::Budget, Amount::Tokens(tokens)) => Said::Budget(tokens.max(BUDGET_MIN)),
+        if turns.first().is_some_and(|(role, _)| *role == Role::Assistant) {
+            message("user", messages, |list| text_block(&Text::of_plain(NOTHING_SAID), None, list));
+        }
+        let last = turns.len() - 1;
+        for (place, (role, parts)) in turns.iter().enumerate() {
+            match role {
+                Role::Assistant => message("assistant", messages, |list| self.assistant(parts, place == last, list)),
+                Role::User | Role::System => message("user", messages, |list| self.user(parts, list)),
+            }
+        }
     }
-}
 
-/// The limit counts thoughts in: what the caller wants to read comes on top of the budget.
-fn limit(call: &Call<'_>, to: &Recipient<'_>, thinking: &Said) -> u64 {
-    let model = if to.output_tokens_max == 0 { u64::MAX } else { to.output_tokens_max };
-    let unasked = if to.output_tokens_max == 0 { TOKENS_MAX_DEFAULT } else { model.min(TOKENS_MAX_UNASKED) };
-    let asked = call.tokens_max.unwrap_or(unasked);
-    match thinking {
-        Said::Budget(budget) if asked <= *budget => asked.saturating_add(*budget).min(model),
-        _ => asked.min(model),
+    fn user(&mut self, parts: &[&Part<'_>], list: &mut Array<'_>) {
+        for part in parts {
+            match &part.what {
+                What::Text(text) | What::Refusal(text) => text_block(text, part.cache, list),
+                What::Media(media) => self.media(media, part.cache, list),
+                What::ToolResult(result) => self.result(result, part.cache, list),
+                What::Reasoning(_) | What::ToolCall(_) => self.lose("thoughts and calls among what the user said"),
+            }
+        }
     }
-}
 
-fn write_thinking(thinking: &Said, most: u64, body: &mut Object<'_>) {
-    match thinking {
-        Said::Nothing => {}
-        Said::Off => _ = body.raw("thinking", "{\"type\":\"disabled\"}"),
-        Said::Adaptive(_) => _ = body.raw("thinking", "{\"type\":\"adaptive\"}"),
-        // A budget must leave room for words; without room for a budget there is none.
-        Said::Budget(_) if most <= BUDGET_MIN => {}
-        Said::Budget(budget) => {
-            body.object("thinking", |thinking| {
-                thinking.str("type", "enabled").number("budget_tokens", (*budget).min(most - 1));
+    fn assistant(&mut self, parts: &[&Part<'_>], is_last: bool, list: &mut Array<'_>) {
+        for (place, part) in parts.iter().enumerate() {
+            match &part.what {
+                // What the model is to go on with may not end in space.
+                What::Text(text) | What::Refusal(text) if is_last && place + 1 == parts.len() => {
+                    text_block(&Text::of_raw(turns::without_trailing_space(text.raw())), part.cache, list);
+                }
+                What::Text(text) | What::Refusal(text) => text_block(text, part.cache, list),
+                What::Reasoning(thought) => {
+                    thought.proof.iter().for_each(|proof| thought_block(&thought.text, proof, list));
+                }
+                What::ToolCall(call) => tool_use(call, part.cache, list),
+                What::Media(_) => self.lose("images and files among what the model said"),
+                What::ToolResult(_) => self.lose("tool results among what the model said"),
+            }
+        }
+    }
+
+    fn result(&mut self, result: &ToolResult<'_>, cache: Option<CacheMark>, list: &mut Array<'_>) {
+        list.object(|block| {
+            block.str("type", "tool_result");
+            quoted(block.member("tool_use_id"), &turns::id(&result.id));
+            match &result.content[..] {
+                [] => {}
+                [Part { what: What::Text(text), .. }] => _ = block.text("content", text),
+                parts => {
+                    block.array("content", |list| {
+                        for part in parts {
+                            match &part.what {
+                                What::Text(text) if turns::is_blank(text) => {}
+                                What::Text(text) => text_block(text, None, list),
+                                What::Media(media) => self.media(media, None, list),
+                                _ => self.lose("thoughts and calls within tool results"),
+                            }
+                        }
+                    });
+                }
+            }
+            if result.failed {
+                block.bool("is_error", true);
+            }
+            mark(cache, block);
+        });
+    }
+
+    fn media(&mut self, media: &Media<'_>, cache: Option<CacheMark>, list: &mut Array<'_>) {
+        let mut source = Vec::new();
+        let written = match media.kind {
+            MediaKind::Image => self.image(&media.source, &mut source),
+            MediaKind::Document => self.document(&media.source, &mut source),
+            MediaKind::Audio => self.none("sounds"),
+            MediaKind::Video => self.none("videos"),
+        };
+        if written.is_none() {
+            return;
+        }
+        list.object(|block| {
+            let is_image = media.kind == MediaKind::Image;
+            block.str("type", if is_image { "image" } else { "document" }).raw("source", source);
+            if let Some(name) = media.name.as_ref().filter(|name| !is_image && !name.is_empty()) {
+                block.text("title", name);
+            }
+            mark(cache, block);
+        });
+    }
+
+    fn none(&mut self, thing: &'static str) -> Option<()> {
+        self.lose(thing);
+        None
+    }
+
+    fn image(&mut self, source: &Source<'_>, out: &mut Vec<u8>) -> Option<()> {
+        match source {
+            Source::Data { mime, base64 } => {
+                let mime = if mime.raw() == b"image/jpg" { b"image/jpeg" } else { mime.raw() };
+                data(mime, base64.raw(), out);
+            }
+            Source::Url { url, .. } => Object::write(out, |source| _ = source.str("type", "url").text("url", url)),
+            Source::Id(_) => return self.none("files that another vendor keeps"),
+            Source::Text(_) => return self.none("images that are text"),
+        }
+        Some(())
+    }
+
+    fn document(&mut self, source: &Source<'_>, out: &mut Vec<u8>) -> Option<()> {
+        match source {
+            Source::Data { mime, base64 } if mime.raw() == b"application/pdf" => data(mime.raw(), base64.raw(), out),
+            Source::Data { mime, base64 } if mime.raw().starts_with(b"text/") => {
+                let plain = base64::engine::general_purpose::STANDARD.decode(base64.plain().as_bytes());
+                let Some(plain) = plain.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+                    return self.none("text documents that are not UTF-8");
+                };
+                text_source(&Text::of_plain(&plain), out);
+            }
+            Source::Data { .. } => return self.none("documents but PDF and text"),
+            Source::Url { url, .. } => Object::write(out, |source| _ = source.str("type", "url").text("url", url)),
+            Source::Text(text) => text_source(text, out),
+            Source::Id(_) => return self.none("files that another vendor keeps"),
+        }
+        Some(())
+    }
+
+    fn tools(&mut self, body: &mut Object<'_>) {
+        let call = self.call;
+        let offered = turns::offered(call);
+        let called = if offered.is_empty() { turns::called_names(call) } else { Vec::new() };
+        if !offered.is_empty() {
+            body.array("tools", |list| offered.iter().for_each(|tool| write_tool(tool, list)));
+        } else if !called.is_empty() {
+            // Nobody offers them any more; their names are all that is known.
+            body.array("tools", |list| {
+                for name in called {
+                    list.object(|tool| _ = tool.text("name", name).raw("input_schema", turns::NO_ARGUMENTS));
+                }
             });
         }
+        let single = call.parallel_tools == Some(false) && !offered.is_empty();
+        let (kind, name) = match &call.tool_choice {
+            None if single => ("auto", None),
+            None => return,
+            Some(ToolChoice::Auto | ToolChoice::None) if offered.is_empty() => return,
+            Some(ToolChoice::Auto | ToolChoice::Among { required: false, .. }) => ("auto", None),
+            Some(ToolChoice::None) => ("none", None),
+            Some(ToolChoice::Required | ToolChoice::Among { required: true, .. }) => ("any", None),
+            Some(ToolChoice::Named(name)) => ("tool", Some(name)),
+        };
+        body.object("tool_choice", |choice| {
+            choice.str("type", kind);
+            name.iter().for_each(|name| _ = choice.text("name", name));
+            if single && kind != "none" {
+                choice.bool("disable_parallel_tool_use", true);
+            }
+        });
+    }
+
+    fn thinking(&mut self, plan: &Plan, body: &mut Object<'_>) {
+        let shown = self.call.reasoning.and_then(|reasoning| reasoning.shown);
+        if plan.thoughts == Thoughts::Unsaid {
+            return;
+        }
+        body.object("thinking", |thinking| {
+            match plan.thoughts {
+                Thoughts::Unsaid | Thoughts::Off => _ = thinking.str("type", "disabled"),
+                Thoughts::Budget(tokens) => _ = thinking.str("type", "enabled").number("budget_tokens", tokens),
+                Thoughts::Adaptive => _ = thinking.str("type", "adaptive"),
+            }
+            match (plan.thoughts, shown) {
+                // Who is told by a budget shows them when nothing is said, and takes the word only to leave them out.
+                (Thoughts::Adaptive, Some(true)) => _ = thinking.str("display", "summarized"),
+                (Thoughts::Adaptive | Thoughts::Budget(_), Some(false)) => _ = thinking.str("display", "omitted"),
+                _ => {}
+            }
+        });
+    }
+
+    fn output(&mut self, plan: &Plan, body: &mut Object<'_>) {
+        let call = self.call;
+        if call.format == Some(Format::Json) {
+            self.lose("JSON without a schema");
+        }
+        let schema = match &call.format {
+            Some(Format::Schema { schema, description, .. }) => Some((schema, description)),
+            _ => None,
+        };
+        if plan.effort.is_none() && schema.is_none() {
+            return;
+        }
+        body.object("output_config", |config| {
+            if let Some(effort) = plan.effort {
+                config.str("effort", if effort == Effort::Minimal { "low" } else { effort.name() });
+            }
+            if let Some((schema, description)) = schema {
+                config.object("format", |format| {
+                    format.str("type", "json_schema");
+                    described(schema.raw(), description.as_ref(), format.member("schema"));
+                });
+            }
+        });
+    }
+
+    fn single_values(&mut self, plan: &Plan, body: &mut Object<'_>) {
+        for (param, path) in PARAMS {
+            let Some(value) = self.call.params.get(*param) else { continue };
+            let raw = value.raw();
+            match param {
+                // Thoughts are sampled as the vendor likes.
+                Param::Temperature if plan.thinks() => {
+                    if !matches!(raw, b"1" | b"1.0") {
+                        self.lost.push(Lost::Param(*param));
+                    }
+                }
+                // Others go up to 2; there is no warmer than 1 here.
+                Param::Temperature if number(raw).is_none_or(|warm| warm > 1.0) => {
+                    self.lose("a temperature above 1");
+                    body.raw(path, "1");
+                }
+                Param::TopK if plan.thinks() => self.lost.push(Lost::Param(*param)),
+                Param::TopP if plan.thinks() && number(raw).is_none_or(|top| top < TOP_P_MIN_THINKING) => {
+                    self.lost.push(Lost::Param(*param));
+                }
+                Param::User => {
+                    body.object("metadata", |metadata| _ = metadata.json("user_id", value));
+                }
+                Param::ServiceTier => match raw {
+                    // What is prior where some of that was bought.
+                    b"\"auto\"" | b"\"priority\"" => _ = body.str(path, "auto"),
+                    b"\"default\"" | b"\"standard\"" | b"\"standard_only\"" => _ = body.str(path, "standard_only"),
+                    _ => self.lost.push(Lost::Param(*param)),
+                },
+                _ => _ = body.json(path, value),
+            }
+        }
     }
 }
 
-fn write_output(call: &Call<'_>, thinking: &Said, lost: &mut Vec<Lost>, body: &mut Object<'_>) {
-    let effort = match thinking {
-        Said::Adaptive(effort) => *effort,
-        _ => None,
-    };
-    let schema = match &call.format {
-        Some(Format::Schema { schema, .. }) => Some(schema),
-        Some(Format::Json) => {
-            lost.push(Lost::Thing("JSON without a schema"));
-            None
+/// With thoughts, a smaller one is refused.
+const TOP_P_MIN_THINKING: f64 = 0.95;
+
+fn number(raw: &[u8]) -> Option<f64> {
+    str::from_utf8(raw).ok()?.parse().ok()
+}
+
+/// What says the same as nothing.
+fn is_default(param: Param, value: &[u8]) -> bool {
+    match param {
+        Param::FrequencyPenalty | Param::PresencePenalty | Param::MinP | Param::TopLogprobs => {
+            number(value) == Some(0.0)
         }
-        None | Some(Format::Text) => None,
-    };
-    if effort.is_none() && schema.is_none() {
-        return;
+        Param::Logprobs => value == b"false",
+        Param::Verbosity => value == b"\"medium\"",
+        Param::Metadata | Param::LogitBias => value == b"{}",
+        Param::SafetySettings => value == b"[]",
+        Param::Modalities => value.eq_ignore_ascii_case(b"[\"text\"]"),
+        _ => false,
     }
-    body.object("output_config", |config| {
-        if let Some(effort) = effort {
-            config.str("effort", spoken(effort));
-        }
-        if let Some(schema) = schema {
-            config.object("format", |format| _ = format.str("type", "json_schema").json("schema", schema));
+}
+
+fn message(role: &str, messages: &mut Array<'_>, fill: impl FnOnce(&mut Array<'_>)) {
+    messages.object(|message| {
+        message.str("role", role).array("content", |list| {
+            fill(list);
+            // What could not be said is told as lost; a turn without anything is refused before that.
+            if list.is_empty() {
+                text_block(&Text::of_plain(NOTHING_SAID), None, list);
+            }
+        });
+    });
+}
+
+fn text_block(text: &Text<'_>, cache: Option<CacheMark>, list: &mut Array<'_>) {
+    list.object(|block| {
+        block.str("type", "text").text("text", text);
+        mark(cache, block);
+    });
+}
+
+fn thought_block(text: &Text<'_>, proof: &Proof<'_>, list: &mut Array<'_>) {
+    list.object(|block| {
+        if proof.sealed {
+            block.str("type", "redacted_thinking").text("data", &proof.data);
+        } else {
+            block.str("type", "thinking").text("thinking", text).text("signature", &proof.data);
         }
     });
 }
 
-fn spoken(effort: Effort) -> &'static str {
-    match effort {
-        Effort::Minimal => "low",
-        other => other.name(),
-    }
+fn tool_use(call: &ToolCall<'_>, cache: Option<CacheMark>, list: &mut Array<'_>) {
+    list.object(|block| {
+        block.str("type", "tool_use");
+        quoted(block.member("id"), &turns::id(&call.id));
+        block.text("name", &call.name);
+        turns::arguments(&call.arguments, block.member("input"));
+        mark(cache, block);
+    });
 }
 
-fn write_system(call: &Call<'_>, lost: &mut Vec<Lost>, body: &mut Object<'_>) {
-    let mut texts = Vec::new();
-    for part in call.instructions() {
-        match &part.what {
-            What::Text(text) if !text.is_empty() => texts.push((text, part.cache)),
-            What::Text(_) => {}
-            _ => lost.push(Lost::Thing("instructions that are no text")),
-        }
-    }
-    match &texts[..] {
-        [] => {}
-        [(text, None)] => _ = body.text("system", text),
-        many => {
-            body.array("system", |system| {
-                for (text, cache) in many {
-                    system.object(|block| {
-                        block.str("type", "text").text("text", text);
-                        write_cache(*cache, block);
-                    });
-                }
-            });
-        }
-    }
-}
-
-fn write_cache(cache: Option<CacheMark>, block: &mut Object<'_>) {
+fn mark(cache: Option<CacheMark>, block: &mut Object<'_>) {
     match cache {
         None => {}
         Some(CacheMark::FiveMinutes) => _ = block.raw("cache_control", "{\"type\":\"ephemeral\"}"),
@@ -204,171 +416,43 @@ fn write_cache(cache: Option<CacheMark>, block: &mut Object<'_>) {
     }
 }
 
-fn write_turn(role: Role, parts: &[&Part<'_>], messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
-    // Results come first in their turn: the vendor looks for them right behind the calls.
-    let is_result = |part: &&&Part<'_>| matches!(part.what, What::ToolResult(_));
-    let mut blocks = Vec::new();
-    let mut empty = true;
-    Array::write(&mut blocks, |list| {
-        for part in parts.iter().filter(is_result).chain(parts.iter().filter(|part| !is_result(part))) {
-            write_part(role, part, list, lost);
-        }
-        empty = list.is_empty();
-    });
-    if empty {
-        return;
-    }
-    messages.object(|message| {
-        message.str("role", if role == Role::Assistant { "assistant" } else { "user" });
-        message.raw("content", &blocks);
+fn data(mime: &[u8], base64: &[u8], out: &mut Vec<u8>) {
+    Object::write(out, |source| {
+        source.str("type", "base64");
+        source.text("media_type", &Text::of_raw(mime)).text("data", &Text::of_raw(base64));
     });
 }
 
-fn write_part(role: Role, part: &Part<'_>, list: &mut Array<'_>, lost: &mut Vec<Lost>) {
-    match &part.what {
-        // An empty block is refused.
-        What::Text(text) | What::Refusal(text) if text.is_empty() => {}
-        What::Text(text) | What::Refusal(text) => {
-            list.object(|block| {
-                block.str("type", "text").text("text", text);
-                write_cache(part.cache, block);
-            });
-        }
-        What::Media(_) if role == Role::Assistant => lost.push(Lost::Thing("images and files of the assistant's")),
-        What::Media(media) => write_media(media, part.cache, list, lost),
-        What::Reasoning(thought) => {
-            // Unsigned, or signed by somebody else, it is refused; and nobody else's is ours to sign.
-            let Some(proof) = thought.proof.as_ref().filter(|proof| proof.of == Tongue::Messages) else { return };
-            list.object(|block| {
-                if proof.sealed {
-                    block.str("type", "redacted_thinking").text("data", &proof.data);
-                } else {
-                    block.str("type", "thinking").text("thinking", &thought.text).text("signature", &proof.data);
-                }
-            });
-        }
-        What::ToolCall(call) => {
-            list.object(|block| {
-                block.str("type", "tool_use").text("id", &tool_id(&call.id)).text("name", &call.name);
-                let input = block.member("input");
-                let before = input.len();
-                if call.arguments.write_object(input).is_none() {
-                    input.truncate(before);
-                    input.extend_from_slice(b"{}");
-                    lost.push(Lost::Thing("arguments of a tool call that are no JSON object"));
-                }
-                write_cache(part.cache, block);
-            });
-        }
-        What::ToolResult(result) => write_result(result, part.cache, list, lost),
-    }
+fn text_source(text: &Text<'_>, out: &mut Vec<u8>) {
+    Object::write(out, |source| _ = source.str("type", "text").str("media_type", "text/plain").text("data", text));
 }
 
-/// The vendor takes letters, digits, `_` and `-`; what others put into ids is replaced, alike in call and result.
-fn tool_id<'t>(id: &'t Text<'_>) -> Text<'t> {
-    let good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if id.raw().iter().all(good) && !id.is_empty() {
-        return id.borrow();
-    }
-    let clean: String = id.raw().iter().map(|byte| if good(byte) { char::from(*byte) } else { '_' }).collect();
-    Text::of_plain(if clean.is_empty() { "_" } else { &clean })
+fn write_tool(tool: &Tool<'_>, list: &mut Array<'_>) {
+    list.object(|object| {
+        object.text("name", &tool.name);
+        tool.description.iter().for_each(|text| _ = object.text("description", text));
+        match &tool.schema {
+            Some(schema) => turns::object_schema(schema.raw(), object.member("input_schema")),
+            None => _ = object.raw("input_schema", turns::NO_ARGUMENTS),
+        }
+        if tool.strict == Some(true) {
+            object.bool("strict", true);
+        }
+        mark(tool.cache, object);
+    });
 }
 
-fn write_result(result: &ToolResult<'_>, cache: Option<CacheMark>, list: &mut Array<'_>, lost: &mut Vec<Lost>) {
-    list.object(|block| {
-        block.str("type", "tool_result").text("tool_use_id", &tool_id(&result.id));
-        match &result.content[..] {
-            [] => {}
-            [Part { what: What::Text(text), cache: None }] => _ = block.text("content", text),
-            parts => {
-                block.array("content", |content| {
-                    parts.iter().for_each(|part| write_part(Role::User, part, content, lost));
-                });
+/// A schema, and what it is for where it does not say so itself.
+fn described(schema: &[u8], description: Option<&Text<'_>>, out: &mut Vec<u8>) {
+    match (description, schema.strip_prefix(b"{")) {
+        (Some(description), Some(rest)) if crate::wire::json::get(schema, "description").is_none() => {
+            out.extend_from_slice(b"{\"description\":");
+            quoted(out, description.raw());
+            if rest.trim_ascii_start().first() != Some(&b'}') {
+                out.push(b',');
             }
+            out.extend_from_slice(rest);
         }
-        if result.failed {
-            block.bool("is_error", true);
-        }
-        write_cache(cache, block);
-    });
-}
-
-fn write_media(media: &Media<'_>, cache: Option<CacheMark>, list: &mut Array<'_>, lost: &mut Vec<Lost>) {
-    let kind = match (media.kind, &media.source) {
-        (MediaKind::Image, Source::Text(_)) | (MediaKind::Audio | MediaKind::Video, _) => {
-            lost.push(Lost::Thing("sounds and videos"));
-            return;
-        }
-        (MediaKind::Image, _) => "image",
-        (MediaKind::Document, Source::Data { mime, .. }) if !is_document(mime.raw()) => {
-            lost.push(Lost::Thing("documents that are neither PDF nor text"));
-            return;
-        }
-        (MediaKind::Document, _) => "document",
-    };
-    if matches!(media.source, Source::Id(_)) {
-        // An id is its own vendor's; whoever carries it here from another language means another one's.
-        lost.push(Lost::Thing("files by id"));
-        return;
+        _ => out.extend_from_slice(schema),
     }
-    list.object(|block| {
-        block.str("type", kind);
-        block.object("source", |source| match &media.source {
-            Source::Data { mime, base64 } => {
-                source.str("type", "base64").text("media_type", mime).text("data", base64);
-            }
-            Source::Url { url, .. } => _ = source.str("type", "url").text("url", url),
-            Source::Text(text) => {
-                source.str("type", "text").str("media_type", "text/plain").text("data", text);
-            }
-            Source::Id(id) => _ = source.str("type", "file").text("file_id", id),
-        });
-        if kind == "document" {
-            media.name.iter().for_each(|name| _ = block.text("title", name));
-        }
-        write_cache(cache, block);
-    });
-}
-
-fn is_document(mime: &[u8]) -> bool {
-    matches!(mime, b"application/pdf" | b"application\\/pdf")
-}
-
-fn write_tools(call: &Call<'_>, body: &mut Object<'_>) {
-    if call.tools.is_empty() {
-        return;
-    }
-    body.array("tools", |tools| {
-        for tool in &call.tools {
-            tools.object(|object| {
-                object.text("name", &tool.name);
-                tool.description.iter().for_each(|text| _ = object.text("description", text));
-                match &tool.schema {
-                    Some(schema) => _ = object.json("input_schema", schema),
-                    None => _ = object.raw("input_schema", "{\"type\":\"object\",\"properties\":{}}"),
-                }
-                if tool.strict == Some(true) {
-                    object.bool("strict", true);
-                }
-                write_cache(tool.cache, object);
-            });
-        }
-    });
-    let alone = call.parallel_tools == Some(false);
-    let kind = match &call.tool_choice {
-        None if !alone => return,
-        None | Some(ToolChoice::Auto | ToolChoice::Among { required: false, .. }) => "auto",
-        Some(ToolChoice::None) => "none",
-        Some(ToolChoice::Required | ToolChoice::Among { required: true, .. }) => "any",
-        Some(ToolChoice::Named(_)) => "tool",
-    };
-    body.object("tool_choice", |choice| {
-        choice.str("type", kind);
-        if let Some(ToolChoice::Named(name)) = &call.tool_choice {
-            choice.text("name", name);
-        }
-        if alone && kind != "none" {
-            choice.bool("disable_parallel_tool_use", true);
-        }
-    });
 }
