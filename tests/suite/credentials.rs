@@ -301,6 +301,15 @@ fn a_service_account_reaches_both_of_vertexs_publishers() {
     assert_eq!(call.target(), format!("{below}/anthropic/models/count-tokens:rawPredict"));
     assert!(version(&call.json()) && call.json()["model"] == "claude-sonnet-4@20250514", "{}", call.json());
 
+    // From another language, too.
+    let answer = weir.chat("claude");
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "hello", "{}", answer.text());
+    let call = cloud.last();
+    assert_eq!(call.target(), format!("{below}/anthropic/models/claude-sonnet-4@20250514:rawPredict"));
+    assert!(version(&call.json()) && call.json().get("model").is_none(), "{}", call.json());
+    assert!(call.json()["messages"][0]["content"].to_string().contains("hi"), "{}", call.json());
+    weir.stream("claude");
+    assert!(cloud.last().target().ends_with(":streamRawPredict") && cloud.last().json()["stream"] == true);
     keeps_quiet(&weir, &[TOKEN, "PRIVATE KEY", assertion]);
 }
 
@@ -332,6 +341,12 @@ to = "{path}?api-version={api_version}"
     assert_eq!(cloud.last().target(), "/openai/deployments/my%2Fdeployment/embeddings?api-version=2024-10-21&x=1");
     weir.call(&Call::Responses.request("gpt", false));
     assert_eq!(cloud.last().target(), "/openai/responses?api-version=2024-10-21");
+    // From another language, too.
+    let answer = weir.call(&Call::Generate.request("gpt", false));
+    assert_eq!(answer.json()["candidates"][0]["content"]["parts"][0]["text"], "hello", "{}", answer.text());
+    let call = cloud.last();
+    assert_eq!(call.target(), "/openai/deployments/my%2Fdeployment/chat/completions?api-version=2024-10-21");
+    assert_eq!(call.json()["messages"][0]["content"], "hi", "{}", call.json());
     weir.call(&Request::get("/v1/files?vendor=vendor-gpt"));
     keeps_quiet(&weir, &[KEY]);
 }
