@@ -30,6 +30,27 @@ SCENARIOS = {
     "failing": "events=12,fault=errorevent@4",
 }
 
+# The six languages as vendors: dialect, version in the path, lines of the vendor's table and of the model's. Their vendors
+# are strict: they refuse what the real ones refuse.
+LANGUAGES = {
+    "chat": ("openai", "/v1", "responses = false", ""),
+    "responses": ("openai", "/v1", "", 'path = "responses"'),
+    "messages": ("anthropic", "/v1", "", ""),
+    "generate": ("gemini", "/v1beta", "", ""),
+    "cohere": ("cohere", "", "", ""),
+    "converse": ("bedrock", "", "", ""),
+}
+# Not translated yet.
+del LANGUAGES["converse"]
+PAIR_SCENARIOS = {
+    "text": "strict=yes,events=12,tokens_in=100,tokens_out=50",
+    "tool": "strict=yes,answer=tool,events=12",
+    "agent": "strict=yes,answer=agent,events=12",
+    "limited": "error=429,retry_after=1",
+    "refusing": "error=400",
+    "broken": "events=12,fault=eof@4",
+}
+
 
 class Gateway:
     def __enter__(self):
@@ -43,10 +64,19 @@ class Gateway:
         self.limited_key = limited["key"]
         ready = self.start(
             [BINARIES / "weir", "--state", self.folder / "state", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-            + ["--log", self.folder / "log"]
+            + ["--log", self.folder / "log", *self.certificate()]
         )
         self.url = "http://" + ready["data"]
+        # Amazon's SDK shows a bearer key to nobody without TLS.
+        self.tls_url = "https://localhost:" + ready["tls"].rsplit(":")[-1]
         return self
+
+    def certificate(self):
+        """Another synthetic vendor makes one for localhost; who trusts `self.ca` trusts it."""
+        folder = self.folder / "tls"
+        self.start([BINARIES / "weirbench", "provider", "--listen", "127.0.0.1:0", "--tls", "--cert-out", folder])
+        self.ca = str(folder / "ca.pem")
+        return ["--tls-listen", "127.0.0.1:0", "--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem"]
 
     def __exit__(self, *failure):
         for process in self.processes:
@@ -71,27 +101,14 @@ class Gateway:
 
     def write_folder(self, address):
         text = '[[tenant]]\nname = "default"\n'
+        for language, (dialect, version, vendor_lines, model_lines) in LANGUAGES.items():
+            for name, words in PAIR_SCENARIOS.items():
+                base = f"http://{address}/~name={language},{words.replace('@', '%40')}{version}"
+                text += model(f"pair-{language}-{name}", dialect, base, vendor_lines, model_lines + "\nreasoning = true")
         for dialect, version in DIALECTS.items():
             for name, words in SCENARIOS.items():
-                vendor = f"{dialect}-{name}"
-                words = words.replace("@", "%40")
-                text += f"""
-[[vendor]]
-name = "{vendor}"
-dialect = "{dialect}"
-base_url = "http://{address}/~name={dialect},{words}/{version}"
-internal = true
-[[vendor.credential]]
-name = "main"
-env = "SDK_SECRET"
-[[model]]
-vendor = "{vendor}"
-id = "{vendor}"
-upstream = "some-model"
-[model.price]
-input = "1"
-output = "2"
-"""
+                base = f"http://{address}/~name={dialect},{words.replace('@', '%40')}/{version}"
+                text += model(f"{dialect}-{name}", dialect, base)
         self.signed_port = free_port()
         for name in ("plain", "session"):
             text += SIGNED.format(name=name, variable=f"AWS_{name.upper()}", port=self.signed_port)
@@ -132,3 +149,25 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def model(name, dialect, base_url, vendor_lines="", model_lines=""):
+    return f"""
+[[vendor]]
+name = "{name}"
+dialect = "{dialect}"
+base_url = "{base_url}"
+internal = true
+{vendor_lines}
+[[vendor.credential]]
+name = "main"
+env = "SDK_SECRET"
+[[model]]
+vendor = "{name}"
+id = "{name}"
+upstream = "some-model"
+{model_lines}
+[model.price]
+input = "1"
+output = "2"
+"""
