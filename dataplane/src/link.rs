@@ -118,6 +118,48 @@ impl Link {
         }
     }
 
+    /// The same, with a large buffer under the wait and not only when something is there: one operation instead of two, for
+    /// who waits for one answer and not under a slow stream.
+    ///
+    /// Must not be dropped while it runs unless the connection is, see `socket`.
+    pub async fn read_parked(&mut self, mut plain: Vec<u8>) -> (Result<usize, LinkFault>, Vec<u8>) {
+        let Some(tls) = &mut self.tls else { return self.read(plain).await };
+        let before = plain.len();
+        loop {
+            if tls.peer_closed {
+                return (Ok(0), plain);
+            }
+            match tls.fill(&self.socket).await {
+                Ok(0) => {
+                    tls.shelve();
+                    return (tls.session.end_of_file().map(|()| 0).map_err(LinkFault::Tls), plain);
+                }
+                Ok(_) => {}
+                Err(fault) => {
+                    tls.shelve();
+                    return (Err(fault), plain);
+                }
+            }
+            match tls.feed(&mut plain) {
+                Ok(_) if plain.len() > before => {
+                    let count = plain.len() - before;
+                    return (Ok(count), plain);
+                }
+                Ok(_) => {
+                    if tls.session.has_pending()
+                        && let Err(fault) = tls.flush(&self.socket).await
+                    {
+                        return (Err(fault), plain);
+                    }
+                }
+                Err(fault) => {
+                    let _ = tls.flush(&self.socket).await;
+                    return (Err(fault.into()), plain);
+                }
+            }
+        }
+    }
+
     /// Appends what is there already: `None` when nothing is, 0 at the end.
     pub fn read_now(&mut self, plain: &mut Vec<u8>) -> Result<Option<usize>, LinkFault> {
         match &mut self.tls {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Parser;
 use weir::core::{Core, Phase};
 use weir::gauge;
+use weir::heap::Heap;
 use weir::host;
 use weir::journal::{Journal, Keeper};
 use weir::live::Newest;
@@ -60,6 +61,9 @@ struct Options {
     #[arg(long, env = "WEIR_DRIVER", default_value = "auto")]
     driver: String,
 }
+
+#[global_allocator]
+static HEAP: Heap = Heap;
 
 fn main() -> ExitCode {
     match start(Options::parse()) {

@@ -92,6 +92,7 @@ impl<'l> Meter<'l> {
             vendor: &subject.vendor.name,
             flags: if subject.stream { flag::STREAM } else { 0 },
             outcome: Outcome::Cancelled,
+            attempts: Vec::with_capacity(1),
             ..Record::default()
         };
         Self {

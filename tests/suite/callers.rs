@@ -520,8 +520,8 @@ fn who_dribbles_is_not_waited_for_in_the_end() {
     let mut wire = weir.wire();
     let _ = socket2::SockRef::from(&wire.socket).set_recv_buffer_size(64 << 10);
     wire.send(chat(&weir, &large, false));
-    let started = clock::now();
     let mut taken = wire.until(b"\r\n\r\n").len();
+    let started = clock::now();
     let mut buffer = vec![0; 64 << 10];
     let mut ended = false;
     while !ended && started.elapsed() < Duration::from_secs(20) {

@@ -171,8 +171,29 @@ fn passes_up(name: Name, text: &[u8]) -> bool {
 }
 
 fn is_harmless(text: &[u8]) -> bool {
-    let starts = |prefix: &&[u8]| text.len() > prefix.len() && text[..prefix.len()].eq_ignore_ascii_case(prefix);
-    !DENIED_PREFIXES.iter().any(starts) && !DENIED.iter().any(|name| text.eq_ignore_ascii_case(name))
+    // Nearly every field there is: those of SDKs, and whatever starts like no denied one.
+    let first = text.first().map_or(0, |byte| (byte | 0x20).wrapping_sub(b'a'));
+    if first >= 26 || FIRST_LETTERS >> first & 1 == 0 || is_prefixed(text, b"x-stainless-") {
+        return true;
+    }
+    !DENIED_PREFIXES.iter().any(|prefix| is_prefixed(text, prefix))
+        && !DENIED.iter().any(|name| text.eq_ignore_ascii_case(name))
+}
+
+fn is_prefixed(text: &[u8], prefix: &[u8]) -> bool {
+    text.len() > prefix.len() && text[..prefix.len()].eq_ignore_ascii_case(prefix)
+}
+
+/// One bit a letter.
+const FIRST_LETTERS: u32 = first_letters(DENIED_PREFIXES) | first_letters(DENIED);
+
+const fn first_letters(names: &[&[u8]]) -> u32 {
+    let (mut letters, mut place) = (0, 0);
+    while place < names.len() {
+        letters |= 1 << (names[place][0] - b'a');
+        place += 1;
+    }
+    letters
 }
 
 /// Ours; the way here; accounts and identities of Google's front ends; Amazon's signatures; methods in disguise.
@@ -216,4 +237,31 @@ const DENIED: &[&[u8]] = &[
 fn is_listed(connection: Option<&[u8]>, name: &[u8]) -> bool {
     connection
         .is_some_and(|list| list.split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_denied_is_denied_however_it_is_written() {
+        for name in DENIED {
+            let text = std::str::from_utf8(name).unwrap();
+            for written in [text.to_owned(), text.to_uppercase(), text.replace('-', "_")] {
+                assert!(!passes_up(http1::classify_name(written.as_bytes()), written.as_bytes()), "{written}");
+            }
+        }
+        for prefix in DENIED_PREFIXES {
+            let name = [*prefix, b"anything"].concat();
+            assert!(!passes_up(Name::Other, &name) && !passes_up(Name::Other, &name.to_ascii_uppercase()));
+        }
+        for name in ["X_Api_Key", "cookie", "x_forwarded_for", "Authorization"] {
+            assert!(!passes_up(http1::classify_name(name.as_bytes()), name.as_bytes()), "{name}");
+        }
+        for name in
+            ["user-agent", "anthropic-beta", "x-stainless-lang", "x-title", "x_own", "openai-beta", "~", "range-x"]
+        {
+            assert!(passes_up(http1::classify_name(name.as_bytes()), name.as_bytes()), "{name}");
+        }
+    }
 }

@@ -193,7 +193,7 @@ pub async fn await_head(mut link: VendorLink, answers_head: bool) -> Result<Answ
             }
         }
         let nothing_came = bytes.is_empty();
-        let (read, buffer) = link.link.read(bytes).await;
+        let (read, buffer) = link.link.read_parked(bytes).await;
         bytes = buffer;
         if let Some(why) = link.deadline.fired() {
             return Err((Failure::TimedOut(why), Taken::Yes));

@@ -48,6 +48,8 @@ pub struct Decoded {
     pub done: bool,
 }
 
+/// Chunks of up to 256 MiB, with the byte behind.
+const USUAL_DIGITS_MAX: usize = 8;
 /// Longer than any size that we accept, with its leading zeros.
 const SIZE_DIGITS_MAX: usize = 16;
 /// Nobody uses extensions; a short one is passed over.
@@ -77,6 +79,11 @@ impl Decoder {
                 self.state = if left == 0 { State::DataCr } else { State::Data(left) };
                 continue;
             }
+            if let Some((size, line_bytes)) = self.next_chunk(&bytes[read..]) {
+                read += line_bytes;
+                self.state = State::Data(size);
+                continue;
+            }
             match self.step(bytes[read]) {
                 Ok(state) => self.state = state,
                 Err(bad) => {
@@ -87,6 +94,25 @@ impl Decoder {
             read += 1;
         }
         Ok(Decoded { payload: write, consumed: read, done: self.is_done() })
+    }
+
+    /// The usual way from one chunk's data to the next one's, when all of it is there: the line end, a short size and its line
+    /// end. Whatever else stands there is for `step`, which takes the same from it.
+    fn next_chunk(&self, bytes: &[u8]) -> Option<(u64, usize)> {
+        let (line, before) = match self.state {
+            State::SizeStart => (bytes, 0),
+            State::DataCr => (bytes.strip_prefix(b"\r\n")?, 2),
+            _ => return None,
+        };
+        let mut size = 0;
+        for (place, &byte) in line.iter().take(USUAL_DIGITS_MAX).enumerate() {
+            let Some(digit) = hex(byte) else {
+                let ends = place > 0 && size > 0 && line[place..].starts_with(b"\r\n");
+                return ends.then_some((size, before + place + 2));
+            };
+            size = size << 4 | digit;
+        }
+        None
     }
 
     fn step(&mut self, byte: u8) -> Result<State, BadChunk> {
@@ -204,6 +230,45 @@ mod tests {
             for b in a..text.len() {
                 assert_eq!(decode_in_pieces(text, &[a, b]).unwrap(), whole, "{a} {b}");
             }
+        }
+    }
+
+    /// What is read a chunk at a time is what is read a byte at a time, good or bad.
+    #[test]
+    fn the_short_way_is_the_long_way() {
+        let seed = b"5\r\nhello\r\n0010\r\n0123456789abcdef\r\nA;x\r\n0123456789\r\n1\r\n!\r\n0\r\n\r\n";
+        let mut state = 0x9e37_79b9_u64;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        for _ in 0..20_000 {
+            let mut text = seed.to_vec();
+            for _ in 0..next(3) {
+                let place = next(text.len());
+                match next(3) {
+                    0 => drop(text.remove(place)),
+                    1 => text.insert(place, b"\r\n0fF;g "[next(8)]),
+                    _ => text[place] = b"\r\n01aZ;\0"[next(8)],
+                }
+            }
+            let (mut short, mut long) = (Decoder::default(), Decoder::default());
+            let mut whole = text.clone();
+            let at_once = short.decode(&mut whole);
+            let mut out = Vec::new();
+            let by_byte = text.iter().find_map(|byte| {
+                let mut piece = [*byte];
+                match long.decode(&mut piece) {
+                    Ok(decoded) => {
+                        out.extend_from_slice(&piece[..decoded.payload]);
+                        None
+                    }
+                    Err(bad) => Some(bad),
+                }
+            });
+            assert_eq!(at_once.err(), by_byte, "{:?}", String::from_utf8_lossy(&text));
+            let good = at_once.map_or(short.good(), |decoded| decoded.payload);
+            assert_eq!((&whole[..good], short.is_done()), (&out[..], long.is_done()));
         }
     }
 

@@ -475,7 +475,7 @@ fn fields(head: &[u8], lines: &Lines) -> Result<(Vec<Field>, u64), BadHead> {
     if lines.count > HEAD_FIELDS_MAX + 1 {
         return Err(BadHead::TooManyFields);
     }
-    let mut fields = Vec::with_capacity(FIELDS_USUAL.max(lines.count));
+    let mut fields = Vec::with_capacity(lines.count.saturating_sub(1));
     let mut present = 0;
     let mut at = lines.first() + 1;
     for end in lines.ends[1..lines.count].iter().map(|end| usize::from(*end)) {
@@ -530,9 +530,6 @@ fn trim(value: &[u8]) -> std::ops::Range<usize> {
     }
     start..stop
 }
-
-/// What SDKs send; more only grows.
-const FIELDS_USUAL: usize = 24;
 
 fn is_token(byte: u8) -> bool {
     const TOKEN: [bool; 256] = {
