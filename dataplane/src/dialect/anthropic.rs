@@ -13,6 +13,7 @@ use weir_shared::usage::{Class, Tier, Usage};
 
 use super::answer::Answer;
 use super::call::{Call, Param, ParamTable, Tongue};
+use super::repeats::Repeats;
 use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
 use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, number};
 use crate::wire::http1::Method;
@@ -165,7 +166,7 @@ impl Speech for Messages {
     }
 
     fn reader(&self, _: Deviations) -> Box<dyn ReadEvents> {
-        Box::new(read_events::Reader::default())
+        Box::new(Repeats::new(read_events::Reader::default()))
     }
 
     fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {

@@ -15,6 +15,7 @@ mod turns;
 mod budget;
 mod sequence;
 pub mod relay;
+mod repeats;
 pub mod embed;
 pub mod count;
 mod anthropic;

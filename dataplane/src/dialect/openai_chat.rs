@@ -6,12 +6,13 @@ mod think;
 mod write_call;
 mod write_events;
 
-use weir_shared::catalog::{Deviations, Dialect};
+use weir_shared::catalog::{Deviation, Deviations, Dialect};
 use weir_shared::fault::Code;
 use weir_shared::usage::Tier;
 
 use super::answer::Answer;
 use super::call::{Call, Param, ParamTable, Tongue};
+use super::repeats::Repeats;
 use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
 use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, UsageRequest, error, openai_usage};
 use crate::wire::http1::Method;
@@ -117,7 +118,9 @@ impl Speech for Conversation {
     }
 
     fn reader(&self, deviations: Deviations) -> Box<dyn ReadEvents> {
-        Box::new(read_events::Reader::new(deviations))
+        let reader = read_events::Reader::new(deviations);
+        // Where thoughts stand in the text, what a piece says decides what the next one is.
+        if deviations.has(Deviation::ThinkTagsInText) { Box::new(reader) } else { Box::new(Repeats::new(reader)) }
     }
 
     fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {

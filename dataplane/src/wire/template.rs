@@ -77,8 +77,25 @@ impl Template {
     /// Recognises an event at the start of `bytes`.
     #[inline]
     pub fn recognise(&self, bytes: &[u8]) -> Option<Match> {
-        let mut at = 0;
         let mut output_bytes = 0;
+        let bytes = self.walk(bytes, |output| output_bytes += output.len())?;
+        Some(Match { bytes, output_bytes })
+    }
+
+    /// What an event says, when all of `bytes` is one and has one place for output.
+    #[inline]
+    pub fn output<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        let (mut found, mut others) = (None, 0);
+        let matched = self.walk(bytes, |output| {
+            others += usize::from(found.replace(output).is_some());
+        })?;
+        found.filter(|_| others == 0 && matched == bytes.len())
+    }
+
+    /// Where the event ends.
+    #[inline]
+    fn walk<'b>(&self, bytes: &'b [u8], mut output: impl FnMut(&'b [u8])) -> Option<usize> {
+        let mut at = 0;
         for (fixed, hole) in &self.pieces {
             if !bytes[at..].starts_with(fixed) {
                 return None;
@@ -89,7 +106,7 @@ impl Template {
                 Hole::Text { counts } => {
                     at = json::string_end(bytes, at).ok()?;
                     if *counts {
-                        output_bytes += at - start;
+                        output(&bytes[start..at]);
                     }
                 }
                 Hole::Number => {
@@ -105,7 +122,7 @@ impl Template {
         }
         at += self.end.len();
         let legal = simdutf8::basic::from_utf8(&bytes[..at]).is_ok();
-        legal.then_some(Match { bytes: at, output_bytes })
+        legal.then_some(at)
     }
 
     /// From two whole events with one line of JSON data each, both found legal and without meaning beyond their output.
