@@ -1,7 +1,10 @@
 //! OpenAI's chat completions and completions, and everybody who speaks like them.
 
+mod details;
 mod read_call;
 mod read_events;
+#[cfg(test)]
+mod speech_tests;
 mod think;
 mod write_call;
 mod write_events;

@@ -1,6 +1,7 @@
 //! A call of chat completions.
 
 use super::PARAMS;
+use super::details::Detail;
 use crate::dialect::call::{
     Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Thought, Tongue,
     Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
@@ -452,27 +453,9 @@ impl<'a> Thoughts<'a> {
     }
 }
 
-fn detail(detail: &[u8]) -> Option<Thought<'_>> {
-    let member = |name| json::get(detail, name).and_then(Text::of_value).filter(|text| !text.is_empty());
-    match json::get(detail, "type")? {
-        b"\"reasoning.encrypted\"" => {
-            let proof = Some(own(member("data")?, true));
-            Some(Thought { text: Text::default(), proof })
-        }
-        _ => {
-            let text = member("text").or_else(|| member("summary")).unwrap_or_default();
-            let proof = member("signature").map(|raw| own(raw, false));
-            (!text.is_empty() || proof.is_some()).then_some(Thought { text, proof })
-        }
-    }
-}
-
-fn own(raw: Text<'_>, sealed: bool) -> Proof<'_> {
-    let mut read = foreign(raw, Tongue::Chat);
-    if read.of == Tongue::Chat {
-        read.sealed = sealed;
-    }
-    read
+fn detail(entry: &[u8]) -> Option<Thought<'_>> {
+    let Detail { text, proof } = Detail::read(entry);
+    (!text.is_empty() || proof.is_some()).then_some(Thought { text, proof })
 }
 
 /// Whose it is, when it says so; otherwise it is of this language.

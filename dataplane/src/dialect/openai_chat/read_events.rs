@@ -6,6 +6,7 @@
 use weir_shared::catalog::{Deviation, Deviations};
 use weir_shared::usage::{Tier, Usage};
 
+use super::details::Detail;
 use super::think::Splitter;
 use crate::dialect::call::Source;
 use crate::dialect::call::{MediaKind, Proof, Tongue};
@@ -13,7 +14,7 @@ use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
 use crate::dialect::given::data_url;
 use crate::dialect::openai_usage;
 use crate::dialect::speech::{Malformed, ReadEvents, Step};
-use crate::dialect::text::{Text, plain};
+use crate::dialect::text::{Text, escape_json, plain};
 use crate::wire::json;
 
 type Each<'e> = &'e mut dyn FnMut(Event<'_>);
@@ -50,14 +51,16 @@ struct Call {
     index: u64,
     id: Vec<u8>,
     block: Option<u32>,
-    /// What came before the call's name, kept until it can be opened.
-    name: Vec<u8>,
+    /// Arguments that came before the name, kept until the call can be opened.
+    held: Vec<u8>,
 }
 
 /// More choices, calls or citations are no answer.
 const CHOICES_MAX: u64 = 128;
 const CALLS_MAX: usize = 1_024;
 const CITATIONS_MAX: usize = 1_024;
+/// Longer arguments do not wait for a name.
+const HELD_BYTES_MAX: usize = 1 << 20;
 
 impl Reader {
     pub fn new(deviations: Deviations) -> Self {
@@ -123,6 +126,11 @@ impl Reader {
             self.words(place, Words::Text, text, each);
         }
         self.delta(place, delta, each)?;
+        if finish.is_some()
+            && self.choices[place].calls.iter().any(|call| call.block.is_none() && !call.held.is_empty())
+        {
+            return Err(Malformed("a tool call without a name"));
+        }
         if let Some(reason) = finish {
             self.finish(place, &reason[1..reason.len() - 1], each);
         } else if whole {
@@ -260,22 +268,17 @@ impl Reader {
 
     fn thoughts(&mut self, place: usize, thought: Option<Text<'_>>, details: Option<&[u8]>, each: Each<'_>) {
         let mut shown = false;
-        for detail in details.into_iter().flat_map(json::elements) {
-            let member = |name| json::get(detail, name).and_then(Text::of_value).filter(|text| !text.is_empty());
-            if let Some(text) = member("text").or_else(|| member("summary")) {
+        for entry in details.into_iter().flat_map(json::elements) {
+            let detail = Detail::read(entry);
+            if !detail.text.is_empty() {
                 shown = true;
-                self.words(place, Words::Thought, text, each);
+                self.words(place, Words::Thought, detail.text, each);
             }
-            let (data, sealed) = match member("data") {
-                Some(data) => (Some(data), true),
-                None => (member("signature"), false),
-            };
-            if let Some(data) = data {
-                if sealed || !matches!(self.choices[place].open, Some((_, Words::Thought))) {
-                    self.open_words(place, Words::Thought, each);
-                }
-                let Some((block, _)) = self.choices[place].open else { continue };
-                let proof = Proof { of: Tongue::Chat, data, sealed };
+            if let Some(proof) = detail.proof {
+                let block = match self.choices[place].open {
+                    Some((block, Words::Thought)) if !proof.sealed => block,
+                    _ => self.open_words(place, Words::Thought, each),
+                };
                 each(Event::Piece { block, piece: Piece::Proof(proof) });
                 self.close_words(place, each);
             }
@@ -299,10 +302,16 @@ impl Reader {
                 _ => {}
             }
         }
-        let known = self.choices[place].calls.iter().rposition(|known| match index {
-            Some(index) => known.index == index && (id.is_empty() || known.id.is_empty() || known.id == id.raw()),
-            // Without an index, an id tells calls apart; without both, the last one goes on.
-            None => id.is_empty() || known.id == id.raw(),
+        // Who numbers all calls alike tells them apart by id and name; who makes up an id for each piece names none.
+        let is_named =
+            !id.is_empty() && json::get(function, "name").is_some_and(|name| name.len() > 2 && name != b"null");
+        let known = self.choices[place].calls.iter().rposition(|known| {
+            let same = id.is_empty() || known.id.is_empty() || known.id == id.raw();
+            match index {
+                Some(index) => known.index == index && (same || !is_named),
+                // Without an index, an id tells calls apart; without both, the last one goes on.
+                None => id.is_empty() || known.id == id.raw(),
+            }
         });
         let at = match known {
             Some(at) => at,
@@ -312,7 +321,7 @@ impl Reader {
                     return Err(Malformed("more tool calls than anybody runs"));
                 }
                 let index = index.unwrap_or(nth as u64 + calls.len() as u64);
-                calls.push(Call { index, id: id.raw().to_vec(), block: None, name: Vec::new() });
+                calls.push(Call { index, id: id.raw().to_vec(), block: None, held: Vec::new() });
                 calls.len() - 1
             }
         };
@@ -325,7 +334,7 @@ impl Reader {
     /// The older form, of which there is one at most.
     fn function(&mut self, place: usize, function: &[u8], each: Each<'_>) -> Result<(), Malformed> {
         if self.choices[place].calls.is_empty() {
-            self.choices[place].calls.push(Call { index: 0, id: Vec::new(), block: None, name: Vec::new() });
+            self.choices[place].calls.push(Call { index: 0, id: Vec::new(), block: None, held: Vec::new() });
         }
         self.call_step(place, 0, function, None, each)
     }
@@ -349,17 +358,16 @@ impl Reader {
         let block = match self.choices[place].calls[at].block {
             // Some repeat the name in every piece.
             Some(block) => block,
+            None if name.is_empty() => return self.hold(place, at, arguments),
             None => {
                 let call = &mut self.choices[place].calls[at];
-                call.name.extend_from_slice(name.raw());
-                if call.name.is_empty() {
-                    return Ok(());
-                }
-                let (id, name) = (std::mem::take(&mut call.id), std::mem::take(&mut call.name));
+                let (id, held) = (std::mem::take(&mut call.id), std::mem::take(&mut call.held));
                 self.close_words(place, each);
                 let proof = signature.map(|data| Proof { of: Tongue::Chat, data, sealed: false });
-                let kind = Block::ToolCall { id: Text::of_raw(&id), name: Text::of_raw(&name), proof };
-                let block = self.open(place, kind, each);
+                let block = self.open(place, Block::ToolCall { id: Text::of_raw(&id), name, proof }, each);
+                if !held.is_empty() {
+                    each(Event::Piece { block, piece: Piece::Arguments(Text::of_raw(&held)) });
+                }
                 let call = &mut self.choices[place].calls[at];
                 (call.block, call.id) = (Some(block), id);
                 self.choices[place].called = true;
@@ -378,6 +386,16 @@ impl Reader {
             None => {}
         }
         Ok(())
+    }
+
+    fn hold(&mut self, place: usize, at: usize, arguments: Option<&[u8]>) -> Result<(), Malformed> {
+        let held = &mut self.choices[place].calls[at].held;
+        match arguments {
+            Some(object) if object.starts_with(b"{") => escape_json(held, object),
+            Some(text) => held.extend_from_slice(Text::of_value(text).unwrap_or_default().raw()),
+            None => {}
+        }
+        if held.len() > HELD_BYTES_MAX { Err(Malformed("arguments of a tool without a name")) } else { Ok(()) }
     }
 
     fn annotation(&mut self, place: usize, annotation: &[u8], each: Each<'_>) {

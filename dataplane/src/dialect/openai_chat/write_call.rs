@@ -1,6 +1,6 @@
 //! A call for a vendor that speaks chat completions.
 
-use super::PARAMS;
+use super::{PARAMS, details};
 use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Role, Source, Tongue, ToolCall, ToolChoice,
     ToolResult, What,
@@ -221,15 +221,9 @@ fn write_thoughts(turn: &crate::dialect::call::Turn<'_>, message: &mut Object<'_
     if own.clone().next().is_none() {
         return;
     }
-    message.array("reasoning_details", |details| {
-        for (thought, proof) in own {
-            details.object(|detail| {
-                if proof.sealed {
-                    detail.str("type", "reasoning.encrypted").text("data", &proof.data);
-                } else {
-                    detail.str("type", "reasoning.text").text("text", &thought.text).text("signature", &proof.data);
-                }
-            });
+    message.array("reasoning_details", |entries| {
+        for (index, (thought, proof)) in own.enumerate() {
+            entries.object(|entry| details::write(proof, Some(&thought.text), index as u64, entry));
         }
     });
 }

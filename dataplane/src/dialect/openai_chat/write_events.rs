@@ -3,6 +3,7 @@
 use weir_shared::fault::Code;
 use weir_shared::usage::{Class, Tier, Usage};
 
+use super::details;
 use super::write_call::write_signature;
 use crate::dialect::answer::{Answer, Choice, Whole};
 use crate::dialect::call::{MediaKind, Proof, Tongue};
@@ -169,7 +170,7 @@ impl Writer {
             }),
             (Kind::Thought, Piece::Proof(proof)) => self.chunk(choice, out, |out| {
                 out.extend_from_slice(b"\"reasoning_details\":[");
-                Object::write(out, |detail| detail_of_proof(&proof, None, index, detail));
+                Object::write(out, |detail| details::write(&proof, None, index, detail));
                 out.push(b']');
             }),
             (Kind::Call, Piece::Arguments(text)) if !text.is_empty() => {
@@ -359,7 +360,7 @@ fn whole_message(choice: &Choice, heading: &Heading<'_>, message: &mut Object<'_
 
 fn whole_thought(block: &Whole, index: u64, detail: &mut Object<'_>) {
     match &block.proof {
-        Some(proof) => detail_of_proof(proof, Some(&block.text()), index, detail),
+        Some(proof) => details::write(proof, Some(&block.text()), index, detail),
         None => _ = detail.str("type", "reasoning.text").text("text", &block.text()).number("index", index),
     }
 }
@@ -392,21 +393,6 @@ fn call_head(id: &Text<'_>, own: &str, block: u32, call: &mut Object<'_>) {
 
 fn signature(proof: &Proof<'_>, call: &mut Object<'_>) {
     write_signature(&proof::wrap(proof, Tongue::Generate), call);
-}
-
-/// In the form that clients of several vendors know and send back.
-fn detail_of_proof(proof: &Proof<'_>, text: Option<&Text<'_>>, index: u64, detail: &mut Object<'_>) {
-    let carried = proof::wrap(proof, Tongue::Chat);
-    let carried = Text::of_raw(&carried);
-    if proof.sealed {
-        detail.str("type", "reasoning.encrypted").text("data", &carried);
-        text.filter(|text| !text.is_empty()).iter().for_each(|text| _ = detail.text("summary", text));
-    } else {
-        detail.str("type", "reasoning.text");
-        text.iter().for_each(|text| _ = detail.text("text", text));
-        detail.text("signature", &carried);
-    }
-    detail.number("index", index);
 }
 
 fn annotation(citation: &Citation<'_>, out: &mut Vec<u8>) {

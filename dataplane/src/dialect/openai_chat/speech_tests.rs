@@ -1,0 +1,149 @@
+//! Forms of this language that vendors really send, and what becomes of them.
+
+use weir_shared::catalog::{Deviations, Thinking};
+
+use super::{Conversation, read_events::Reader};
+use crate::dialect::answer::Answer;
+use crate::dialect::call::{Call, Proof, What};
+use crate::dialect::event::{Block, Event, Finish};
+use crate::dialect::speech::{Asked, Heading, Lost, Malformed, ReadEvents, Recipient, Speech};
+
+fn read(chunks: &[&str]) -> Result<Answer, Malformed> {
+    let mut reader = Reader::new(Deviations::NONE);
+    let mut answer = Answer::default();
+    let mut take = |event: Event<'_>| answer.take(event);
+    for chunk in chunks {
+        reader.read_event(b"", chunk.as_bytes(), &mut take)?;
+    }
+    reader.end(&mut take);
+    Ok(answer)
+}
+
+/// Chunks of one choice, from their deltas.
+fn deltas(deltas: &[&str]) -> Result<Answer, Malformed> {
+    let mut chunks: Vec<String> =
+        deltas.iter().map(|delta| format!(r#"{{"id":"c","choices":[{{"index":0,"delta":{delta}}}]}}"#)).collect();
+    chunks.push(r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#.into());
+    read(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn tools(answer: &Answer) -> Vec<(String, String, String)> {
+    let blocks = answer.choices.iter().flat_map(|choice| &choice.blocks);
+    let call = |block: &crate::dialect::answer::Whole| match &block.kind {
+        Block::ToolCall { id, name, .. } => {
+            let arguments = block.object.as_ref().unwrap_or(&block.text);
+            let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
+            Some((text(id.raw()), text(name.raw()), text(arguments)))
+        }
+        _ => None,
+    };
+    blocks.filter_map(call).collect()
+}
+
+#[test]
+fn calls_come_in_many_ways() {
+    let call = |id: &str, name: &str, arguments: &str| (id.to_owned(), name.to_owned(), arguments.to_owned());
+    let one = |index: &str, id: &str, name: &str, arguments: &str| {
+        format!(
+            r#"{{"tool_calls":[{{"index":{index},"id":{id},"type":"function","function":{{"name":{name},"arguments":{arguments}}}}}]}}"#
+        )
+    };
+    for (what, steps, want) in [
+        (
+            "pieces of two calls in turn",
+            vec![
+                one("0", "\"a\"", "\"f\"", "\"\""),
+                one("1", "\"b\"", "\"g\"", "\"\""),
+                one("0", "null", "null", "\"{1\""),
+                one("1", "null", "null", "\"{2\""),
+                one("0", "null", "null", "\"}\""),
+            ],
+            vec![call("a", "f", "{1}"), call("b", "g", "{2")],
+        ),
+        (
+            "all calls numbered alike",
+            vec![one("0", "\"a\"", "\"f\"", "\"{}\""), one("0", "\"b\"", "\"f\"", "\"{}\"")],
+            vec![call("a", "f", "{}"), call("b", "f", "{}")],
+        ),
+        (
+            "the name in every piece, an id of its own for each that names nothing",
+            vec![
+                one("0", "\"a\"", "\"f\"", "\"{\""),
+                one("0", "\"a\"", "\"f\"", "\"1\""),
+                one("0", "\"x\"", "null", "\"}\""),
+            ],
+            vec![call("a", "f", "{1}")],
+        ),
+        (
+            "no index",
+            vec![
+                one("null", "\"a\"", "\"f\"", "\"{\""),
+                one("null", "\"\"", "\"\"", "\"}\""),
+                one("null", "\"b\"", "\"g\"", "\"{}\""),
+            ],
+            vec![call("a", "f", "{}"), call("b", "g", "{}")],
+        ),
+        (
+            "arguments in front of the name",
+            vec![one("0", "\"a\"", "\"\"", "\"{\""), one("0", "null", "\"f\"", "\"}\"")],
+            vec![call("a", "f", "{}")],
+        ),
+        (
+            "an object for arguments, and no id",
+            vec![one("0", "null", "\"f\"", r#"{"a":[1]}"#)],
+            vec![call("", "f", r#"{"a":[1]}"#)],
+        ),
+        ("nothing at all", vec![one("0", "null", "null", "\"\"")], vec![]),
+    ] {
+        let answer = deltas(&steps.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        assert_eq!(tools(&answer), want, "{what}");
+        let finish = if want.is_empty() { Finish::Stop } else { Finish::ToolCalls };
+        assert_eq!(answer.choices[0].finish, Some(finish), "{what}");
+    }
+    let nameless = one("0", "\"a\"", "null", "\"{}\"");
+    assert_eq!(deltas(&[&nameless]).unwrap_err(), Malformed("a tool call without a name"));
+}
+
+#[test]
+fn entries_of_reasoning_details_reach_the_caller_as_they_were() {
+    let entries = concat!(
+        r#"[{"type":"reasoning.text","text":"hm","signature":"s","format":"anthropic-claude-v1","index":0},"#,
+        r#"{"type":"reasoning.encrypted","data":"gAAA","format":"openai-responses-v1","id":"rs_1","index":1}]"#,
+    );
+    let answer = deltas(&[&format!(r#"{{"reasoning":"hm","reasoning_details":{entries}}}"#), r#"{"content":"x"}"#]);
+    let call = Call::default();
+    let heading = Heading { id: "a", model: "m", created_s: 1, call: &call, sse: true };
+    let mut out = Vec::new();
+    Conversation.write_answer(&answer.unwrap(), &heading, &mut out);
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains(entries), "{out}");
+    // And back, when the caller sends them with the next turn.
+    let body = format!(
+        r#"{{"model":"m","messages":[{{"role":"assistant","content":"x","reasoning_content":"hm","reasoning_details":{entries}}}]}}"#
+    );
+    let (call, written, lost) = rewritten(&body);
+    let thoughts = call.turns[0].parts.iter().filter_map(|part| match &part.what {
+        What::Reasoning(thought) => {
+            Some((thought.text.plain(), thought.proof.as_ref().map(|proof: &Proof<'_>| proof.sealed)))
+        }
+        _ => None,
+    });
+    assert_eq!(thoughts.collect::<Vec<_>>(), [("hm".into(), Some(false)), ("".into(), Some(true))]);
+    assert!(written.contains(entries), "{written}");
+    assert!(lost.is_empty() && call.unmapped.is_empty());
+}
+
+/// A call that was read, and as it is written for a vendor whose model thinks.
+fn rewritten(body: &str) -> (Call<'_>, String, Vec<Lost>) {
+    let call = Conversation.read_call(&Asked { body: body.as_bytes(), streams: false }).unwrap();
+    let to = Recipient {
+        model: "v",
+        output_tokens_max: 0,
+        reasoning: true,
+        thinking: Thinking::Effort,
+        deviations: Deviations::NONE,
+    };
+    let (mut lost, mut out) = (Vec::new(), Vec::new());
+    Conversation.write_call(&call, &to, &mut lost, &mut out);
+    (call, String::from_utf8(out).unwrap(), lost)
+}
