@@ -81,6 +81,8 @@ deviations! {
     NoId "no_id",
     /// The reason to finish is an empty string, or there is no chunk with one.
     EmptyFinish "empty_finish",
+    /// Of calls, not of answers: what was thought in front of a tool's call is wanted back with it, as `reasoning_content`.
+    ThoughtsTakenBack "thoughts_taken_back",
 }
 
 impl Deviation {
@@ -106,6 +108,11 @@ impl Deviations {
 
     pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Those that an answer shows; where there are none, answers pass as they come.
+    pub fn of_answers(self) -> Self {
+        Self(self.0 & !(1 << Deviation::ThoughtsTakenBack as u8))
     }
 }
 

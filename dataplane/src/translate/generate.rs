@@ -54,7 +54,7 @@ const ROOM: usize = 512;
 
 /// A vendor that departs from its own language: its calls pass, its answers are brought into shape.
 fn normalised<'b>(task: &Task<'_, 'b>, caller: &'static dyn Speech) -> Option<Translation<'b>> {
-    if task.vendor.deviations.is_empty() {
+    if task.vendor.deviations.of_answers().is_empty() {
         return None;
     }
     let (stream, usage_asked) = (task.asked.stream, task.asked.usage_asked);

@@ -3,8 +3,8 @@
 use super::PARAMS;
 use super::details::Detail;
 use crate::dialect::call::{
-    Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Thought, Tongue,
-    Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
+    Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Reasoning, Role, Source, Thought,
+    Tongue, Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
 };
 use crate::dialect::given::{data_url, flag, given, list, object, path, string, whole};
 use crate::dialect::proof;
@@ -40,7 +40,25 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"service_tier" if value == b"\"auto\"" => {}
             b"modalities" if is_text_alone(value) => {}
             b"logit_bias" | b"metadata" if json::members(value).next().is_none() => {}
-            b"safety_identifier" => reader.call.params.set(crate::dialect::call::Param::User, Json::of(value)),
+            b"thinking" => reader.thinking(value)?,
+            b"enable_thinking" => {
+                let amount = if flag(value, "enable_thinking")? { Amount::Auto } else { Amount::Off };
+                reader.call.reasoning.get_or_insert_default().amount.get_or_insert(amount);
+            }
+            b"include_reasoning" => {
+                reader.call.reasoning.get_or_insert_default().shown = Some(flag(value, "include_reasoning")?);
+            }
+            b"reasoning_format" if value == b"\"hidden\"" => {
+                reader.call.reasoning.get_or_insert_default().shown = Some(false);
+            }
+            // Thoughts stand apart from the text in our answers, whoever gave them.
+            b"reasoning_format" if value == b"\"parsed\"" => {}
+            // Not of the language, but of many who speak it.
+            b"top_k" => reader.call.params.set(Param::TopK, Json::of(value)),
+            b"min_p" => reader.call.params.set(Param::MinP, Json::of(value)),
+            // What was used is told at the end of every whole answer.
+            b"usage" => reader.usage(value),
+            b"safety_identifier" => reader.call.params.set(Param::User, Json::of(value)),
             name if read_param(PARAMS, "", name, value, &mut reader.call.params) => {}
             other => reader.call.unmapped.push(path("", other)),
         }
@@ -103,6 +121,8 @@ impl<'a> Reader<'a> {
                 }
                 b"function_call" => calls.push(self.function_call(value, &format!("{at}.function_call"))?),
                 b"cache_control" => cache = cache_mark(value),
+                // Of Mistral's: the answer does not go on from here.
+                b"prefix" | b"partial" if value == b"false" => {}
                 // What the model showed beside its words; nobody takes it back.
                 b"annotations" | b"images" if role == Role::Assistant => {}
                 b"audio" if role == Role::Assistant && json::members(value).next().is_none() => {}
@@ -174,6 +194,15 @@ impl<'a> Reader<'a> {
             "image_url" => What::Media(self.image(inside?, &format!("{at}.image_url"))?),
             "input_audio" => What::Media(self.audio(inside?, &format!("{at}.input_audio"))?),
             "file" => What::Media(self.file(inside?, &format!("{at}.file"))?),
+            "video_url" => {
+                let image = self.image(inside?, &format!("{at}.video_url"))?;
+                What::Media(Media { kind: MediaKind::Video, detail: None, ..image })
+            }
+            "document_url" => {
+                let url = string(inside?, &format!("{at}.document_url"))?;
+                let source = data_url(&url).unwrap_or(Source::Url { url, mime: None });
+                What::Media(Media { kind: MediaKind::Document, source, name: None, detail: None })
+            }
             _ => {
                 self.call.unmapped.push(format!("{at} of type {kind}"));
                 return Ok(());
@@ -257,7 +286,10 @@ impl<'a> Reader<'a> {
                 b"index" => {}
                 // Where Google's callers of this language keep it.
                 b"extra_content" => {
-                    signed = json::dig(value, &["google", "thought_signature"]).and_then(Text::of_value)
+                    signed = json::dig(value, &["google", "thought_signature"]).and_then(Text::of_value);
+                    if signed.is_none() {
+                        self.lose(at, key);
+                    }
                 }
                 other => self.lose(at, other),
             }
@@ -352,6 +384,10 @@ impl<'a> Reader<'a> {
     }
 
     fn format(&mut self, format: &'a [u8]) -> Result<(), Unreadable> {
+        object(format, "response_format")?;
+        for (key, _) in given(format).filter(|(key, _)| !matches!(*key, b"type" | b"json_schema")) {
+            self.lose("response_format", key);
+        }
         let kind = json::get(format, "type").and_then(json::text).unwrap_or_default();
         self.call.format = match &*kind {
             "text" => None,
@@ -410,6 +446,42 @@ impl<'a> Reader<'a> {
             self.call.reasoning = Some(Reasoning { ..read });
         }
         Ok(())
+    }
+
+    /// As Anthropic says it, and vendors of this language who learned it there.
+    fn thinking(&mut self, thinking: &'a [u8]) -> Result<(), Unreadable> {
+        object(thinking, "thinking")?;
+        let mut amount = None;
+        for (key, value) in given(thinking) {
+            match key {
+                b"type" => {
+                    let said = match value {
+                        b"\"enabled\"" | b"\"adaptive\"" | b"\"auto\"" => Amount::Auto,
+                        b"\"disabled\"" => Amount::Off,
+                        _ => return Err(Unreadable("thinking.type must be enabled or disabled".into())),
+                    };
+                    amount.get_or_insert(said);
+                }
+                b"budget_tokens" => amount = Some(Amount::Tokens(whole(value, "thinking.budget_tokens")?)),
+                other => self.lose("thinking", other),
+            }
+        }
+        // Who names an effort as well means that.
+        let reasoning = self.call.reasoning.get_or_insert_default();
+        reasoning.amount = match reasoning.amount {
+            Some(Amount::Effort(effort)) => Some(Amount::Effort(effort)),
+            _ => amount,
+        };
+        Ok(())
+    }
+
+    fn usage(&mut self, usage: &'a [u8]) {
+        for (key, value) in given(usage) {
+            match key {
+                b"include" => self.call.usage_asked |= value == b"true",
+                other => self.lose("usage", other),
+            }
+        }
     }
 
     fn stop(&mut self, stop: &'a [u8]) -> Result<(), Unreadable> {

@@ -1,10 +1,10 @@
 //! Forms of this language that vendors really send, and what becomes of them.
 
-use weir_shared::catalog::{Deviations, Thinking};
+use weir_shared::catalog::{Deviation, Deviations, Thinking};
 
 use super::{Conversation, read_events::Reader};
 use crate::dialect::answer::Answer;
-use crate::dialect::call::{Call, Proof, What};
+use crate::dialect::call::{Amount, Call, Effort, MediaKind, Param, Proof, Source, What};
 use crate::dialect::event::{Block, Event, Finish};
 use crate::dialect::speech::{Asked, Heading, Lost, Malformed, ReadEvents, Recipient, Speech};
 
@@ -135,15 +135,74 @@ fn entries_of_reasoning_details_reach_the_caller_as_they_were() {
 
 /// A call that was read, and as it is written for a vendor whose model thinks.
 fn rewritten(body: &str) -> (Call<'_>, String, Vec<Lost>) {
+    written_for(body, Deviations::NONE)
+}
+
+fn written_for(body: &str, deviations: Deviations) -> (Call<'_>, String, Vec<Lost>) {
     let call = Conversation.read_call(&Asked { body: body.as_bytes(), streams: false }).unwrap();
-    let to = Recipient {
-        model: "v",
-        output_tokens_max: 0,
-        reasoning: true,
-        thinking: Thinking::Effort,
-        deviations: Deviations::NONE,
-    };
+    let to = Recipient { model: "v", output_tokens_max: 0, reasoning: true, thinking: Thinking::Effort, deviations };
     let (mut lost, mut out) = (Vec::new(), Vec::new());
     Conversation.write_call(&call, &to, &mut lost, &mut out);
     (call, String::from_utf8(out).unwrap(), lost)
+}
+
+#[test]
+fn what_many_say_beside_the_language_is_understood() {
+    let read = |member: &str| {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{member}}}"#);
+        let call = Conversation.read_call(&Asked { body: body.leak().as_bytes(), streams: false }).unwrap();
+        (call.reasoning.map(|reasoning| (reasoning.amount, reasoning.shown)), call.unmapped)
+    };
+    let none = Vec::<String>::new();
+    let effort = Some(Amount::Effort(Effort::Low));
+    for (member, want) in [
+        (r#""thinking":{"type":"enabled"}"#, Some((Some(Amount::Auto), None))),
+        (r#""thinking":{"type":"enabled","budget_tokens":9}"#, Some((Some(Amount::Tokens(9)), None))),
+        (r#""thinking":{"budget_tokens":9,"type":"enabled"}"#, Some((Some(Amount::Tokens(9)), None))),
+        (r#""thinking":{"type":"disabled"}"#, Some((Some(Amount::Off), None))),
+        (r#""reasoning_effort":"low","thinking":{"type":"enabled"}"#, Some((effort, None))),
+        (r#""thinking":{"type":"enabled"},"reasoning_effort":"low""#, Some((effort, None))),
+        (r#""enable_thinking":false"#, Some((Some(Amount::Off), None))),
+        (r#""include_reasoning":false"#, Some((None, Some(false)))),
+        (r#""reasoning_format":"parsed","usage":{"include":true},"reasoning_effort":null"#, None),
+    ] {
+        assert_eq!(read(member), (want, none.clone()), "{member}");
+    }
+    assert_eq!(read(r#""thinking":{"type":"enabled","keep":"all"}"#).1, ["thinking.keep"]);
+    assert_eq!(read(r#""response_format":{"type":"text","x":1}"#).1, ["response_format.x"]);
+    let parts = concat!(
+        r#"{"model":"m","messages":[{"role":"user","content":[{"type":"video_url","video_url":{"url":"data:video/mp4;base64,AA=="}},"#,
+        r#"{"type":"document_url","document_url":"https://a/b.pdf"}]},{"role":"assistant","content":"x","prefix":false,"tool_calls":null}],"top_k":5}"#,
+    );
+    let (call, _, lost) = rewritten(parts);
+    assert!(call.unmapped.is_empty());
+    let kinds = call.turns[0].parts.iter().map(|part| match &part.what {
+        What::Media(media) => Some((media.kind, matches!(media.source, Source::Data { .. }))),
+        _ => None,
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), [Some((MediaKind::Video, true)), Some((MediaKind::Document, false))]);
+    assert_eq!(lost, [Lost::Param(Param::TopK), Lost::Thing("videos"), Lost::Thing("documents by URL")]);
+}
+
+#[test]
+fn thoughts_go_back_to_vendors_who_want_them_with_a_call() {
+    let history = |thought: &str| {
+        format!(
+            r#"{{"model":"m","messages":[{{"role":"assistant",{thought},"tool_calls":[{{"id":"a","type":"function","function":{{"name":"f","arguments":"{{}}"}}}}]}}]}}"#
+        )
+    };
+    let plain = Deviations::NONE;
+    let wants = plain.with(Deviation::ThoughtsTakenBack);
+    for (deviations, thought, want) in [
+        (wants, r#""reasoning_content":"h\nm""#, Some(r#""reasoning_content":"h\nm""#)),
+        (plain, r#""reasoning_content":"h\nm""#, None),
+        (wants, r#""reasoning_details":[{"type":"reasoning.text","text":"hm","signature":"weir.messages.p.x"}]"#, None),
+        (wants, r#""reasoning_details":[{"type":"reasoning.text","text":"hm"}]"#, Some(r#""reasoning_content":"hm""#)),
+    ] {
+        let body = history(thought);
+        let written = written_for(&body, deviations).1;
+        assert_eq!(want.is_some(), written.contains("reasoning_content"), "{written}");
+        assert!(want.is_none_or(|want| written.contains(want)), "{written}");
+    }
+    assert!(wants.of_answers().is_empty(), "calls that want more do not make answers pass another way");
 }

@@ -1,9 +1,11 @@
 //! A call for a vendor that speaks chat completions.
 
+use weir_shared::catalog::Deviation;
+
 use super::{PARAMS, details};
 use crate::dialect::call::{
-    Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Role, Source, Tongue, ToolCall, ToolChoice,
-    ToolResult, What,
+    Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Role, Source, Thought, Tongue, ToolCall, ToolChoice,
+    ToolResult, Turn, What,
 };
 use crate::dialect::compose::{Array, Object};
 use crate::dialect::speech::{Lost, Recipient, lose_params};
@@ -15,7 +17,7 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
         body.str("model", to.model);
         body.array("messages", |messages| {
             for turn in &call.turns {
-                write_turn(turn, messages, lost);
+                write_turn(turn, to, messages, lost);
             }
         });
         write_tools(call, body);
@@ -59,10 +61,10 @@ fn write_param(param: Param, path: &str, value: &[u8], body: &mut Object<'_>, lo
     }
 }
 
-fn write_turn(turn: &crate::dialect::call::Turn<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
+fn write_turn(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     match turn.role {
         Role::System => write_plain("system", turn, messages, lost),
-        Role::Assistant => write_assistant(turn, messages, lost),
+        Role::Assistant => write_assistant(turn, to, messages, lost),
         Role::User => {
             // Results are messages of their own, in front of what else the turn says.
             let results = turn.parts.iter().filter_map(|part| match &part.what {
@@ -79,7 +81,7 @@ fn write_turn(turn: &crate::dialect::call::Turn<'_>, messages: &mut Array<'_>, l
     }
 }
 
-fn write_plain(role: &str, turn: &crate::dialect::call::Turn<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
+fn write_plain(role: &str, turn: &Turn<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     messages.object(|message| {
         message.str("role", role);
         turn.name.iter().for_each(|name| _ = message.text("name", name));
@@ -175,7 +177,7 @@ fn data_url(mime: &Text<'_>, base64: &Text<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn write_assistant(turn: &crate::dialect::call::Turn<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
+fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     let said = |part: &&Part<'_>| matches!(part.what, What::Text(_) | What::Media(_));
     let has_words = turn.parts.iter().any(|part| said(&part));
     let calls: Vec<&ToolCall<'_>> = turn
@@ -203,7 +205,11 @@ fn write_assistant(turn: &crate::dialect::call::Turn<'_>, messages: &mut Array<'
             message.null("content");
         }
         refusal.iter().for_each(|refusal| _ = message.text("refusal", refusal));
-        write_thoughts(turn, message);
+        if to.deviations.has(Deviation::ThoughtsTakenBack) && !calls.is_empty() {
+            write_plain_thoughts(turn, message);
+        } else {
+            write_thoughts(turn, message);
+        }
         if !calls.is_empty() {
             message.array("tool_calls", |list| calls.iter().for_each(|call| write_call(call, list)));
         }
@@ -211,7 +217,7 @@ fn write_assistant(turn: &crate::dialect::call::Turn<'_>, messages: &mut Array<'
 }
 
 /// Only what came from a vendor of this language, proof and all, is given back to it.
-fn write_thoughts(turn: &crate::dialect::call::Turn<'_>, message: &mut Object<'_>) {
+fn write_thoughts(turn: &Turn<'_>, message: &mut Object<'_>) {
     let own = turn.parts.iter().filter_map(|part| match &part.what {
         What::Reasoning(thought) => {
             thought.proof.as_ref().filter(|proof| proof.of == Tongue::Chat).map(|p| (thought, p))
@@ -226,6 +232,24 @@ fn write_thoughts(turn: &crate::dialect::call::Turn<'_>, message: &mut Object<'_
             entries.object(|entry| details::write(proof, Some(&thought.text), index as u64, entry));
         }
     });
+}
+
+/// Vendors without proofs take the words themselves; sealed thoughts and signed ones are another vendor's.
+fn write_plain_thoughts(turn: &Turn<'_>, message: &mut Object<'_>) {
+    let own = turn.parts.iter().filter_map(|part| match &part.what {
+        What::Reasoning(Thought { text, proof }) => {
+            let foreign = proof.as_ref().is_some_and(|proof| proof.of != Tongue::Chat && !proof.data.is_empty());
+            (!text.is_empty() && !foreign).then_some(text.raw())
+        }
+        _ => None,
+    });
+    let mut own = own.peekable();
+    if own.peek().is_some() {
+        let content = message.member("reasoning_content");
+        content.push(b'"');
+        own.for_each(|raw| content.extend_from_slice(raw));
+        content.push(b'"');
+    }
 }
 
 fn write_call(call: &ToolCall<'_>, list: &mut Array<'_>) {
