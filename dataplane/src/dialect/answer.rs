@@ -32,6 +32,8 @@ pub struct Whole {
     pub object: Option<Vec<u8>>,
     pub proof: Option<Proof<'static>>,
     pub citations: Vec<Citation<'static>>,
+    /// How likely the tokens of a text were: what stands between the brackets of such a list. Empty when nobody said.
+    pub likely: Vec<u8>,
 }
 
 /// More choices or blocks than this are no answer.
@@ -87,7 +89,7 @@ impl Answer {
 
 impl Whole {
     fn new(kind: Block<'static>) -> Self {
-        Self { kind, text: Vec::new(), object: None, proof: None, citations: Vec::new() }
+        Self { kind, text: Vec::new(), object: None, proof: None, citations: Vec::new(), likely: Vec::new() }
     }
 
     fn take(&mut self, piece: Piece<'_>) {
@@ -96,6 +98,14 @@ impl Whole {
             Piece::ArgumentsObject(object) => self.object = Some(object.to_vec()),
             Piece::Proof(proof) => self.proof = Some(proof.into_owned()),
             Piece::Citation(citation) => self.citations.push(citation.into_owned()),
+            Piece::Likely(list) => {
+                for token in crate::wire::json::elements(list) {
+                    if !self.likely.is_empty() {
+                        self.likely.push(b',');
+                    }
+                    self.likely.extend_from_slice(token);
+                }
+            }
         }
     }
 

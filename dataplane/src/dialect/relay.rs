@@ -189,7 +189,7 @@ fn note(event: &Event<'_>, reading: &mut Reading) {
             reading.output_bytes += match piece {
                 Piece::Text(text) | Piece::Arguments(text) => text.raw().len() as u64,
                 Piece::ArgumentsObject(object) => object.len() as u64,
-                Piece::Proof(_) | Piece::Citation(_) | Piece::Data(_) => 0,
+                Piece::Proof(_) | Piece::Citation(_) | Piece::Data(_) | Piece::Likely(_) => 0,
             }
         }
         Event::Start { .. } | Event::Open { .. } | Event::Close { .. } => {}

@@ -174,6 +174,7 @@ impl Sequence {
                     grammar.citation(&citation, &mut written);
                     self.said(block, form, &written, grammar, out);
                 }
+                Piece::Likely(_) => {}
             }
             return;
         }
@@ -187,6 +188,7 @@ impl Sequence {
                 self.held_bytes += proof.data.raw().len();
                 held.pieces.push(Kept::Proof(proof.into_owned()));
             }
+            Piece::Likely(_) => {}
         }
         let end = held.bytes.len();
         self.held_bytes += end - before;

@@ -99,7 +99,7 @@ impl Reader {
     }
 
     fn choice(&mut self, choice: &[u8], whole: bool, each: Each<'_>) -> Result<(), Malformed> {
-        let (mut index, mut delta, mut finish, mut text) = (0, &b""[..], None, None);
+        let (mut index, mut delta, mut finish, mut text, mut likely) = (0, &b""[..], None, None, None);
         for (key, value) in json::members(choice) {
             match key {
                 b"index" => index = json::integer(value).unwrap_or(0),
@@ -108,6 +108,7 @@ impl Reader {
                 b"message" if delta.is_empty() => delta = value,
                 b"finish_reason" if value.len() > 2 && value.starts_with(b"\"") => finish = Some(value),
                 b"text" => text = Text::of_value(value),
+                b"logprobs" if value != b"null" => likely = json::get(value, "content").filter(|list| *list != b"null"),
                 _ => {}
             }
         }
@@ -126,6 +127,11 @@ impl Reader {
             self.words(place, Words::Text, text, each);
         }
         self.delta(place, delta, each)?;
+        if let (Some(list), Some((block, Words::Text))) = (likely, self.choices[place].open)
+            && !json::is_empty_array(list)
+        {
+            each(Event::Piece { block, piece: Piece::Likely(list) });
+        }
         if finish.is_some()
             && self.choices[place].calls.iter().any(|call| call.block.is_none() && !call.held.is_empty())
         {

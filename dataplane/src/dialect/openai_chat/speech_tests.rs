@@ -206,3 +206,32 @@ fn thoughts_go_back_to_vendors_who_want_them_with_a_call() {
     }
     assert!(wants.of_answers().is_empty(), "calls that want more do not make answers pass another way");
 }
+
+#[test]
+fn how_likely_each_token_was_is_told_on() {
+    let chunk = |text: &str| {
+        format!(
+            r#"{{"id":"c","choices":[{{"index":0,"delta":{{"content":"{text}"}},"logprobs":{{"content":[{{"token":"{text}","logprob":-0.1,"bytes":[97],"top_logprobs":[]}}],"refusal":null}}}}]}}"#
+        )
+    };
+    let finish = r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop","logprobs":{"content":[]}}]}"#;
+    let chunks = [chunk("a").replace("-0.1,", "-0.1,\n"), chunk("b"), finish.to_owned()];
+    let call = Call::default();
+    let heading = Heading { id: "a", model: "m", created_s: 1, call: &call, sse: true };
+    let mut out = Vec::new();
+    let whole = read(&chunks.each_ref().map(|chunk| &**chunk)).unwrap();
+    Conversation.write_answer(&whole, &heading, &mut out);
+    let answer: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(answer["choices"][0]["logprobs"]["content"][1]["token"], "b");
+    assert_eq!(answer["choices"][0]["logprobs"]["content"].as_array().map(Vec::len), Some(2));
+    // As a stream, and read again, it is the same.
+    let (mut reader, mut writer, mut out) = (Reader::new(Deviations::NONE), Conversation.writer(&heading), Vec::new());
+    for chunk in &chunks {
+        reader.read_event(b"", chunk.as_bytes(), &mut |event| writer.write(event, &mut out)).unwrap();
+    }
+    let text = String::from_utf8(out).unwrap();
+    let again: Vec<&str> = text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect();
+    let mut likely = whole.choices[0].blocks[0].likely.clone();
+    likely.retain(|byte| *byte != b'\n');
+    assert_eq!(read(&again).unwrap().choices[0].blocks[0].likely, likely);
+}

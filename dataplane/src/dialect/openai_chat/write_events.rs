@@ -188,6 +188,15 @@ impl Writer {
                     out.push(b']');
                 });
             }
+            (Kind::Text, Piece::Likely(list)) => {
+                out.extend_from_slice(&self.front);
+                out.extend_from_slice(b"{\"index\":");
+                number(out, u64::from(choice));
+                out.extend_from_slice(b",\"delta\":{},\"logprobs\":{\"content\":");
+                // Line ends between a list's tokens would be the event's.
+                list.split(|byte| matches!(byte, b'\n' | b'\r')).for_each(|line| out.extend_from_slice(line));
+                out.extend_from_slice(b",\"refusal\":null},\"finish_reason\":null}]}\n\n");
+            }
             (Kind::Picture, Piece::Data(data)) if open.held.len() + data.raw().len() <= PICTURE_BYTES_MAX => {
                 open.held.extend_from_slice(data.raw());
             }
@@ -294,7 +303,7 @@ pub fn write_answer(answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
                 choices.object(|one| {
                     one.number("index", place as u64);
                     one.object("message", |message| whole_message(choice, heading, message));
-                    one.null("logprobs");
+                    likely(choice, one.member("logprobs"));
                     one.str("finish_reason", choice.finish.as_ref().map_or("stop", word));
                 });
             }
@@ -356,6 +365,18 @@ fn whole_message(choice: &Choice, heading: &Heading<'_>, message: &mut Object<'_
             }
         });
     }
+}
+
+fn likely(choice: &Choice, out: &mut Vec<u8>) {
+    let mut lists = choice.blocks.iter().map(|block| &block.likely).filter(|list| !list.is_empty());
+    let Some(first) = lists.next() else { return out.extend_from_slice(b"null") };
+    out.extend_from_slice(b"{\"content\":[");
+    out.extend_from_slice(first);
+    for list in lists {
+        out.push(b',');
+        out.extend_from_slice(list);
+    }
+    out.extend_from_slice(b"],\"refusal\":null}");
 }
 
 fn whole_thought(block: &Whole, index: u64, detail: &mut Object<'_>) {
