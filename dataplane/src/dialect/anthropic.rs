@@ -276,4 +276,38 @@ mod tests {
         Messages.read_answer(br#"{"usage":{"input_tokens":"2"}}"#, &mut reading).unwrap();
         assert!(reading.usage_invalid);
     }
+
+    #[test]
+    fn the_short_way_reads_what_the_long_one_does() {
+        let delta = |index: u32, kind: &str, member: &str, text: &str| {
+            format!(
+                r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"{kind}","{member}":"{text}"}}  }}"#
+            )
+        };
+        let block = |index: u32, block: &str| {
+            format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
+        };
+        let mut stream = vec![
+            ("message_start", r#"{"type":"message_start","message":{"id":"m","usage":{"input_tokens":1}}}"#.to_owned()),
+            ("content_block_start", block(0, r#"{"type":"thinking","thinking":""}"#)),
+        ];
+        let deltas = |index, kind, member| {
+            let texts = ["a", "b c", "", "\\n", "é"].into_iter();
+            texts.map(move |text| ("content_block_delta", delta(index, kind, member, text)))
+        };
+        let stop = |index: u32| ("content_block_stop", format!(r#"{{"type":"content_block_stop","index":{index}}}"#));
+        stream.extend(deltas(0, "thinking_delta", "thinking"));
+        stream.push(("content_block_delta", delta(0, "signature_delta", "signature", "s")));
+        stream.push(stop(0));
+        stream.push(("content_block_start", block(1, r#"{"type":"text","text":""}"#)));
+        stream.extend(deltas(1, "text_delta", "text"));
+        stream.push(stop(1));
+        stream.push(("content_block_start", block(2, r#"{"type":"tool_use","id":"t","name":"f","input":{}}"#)));
+        stream.extend(deltas(2, "input_json_delta", "partial_json"));
+        stream.push(stop(2));
+        let end = r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":9}}"#;
+        stream.push(("message_delta", end.to_owned()));
+        let stream: Vec<(&str, &str)> = stream.iter().map(|(name, data)| (*name, data.as_str())).collect();
+        crate::dialect::repeats::tests::both_ways(read_events::Reader::default, &stream);
+    }
 }

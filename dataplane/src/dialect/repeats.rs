@@ -94,7 +94,7 @@ impl<R: ReadEvents> ReadEvents for Repeats<R> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     /// One piece for each event that has words; memory that counts who came the long way.
@@ -149,5 +149,63 @@ mod tests {
             assert_eq!(read(name, data), want, "{name} {data}");
         }
         assert_eq!(said, "ab\ndefhijk");
+    }
+
+    /// Whatever a stream of this reader's language is made into, both ways say the same of it.
+    pub fn both_ways<R: ReadEvents>(make: impl Fn() -> R, stream: &[(&str, &str)]) {
+        let mut state = 7u64;
+        let mut roll = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below.max(1)
+        };
+        let mut short = 0;
+        for round in 0..3_000 {
+            let (mut long, mut repeats) = (make(), Repeats::new(Counted { reader: make(), long: 0 }));
+            let mut events: Vec<(&str, Vec<u8>)> = Vec::new();
+            for _ in 0..stream.len() + 8 {
+                // Mostly in their order, some again, some out of it, some with a byte changed.
+                let place = if roll(8) == 0 { roll(stream.len()) } else { (events.len() / 2).min(stream.len() - 1) };
+                let (name, data) = stream[place];
+                let mut data = data.as_bytes().to_vec();
+                if round > 0 && roll(12) == 0 && !data.is_empty() {
+                    let at = roll(data.len());
+                    data[at] = b"\"\\{}[]:,0x1 \xff"[roll(13)];
+                }
+                events.push((name, data));
+            }
+            for (name, data) in &events {
+                let (mut wanted, mut got) = (Vec::new(), Vec::new());
+                let want = long.read_event(name.as_bytes(), data, &mut |event| wanted.push(format!("{event:?}")));
+                let read = repeats.read_event(name.as_bytes(), data, &mut |event| got.push(format!("{event:?}")));
+                assert_eq!((read, got), (want, wanted), "{}", String::from_utf8_lossy(data));
+                if want != Ok(Step::More) {
+                    break;
+                }
+                short += 1;
+            }
+            short -= repeats.reader.long;
+        }
+        assert!(short > 1_000, "hardly any event went the short way: {short}");
+    }
+
+    struct Counted<R> {
+        reader: R,
+        long: i64,
+    }
+
+    impl<R: ReadEvents> ReadEvents for Counted<R> {
+        fn read_event(&mut self, name: &[u8], data: &[u8], each: &mut dyn FnMut(Event<'_>)) -> Result<Step, Malformed> {
+            let read = self.reader.read_event(name, data, each);
+            self.long += i64::from(read == Ok(Step::More));
+            read
+        }
+
+        fn end(&mut self, each: &mut dyn FnMut(Event<'_>)) {
+            self.reader.end(each);
+        }
+
+        fn read_answer(&mut self, body: &[u8], each: &mut dyn FnMut(Event<'_>)) -> Result<(), Malformed> {
+            self.reader.read_answer(body, each)
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::{Conversation, read_events::Reader};
 use crate::dialect::answer::Answer;
 use crate::dialect::call::{Amount, Call, Effort, MediaKind, Param, Proof, Source, What};
 use crate::dialect::event::{Block, Event, Finish};
+use crate::dialect::repeats::tests::both_ways;
 use crate::dialect::speech::{Asked, Heading, Lost, Malformed, ReadEvents, Recipient, Speech};
 
 fn read(chunks: &[&str]) -> Result<Answer, Malformed> {
@@ -234,4 +235,28 @@ fn how_likely_each_token_was_is_told_on() {
     let mut likely = whole.choices[0].blocks[0].likely.clone();
     likely.retain(|byte| *byte != b'\n');
     assert_eq!(read(&again).unwrap().choices[0].blocks[0].likely, likely);
+}
+
+#[test]
+fn the_short_way_reads_what_the_long_one_does() {
+    let delta = |delta: &str, pad: &str| {
+        format!(
+            r#"{{"id":"c","created":1,"choices":[{{"index":0,"delta":{delta},"finish_reason":null}}],"obfuscation":"{pad}"}}"#
+        )
+    };
+    let call = |n: u32, arguments: &str| {
+        format!(r#"{{"tool_calls":[{{"index":{n},"id":"i{n}","function":{{"name":"f","arguments":"{arguments}"}}}}]}}"#)
+    };
+    let mut stream = vec![delta(r#"{"role":"assistant","content":""}"#, "")];
+    stream.extend(["hm", " well", "\\n", ""].map(|text| delta(&format!(r#"{{"reasoning_content":"{text}"}}"#), text)));
+    stream.extend(["he", "llo", " é", "\\u00e9", "!"].map(|text| delta(&format!(r#"{{"content":"{text}"}}"#), text)));
+    stream.extend(
+        [(0, "{"), (0, "1"), (1, "{"), (0, "2"), (1, "3"), (1, "4"), (1, "5")]
+            .map(|(n, raw)| delta(&call(n, raw), raw)),
+    );
+    stream.push(
+        r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#.into(),
+    );
+    let stream: Vec<(&str, &str)> = stream.iter().map(|data| ("", data.as_str())).collect();
+    both_ways(|| Reader::new(Deviations::NONE), &stream);
 }
