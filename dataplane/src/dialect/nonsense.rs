@@ -269,3 +269,39 @@ fn a_call() -> Call<'static> {
     call.params.set(Param::TopP, Json::of(b"0.9"));
     call
 }
+
+/// White space between tokens is anybody's to choose, and a line end in it must not become one of a stream's.
+#[test]
+fn line_ends_between_tokens_end_no_event() {
+    let body = br#"{
+      "model": "m", "metadata": {
+        "a": "b"
+      }, "input": "x", "tools": [{"type": "function", "name": "f", "parameters": {
+        "type": "object"
+      }}], "text": {"format": {"type": "json_schema", "name": "n", "schema": {
+        "type": "object"
+      }}}
+    }"#;
+    let responses = speech_of(Tongue::Responses).unwrap();
+    let call = responses.read_call(&Asked { body, streams: true }).unwrap();
+    let heading = Heading { id: "a1", model: "m", created_s: 0, call: &call, sse: true };
+    for to in spoken() {
+        let mut out = Vec::new();
+        let mut writer = to.writer(&heading);
+        let tool = |id| Block::ToolCall { id: Text::of_raw(id), name: Text::of_raw(b"f"), proof: None };
+        for event in [
+            Event::Start { id: Text::default() },
+            Event::Open { block: 0, choice: 0, kind: tool(b"a") },
+            Event::Piece { block: 0, piece: Piece::Arguments(text(r#"{\n  \"b\": \"c\\n\"}"#)) },
+            Event::Close { block: 0 },
+            Event::Open { block: 1, choice: 0, kind: tool(b"b") },
+            Event::Piece { block: 1, piece: Piece::ArgumentsObject(b"{\n  \"b\":\r\n 1\n}") },
+            Event::Close { block: 1 },
+            Event::Finish { choice: 0, why: Finish::ToolCalls },
+        ] {
+            writer.write(event, &mut out);
+        }
+        writer.end(&mut out);
+        all_json(&out, to, to);
+    }
+}

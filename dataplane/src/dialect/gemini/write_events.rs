@@ -161,6 +161,8 @@ impl Writer {
                 } else {
                     Arguments::InString(Text::of_raw(&held)).write_object(&mut args)
                 };
+                // Models lay out what they write in lines; here those would end the event.
+                args.retain(|byte| !matches!(byte, b'\n' | b'\r'));
                 match whole {
                     Some(()) => self.chunk(choice, &[&head, &args, &tail], out),
                     None => {

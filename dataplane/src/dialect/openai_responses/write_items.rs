@@ -43,6 +43,9 @@ impl Frame {
         Object::write(&mut echo, |object| write_echo(heading, object));
         // It goes on where the object is open already.
         echo[0] = b',';
+        // What the caller laid out in lines would end the event: between tokens a line end says nothing, and within a string
+        // there is none.
+        echo.retain(|byte| !matches!(byte, b'\n' | b'\r'));
         Self { head, echo }
     }
 
