@@ -75,6 +75,7 @@ pub fn run(args: Args) -> Outcome {
         model: &args.model,
         stream: args.stream,
         body_bytes: args.body_bytes,
+        turns: 1,
         tls_ca: args.tls_ca.as_deref(),
     };
     let mode = match (args.rate, args.idle) {

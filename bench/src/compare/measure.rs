@@ -187,10 +187,11 @@ fn target(rig: &Rig, workload: &Workload, url: &str, key: &str, model: &str) -> 
     let mut target = Target::new(&Wish {
         url,
         key,
-        dialect: load::Dialect::Openai,
+        dialect: workload.caller,
         model,
         stream: workload.stream,
         body_bytes: workload.body_bytes,
+        turns: workload.turns,
         tls_ca: workload.tls.then_some(ca.as_path()),
     })?;
     // `localhost` may mean ::1 first; the proxies listen on 127.0.0.1.

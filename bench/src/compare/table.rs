@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::measure::Sample;
 use super::workload::{Kind, Unit, Workload};
-use super::{DIRECT, HAPROXY, NGINX, WEIR};
+use super::{DIRECT, HAPROXY, NGINX, PASS, WEIR};
 
 /// All samples of one workload.
 pub struct Measured {
@@ -29,9 +29,11 @@ pub struct Row {
     pub workload: String,
     pub what: String,
     pub weir: Option<f64>,
+    /// Our own pass-through, where the workload is translated.
+    pub pass: Option<f64>,
     pub nginx: Option<f64>,
     pub haproxy: Option<f64>,
-    /// Ours over nginx.
+    /// Ours over our pass-through where there is one, else over nginx.
     pub ratio: Option<f64>,
     pub goal: String,
     pub met: Option<bool>,
@@ -40,6 +42,7 @@ pub struct Row {
 enum Goal {
     None,
     Nginx(f64),
+    Pass(f64),
     At(f64),
 }
 
@@ -69,7 +72,11 @@ impl Outcome {
 
 fn rows_of(measured: &Measured) -> Vec<Row> {
     let workload = &measured.workload;
-    let ratio = |goal: Option<f64>| goal.map_or(Goal::None, Goal::Nginx);
+    let ratio = |goal: Option<f64>| match (goal, workload.goal_pass) {
+        (_, Some(times)) => Goal::Pass(times),
+        (Some(times), None) => Goal::Nginx(times),
+        (None, None) => Goal::None,
+    };
     let at_most = |goal: Option<f64>| goal.map_or(Goal::None, Goal::At);
     let unit = if workload.unit == Unit::Event { "event" } else { "request" };
     let row = |what: &str, metric: &'static str, goal: Goal| {
@@ -107,17 +114,32 @@ fn rows_of(measured: &Measured) -> Vec<Row> {
 
 fn row(measured: &Measured, what: &str, goal: Goal, value: impl Fn(&str) -> Option<f64>) -> Row {
     let (weir, nginx, haproxy) = (value(WEIR), value(NGINX), value(HAPROXY));
-    let ratio = weir.zip(nginx).map(|(ours, theirs)| ours / theirs);
+    let pass = value(PASS);
+    let base = pass.or(nginx);
+    let ratio = weir.zip(base).map(|(ours, theirs)| ours / theirs);
     // Added latency can be nothing, or less than the noise: then a difference is compared and not a quotient.
-    let ratio = ratio.filter(|ratio| ratio.is_finite() && nginx.is_some_and(|theirs| theirs > 0.0));
+    let ratio = ratio.filter(|ratio| ratio.is_finite() && base.is_some_and(|theirs| theirs > 0.0));
     let (goal, met) = match goal {
         Goal::None => (String::new(), None),
         Goal::Nginx(times) => {
             (format!("≤ {times:.2} × nginx"), weir.zip(nginx).map(|(ours, theirs)| ours <= theirs * times))
         }
+        Goal::Pass(times) => {
+            (format!("≤ {times:.2} × pass"), weir.zip(pass).map(|(ours, theirs)| ours <= theirs * times))
+        }
         Goal::At(most) => (format!("≤ {most}"), weir.map(|ours| ours <= most)),
     };
-    Row { workload: measured.workload.name.clone(), what: what.to_owned(), weir, nginx, haproxy, ratio, goal, met }
+    Row {
+        workload: measured.workload.name.clone(),
+        what: what.to_owned(),
+        weir,
+        pass,
+        nginx,
+        haproxy,
+        ratio,
+        goal,
+        met,
+    }
 }
 
 fn median(measured: &Measured, contender: &str, metric: &str) -> Option<f64> {
@@ -141,7 +163,7 @@ impl std::fmt::Display for Outcome {
             Some(value) => format!("{value:.2}"),
         };
         let mut lines =
-            vec![["workload", "what", "goal", "weir", "nginx", "haproxy", "weir/nginx", "met"].map(str::to_owned)];
+            vec![["workload", "what", "goal", "weir", "pass", "nginx", "haproxy", "ratio", "met"].map(str::to_owned)];
         let mut last = "";
         for row in &self.rows {
             let met = row.met.map_or(String::new(), |met| if met { "yes" } else { "NO" }.to_owned());
@@ -152,6 +174,7 @@ impl std::fmt::Display for Outcome {
                 row.what.clone(),
                 row.goal.clone(),
                 number(row.weir),
+                number(row.pass),
                 number(row.nginx),
                 number(row.haproxy),
                 row.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
@@ -159,7 +182,7 @@ impl std::fmt::Display for Outcome {
             ]);
         }
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths: [usize; 8] = std::array::from_fn(width);
+        let widths: [usize; 9] = std::array::from_fn(width);
         for line in &lines {
             for (column, text) in line.iter().enumerate() {
                 let gap = " ".repeat(widths[column] - text.chars().count());

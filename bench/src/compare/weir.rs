@@ -10,6 +10,7 @@ use super::Rig;
 use super::peer::Proxy;
 use super::workload::{Kind, Workload};
 use crate::clock::Moment;
+use crate::load::Dialect;
 
 /// The binaries, and a state folder that all samples share.
 pub struct Gateway {
@@ -30,7 +31,8 @@ impl Gateway {
         Ok(Gateway { weir, state, key, large: None, weirctl })
     }
 
-    pub fn start(&mut self, rig: &Rig, workload: &Workload) -> io::Result<Proxy> {
+    /// `pass`: with the vendor of a translated workload that speaks its callers' language.
+    pub fn start(&mut self, rig: &Rig, workload: &Workload, pass: bool) -> io::Result<Proxy> {
         let (state, key) = if workload.kind == Kind::Start {
             if self.large.is_none() {
                 let state = rig.folder.join("weir-large");
@@ -56,7 +58,8 @@ impl Gateway {
         let errors = std::fs::File::create(rig.folder.join("weir.stderr"))?;
         let born = Moment::now();
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn()?;
-        let mut proxy = Proxy { url: String::new(), key, model: format!("bench-{}", workload.name), child, born };
+        let model = format!("bench-{}{}", workload.name, if pass { PASS_SUFFIX } else { "" });
+        let mut proxy = Proxy { url: String::new(), key, model, child, born };
         let line = first_line(&mut proxy).ok_or_else(|| {
             io::Error::other(format!("weir does not start: {}", tail(&rig.folder.join("weir.stderr"))))
         })?;
@@ -103,27 +106,44 @@ fn prepare(rig: &Rig, weirctl: &Path, state: &Path, text: &str, keys: usize) -> 
     Ok(key)
 }
 
-/// One vendor and one model for each workload, because the scenario is part of the base_url.
+/// One vendor and one model for each workload, because the scenario is part of the base_url; for a translated one two, the
+/// second in its callers' language.
 fn folder_text(rig: &Rig, workloads: &[Workload], more_models: usize) -> String {
     let mut text = String::from("[[tenant]]\nname = \"default\"\nmodels = [\"*\"]\n");
     for workload in workloads {
         let name = &workload.name;
-        let base = rig.vendor(workload.tls).url(&workload.scenario);
-        let roots = if workload.tls { format!("roots = \"{}\"\n", rig.ca().display()) } else { String::new() };
-        text += &format!(
-            "\n[[vendor]]\nname = \"{name}\"\ndialect = \"openai\"\nbase_url = \"{base}/v1\"\ninternal = true\n{roots}[[vendor.credential]]\nname = \"main\"\nenv = \"{CREDENTIAL}\"\n"
-        );
-        text += &model(name, &format!("bench-{name}"));
+        text += &vendor(rig, workload, name, workload.vendor.unwrap_or(workload.caller));
         for number in 0..more_models {
-            text += &model(name, &format!("model-{number}"));
+            text += &model(name, &format!("model-{number}"), "");
+        }
+        if workload.vendor.is_some() {
+            text += &vendor(rig, workload, &format!("{name}{PASS_SUFFIX}"), workload.caller);
         }
     }
     text
 }
 
-fn model(vendor: &str, id: &str) -> String {
+/// A vendor that speaks this, and its model.
+fn vendor(rig: &Rig, workload: &Workload, name: &str, speaks: Dialect) -> String {
+    let base = rig.vendor(workload.tls).url(&workload.scenario);
+    let roots = if workload.tls { format!("roots = \"{}\"\n", rig.ca().display()) } else { String::new() };
+    let (dialect, version, lines, model_lines) = match speaks {
+        Dialect::Openai => ("openai", "/v1", "responses = false\n", ""),
+        Dialect::Responses => ("openai", "/v1", "", "path = \"responses\"\n"),
+        Dialect::Anthropic => ("anthropic", "/v1", "", ""),
+        Dialect::Gemini => ("gemini", "/v1beta", "", ""),
+        Dialect::Cohere => ("cohere", "", "", ""),
+        Dialect::Converse => ("bedrock", "", "", ""),
+    };
+    let vendor = format!(
+        "\n[[vendor]]\nname = \"{name}\"\ndialect = \"{dialect}\"\nbase_url = \"{base}{version}\"\ninternal = true\n{lines}{roots}[[vendor.credential]]\nname = \"main\"\nenv = \"{CREDENTIAL}\"\n"
+    );
+    vendor + &model(name, &format!("bench-{name}"), model_lines)
+}
+
+fn model(vendor: &str, id: &str, lines: &str) -> String {
     format!(
-        "\n[[model]]\nvendor = \"{vendor}\"\nid = \"{id}\"\nupstream = \"gpt-4o-mini\"\n[model.price]\ninput = \"0.15\"\ncache_read = \"0.075\"\noutput = \"0.60\"\n"
+        "\n[[model]]\nvendor = \"{vendor}\"\nid = \"{id}\"\nupstream = \"gpt-4o-mini\"\n{lines}[model.price]\ninput = \"0.15\"\ncache_read = \"0.075\"\noutput = \"0.60\"\n"
     )
 }
 
@@ -173,4 +193,5 @@ fn tail(path: &Path) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
 }
 
+const PASS_SUFFIX: &str = "-pass";
 const CREDENTIAL: &str = "WEIRBENCH_CREDENTIAL";

@@ -4,9 +4,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::DIRECT;
+use super::{DIRECT, PASS, WEIR};
+use crate::load::Dialect;
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +38,23 @@ pub struct Workload {
     pub keys: usize,
     #[serde(default)]
     pub models: usize,
+    /// What callers speak.
+    #[serde(default)]
+    pub caller: Dialect,
+    /// What the vendor speaks, when it is another language than the callers'.
+    #[serde(default)]
+    pub vendor: Option<Dialect>,
+    /// Stands for one workload of each caller's and each vendor's language.
+    #[serde(default)]
+    pub pairs: bool,
+    /// Too long for every run: only measured when it is named.
+    #[serde(default)]
+    pub on_demand: bool,
+    /// Messages of a conversation.
+    #[serde(default = "one")]
+    pub turns: usize,
+    /// At most so many times what our own pass-through takes for the same callers.
+    pub goal_pass: Option<f64>,
     /// At most so many times nginx.
     pub goal_nginx: Option<f64>,
     /// At most so many KiB for each stream or connection.
@@ -66,9 +85,13 @@ pub enum Unit {
 impl Workload {
     /// Does this contender take part?
     pub fn asks(&self, contender: &str) -> bool {
+        if self.vendor.is_some() || contender == PASS {
+            // Nobody else translates.
+            return self.vendor.is_some() && [WEIR, PASS].contains(&contender);
+        }
         match self.kind {
             Kind::Latency | Kind::FirstEvent => true,
-            Kind::Start => contender == super::WEIR,
+            Kind::Start => contender == WEIR,
             _ => contender != DIRECT,
         }
     }
@@ -76,6 +99,22 @@ impl Workload {
     pub fn warmup(&self) -> Duration {
         // A thousand streams need their time to begin; everything else is warm after a few thousand requests.
         Duration::from_millis(if self.callers > 256 { 2500 } else { 1000 })
+    }
+
+    /// Itself, or one for each pair of languages.
+    fn each(self) -> Vec<Workload> {
+        if !self.pairs {
+            return vec![self];
+        }
+        let languages = || Dialect::value_variants().iter().copied();
+        let pairs = languages().flat_map(|caller| languages().map(move |vendor| (caller, vendor)));
+        let of = |(caller, vendor): (Dialect, Dialect)| Workload {
+            name: format!("{}-{}", caller.name(), vendor.name()),
+            caller,
+            vendor: Some(vendor),
+            ..self.clone()
+        };
+        pairs.filter(|(caller, vendor)| caller != vendor).map(of).collect()
     }
 
     fn parse(name: &str, text: &str) -> io::Result<Workload> {
@@ -100,12 +139,22 @@ pub fn load(folder: Option<&Path>, only: &[String]) -> io::Result<Vec<Workload>>
             }
         }
     }
-    if let Some(unknown) = only.iter().find(|name| !workloads.iter().any(|w| w.name == **name)) {
+    let mut wanted = Vec::new();
+    for family in &workloads {
+        let is_asked = |each: &Workload| match only {
+            [] => !family.on_demand,
+            only => only.contains(&family.name) || only.contains(&each.name),
+        };
+        wanted.extend(family.clone().each().into_iter().filter(is_asked));
+    }
+    let is_known = |name: &&String| {
+        workloads.iter().any(|family| family.name == **name) || wanted.iter().any(|each| each.name == **name)
+    };
+    if let Some(unknown) = only.iter().find(|name| !is_known(name)) {
         let names: Vec<&str> = workloads.iter().map(|w| w.name.as_str()).collect();
         return Err(io::Error::other(format!("no workload `{unknown}`; there are {}", names.join(", "))));
     }
-    workloads.retain(|workload| only.is_empty() || only.contains(&workload.name));
-    Ok(workloads)
+    Ok(wanted)
 }
 
 fn one() -> usize {
@@ -135,7 +184,11 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "idle",
     "idle_tls",
     "start",
-    "hangup"
+    "hangup",
+    "translate_burst",
+    "translate_unary_4k",
+    "translate_unary_200k",
+    "translate_pairs"
 ];
 
 #[cfg(test)]
@@ -145,11 +198,14 @@ mod tests {
     #[test]
     fn built_in_workloads_are_good() {
         let all = load(None, &[]).unwrap();
-        assert_eq!(all.len(), BUILT_IN.len());
+        // The pairs are asked for by name.
+        assert_eq!(all.len(), BUILT_IN.len() - 1);
+        assert_eq!(load(None, &["translate_pairs".to_owned()]).unwrap().len(), 30);
         for workload in all {
             assert!(crate::provider::scenario::parse(&workload.scenario).is_ok(), "{}", workload.name);
         }
         assert_eq!(load(None, &["unary".to_owned()]).unwrap().len(), 1);
+        assert_eq!(load(None, &["gemini-cohere".to_owned()]).unwrap()[0].vendor, Some(Dialect::Cohere));
         assert!(load(None, &["nothing".to_owned()]).is_err());
     }
 }

@@ -5,9 +5,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     #[default]
@@ -45,6 +45,8 @@ pub struct Wish<'a> {
     pub stream: bool,
     /// The size of the body, filled with text.
     pub body_bytes: usize,
+    /// Messages that the text is spread over, from the user's first to the user's last.
+    pub turns: usize,
     pub tls_ca: Option<&'a Path>,
 }
 
@@ -94,10 +96,22 @@ impl Dialect {
     /// Once in each event.
     pub fn event_end(self) -> &'static [u8] {
         match self {
-            Dialect::Gemini => b"\r\n\r\n",
+            // Its lines end in one way or the other.
+            Dialect::Gemini => b"\"candidates\"",
             // No line ends a frame, but each names itself once.
             Dialect::Converse => b":event-type",
             _ => b"\n\n",
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::Openai => "openai",
+            Dialect::Responses => "responses",
+            Dialect::Anthropic => "anthropic",
+            Dialect::Gemini => "gemini",
+            Dialect::Cohere => "cohere",
+            Dialect::Converse => "converse",
         }
     }
 
@@ -116,32 +130,51 @@ impl Dialect {
 fn compose(wish: &Wish<'_>, authority: &str, path: &str) -> Vec<u8> {
     let model = serde_json::Value::from(wish.model).to_string();
     let stream = wish.stream;
-    let body = |text: &str| match wish.dialect {
-        Dialect::Openai => {
-            let usage = if stream { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
-            format!(
-                "{{\"model\":{model},\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}],\"max_tokens\":256,\"stream\":{stream}{usage}}}"
-            )
+    let body = |texts: &[&str]| {
+        let each = |write: &dyn Fn(&str, &str) -> String, roles: [&str; 2]| -> String {
+            let written: Vec<String> =
+                texts.iter().enumerate().map(|(index, text)| write(roles[index % 2], text)).collect();
+            written.join(",")
+        };
+        let plain = |role: &str, text: &str| format!("{{\"role\":\"{role}\",\"content\":\"{text}\"}}");
+        let messages = || each(&plain, ["user", "assistant"]);
+        match wish.dialect {
+            Dialect::Openai => {
+                let usage = if stream { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
+                format!(
+                    "{{\"model\":{model},\"messages\":[{}],\"max_tokens\":256,\"stream\":{stream}{usage}}}",
+                    messages()
+                )
+            }
+            Dialect::Responses => format!(
+                "{{\"model\":{model},\"input\":[{}],\"max_output_tokens\":256,\"stream\":{stream}}}",
+                messages()
+            ),
+            Dialect::Anthropic | Dialect::Cohere => {
+                format!("{{\"model\":{model},\"max_tokens\":256,\"messages\":[{}],\"stream\":{stream}}}", messages())
+            }
+            Dialect::Gemini => {
+                let write =
+                    |role: &str, text: &str| format!("{{\"role\":\"{role}\",\"parts\":[{{\"text\":\"{text}\"}}]}}");
+                format!("{{\"contents\":[{}]}}", each(&write, ["user", "model"]))
+            }
+            Dialect::Converse => {
+                let write =
+                    |role: &str, text: &str| format!("{{\"role\":\"{role}\",\"content\":[{{\"text\":\"{text}\"}}]}}");
+                format!(
+                    "{{\"messages\":[{}],\"inferenceConfig\":{{\"maxTokens\":256}}}}",
+                    each(&write, ["user", "assistant"])
+                )
+            }
         }
-        Dialect::Responses => {
-            format!("{{\"model\":{model},\"input\":\"{text}\",\"max_output_tokens\":256,\"stream\":{stream}}}")
-        }
-        Dialect::Anthropic => {
-            format!(
-                "{{\"model\":{model},\"max_tokens\":256,\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}],\"stream\":{stream}}}"
-            )
-        }
-        Dialect::Gemini => format!("{{\"contents\":[{{\"role\":\"user\",\"parts\":[{{\"text\":\"{text}\"}}]}}]}}"),
-        Dialect::Cohere => format!(
-            "{{\"model\":{model},\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}],\"max_tokens\":256,\"stream\":{stream}}}"
-        ),
-        Dialect::Converse => format!(
-            "{{\"messages\":[{{\"role\":\"user\",\"content\":[{{\"text\":\"{text}\"}}]}}],\"inferenceConfig\":{{\"maxTokens\":256}}}}"
-        ),
     };
-    let filler = wish.body_bytes.saturating_sub(body("").len());
+    // The user has the first and the last word.
+    let turns = wish.turns.max(1) | 1;
+    let filler = wish.body_bytes.saturating_sub(body(&vec![""; turns]).len());
     let text: String = "Tell me about weirs. ".chars().cycle().take(filler).collect();
-    let body = body(&text);
+    let cut = |turn: usize| turn * filler / turns;
+    let texts: Vec<&str> = (0..turns).map(|turn| &text[cut(turn)..cut(turn + 1)]).collect();
+    let body = body(&texts);
     let target = match wish.dialect {
         Dialect::Openai => "/v1/chat/completions".to_owned(),
         Dialect::Responses => "/v1/responses".to_owned(),
@@ -180,6 +213,7 @@ mod tests {
                 model: "m",
                 stream: true,
                 body_bytes: 1000,
+                turns: 3,
                 tls_ca: None,
             };
             let request = Target::new(&wish).unwrap().request;

@@ -14,6 +14,7 @@ fn load(vendor: &Handle, words: &str, mode: Mode, change: impl FnOnce(&mut Wish<
         model: "m",
         stream: false,
         body_bytes: 300,
+        turns: 1,
         tls_ca: None,
     };
     let mut settings = Settings { requests: Some(200), duration: None, keepalive: true, judge: false };
