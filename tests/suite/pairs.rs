@@ -474,10 +474,6 @@ fn proofs_of_thoughts_reach_no_other_vendor() {
             let mut before = vec![pair.caller.said_by_user("Think and look.")];
             before.extend(pair.caller.kept(&answer.json()));
             before.extend(pair.caller.results(&reading, &["sunny", "rain"]));
-            if pair.vendor == Speaks::Messages || pair.vendor == Speaks::Converse {
-                // A turn that was not thought through with this vendor ends its thinking: not yet.
-                continue;
-            }
             if !pair.translated() {
                 // Its own bytes pass, foreign labels with them: that is between the caller and its vendor.
                 continue;
@@ -550,9 +546,7 @@ fn streams_that_break_end_with_an_error() {
 fn streams_without_an_end_are_given_one() {
     for end in ["finish=no", "done=no", "finish=no,done=no", "done=twice", "done=trailing", "usage=none"] {
         Pairs::start("pairs-ends", &format!("events=8,{end}")).each(|pair| {
-            // OpenAI's chat is not given a reason to finish yet.
-            let known = pair.caller == Speaks::Chat && end.starts_with("finish=no");
-            if !pair.translated() || known {
+            if !pair.translated() {
                 return Ok(());
             }
             let answer = pair.send(&Ask { stream: true, ..Ask::of("hi") });
