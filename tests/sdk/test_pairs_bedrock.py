@@ -73,9 +73,9 @@ if "converse" in LANGUAGES:
         each(case)
 
     def test_errors(gateway):
-        asking = client(gateway)
-
         def case(language):
+            asking = client(gateway)
+
             def ask(name):
                 return asking.converse(modelId=f"pair-{language}-{name}", messages=HI)
 

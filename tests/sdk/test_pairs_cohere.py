@@ -59,9 +59,9 @@ def test_tools(gateway):
 
 
 def test_errors(gateway):
-    asking = client(gateway)
-
     def case(language):
+        asking = client(gateway)
+
         def ask(name):
             return asking.chat(model=f"pair-{language}-{name}", messages=HI, request_options=ONCE)
 
