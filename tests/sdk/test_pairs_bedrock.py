@@ -17,7 +17,8 @@ def client(gateway):
     os.environ["AWS_BEARER_TOKEN_BEDROCK"] = gateway.key
     once = Config(retries={"total_max_attempts": 1}, max_pool_connections=16)
     where = {"endpoint_url": gateway.tls_url, "verify": gateway.ca, "region_name": "us-east-1"}
-    return boto3.client("bedrock-runtime", config=once, **where)
+    # Sessions are not for several threads.
+    return boto3.Session().client("bedrock-runtime", config=once, **where)
 
 
 if "converse" in LANGUAGES:
