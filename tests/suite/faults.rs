@@ -294,6 +294,22 @@ const MIDDLE: &[(&str, Last)] = &[
     ("events=400,pace=20ms", Last::Ours("upstream_timeout")),
 ];
 
+/// An error told in a stream ends the stream, not the connection: nobody said that it would, and a caller's pool uses it again.
+#[test]
+fn a_connection_outlives_an_error_in_its_stream() {
+    let mut setup = Setup::new("faults-outlives");
+    let broken = add(&mut setup, Call::Chat.dialect(), "name=outlives,fault=reset@3");
+    let told = add(&mut setup, Call::Chat.dialect(), "name=told,fault=error@3");
+    let weir = setup.start();
+    let mut wire = weir.wire();
+    for model in [&broken, &told, "good-openai"] {
+        wire.send(Call::Chat.request(model, true).bytes(&weir.key));
+        let answer = wire.answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, None), "{model}");
+    }
+    weir.lives();
+}
+
 #[test]
 fn in_the_middle_of_a_stream() {
     let mut setup = Setup::new("faults-middle");

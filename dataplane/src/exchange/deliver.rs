@@ -189,7 +189,8 @@ pub async fn stream<'s>(
     if let Some(code) = code {
         plan.scene.core.gauges.refused(code);
     }
-    if !matches!(end, End::Complete) {
+    if gone {
+        // Whatever else was the end, its last chunk is out, and nobody was told that the connection ends with it.
         sink.close_after();
     }
     Ok(Delivered { status: 200, code, outcome, bill, gone })
