@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use weir_shared::catalog::Dialect;
 use weir_shared::hash::NameMap;
 
+use crate::dialect::speech::Framing;
 use crate::dialect::{self, BodyKind, Endpoint, Language, StreamWhen};
 use crate::seal::{self, Named};
 use crate::wire::http1::Method;
@@ -112,14 +113,16 @@ struct InPath {
 fn matches(pattern: &str, segments: &[&str]) -> Option<InPath> {
     let mut named = InPath::default();
     let mut at = 0;
-    for expected in pattern.split('/') {
+    let mut pattern = pattern.split('/');
+    while let Some(expected) = pattern.next() {
         if let Some(verb) = expected.strip_prefix("{model}") {
-            // A model's name may hold slashes itself: it takes all that is left.
-            let name = decode(&segments.get(at..)?.join("/"))?;
+            // A model's name may hold slashes itself: it takes all but what the pattern has behind it.
+            let end = segments.len().checked_sub(pattern.clone().count())?;
+            let name = decode(&segments.get(at..end)?.join("/"))?;
             let name = name.strip_suffix(verb).filter(|name| !name.is_empty())?;
             // Without a verb, a colon belongs to the name; a Gemini verb never does.
             named.model = Some(name.to_owned());
-            at = segments.len();
+            at = end;
             continue;
         }
         let segment = *segments.get(at)?;
@@ -295,6 +298,7 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
         (_, Some(value)) => json::text(value).ok_or(Malformed::ModelNotAString)?,
     };
     call.stream = match (route.endpoint.stream, stream) {
+        (StreamWhen::Always, _) if route.language.framing() == Framing::EventStream => true,
         (StreamWhen::Always, _) => query.split(|byte| *byte == b'&').any(|pair| pair == b"alt=sse"),
         (StreamWhen::Asked, Some(b"true")) => true,
         (StreamWhen::Asked, None | Some(b"false" | b"null")) | (StreamWhen::Never, _) => false,
@@ -508,6 +512,8 @@ pub fn dialect_of(path: &[u8], anthropic_version: bool, goog_key: bool) -> Diale
         Dialect::Gemini
     } else if has(b"/messages") || anthropic_version {
         Dialect::Anthropic
+    } else if path.starts_with(b"/model/") {
+        Dialect::Bedrock
     } else if path.starts_with(b"/v2/") || has(b"/rerank") {
         Dialect::Cohere
     } else {

@@ -158,6 +158,7 @@ impl From<Unresolved> for Refusal {
                     Dialect::Anthropic => "/v1/messages",
                     Dialect::Gemini => "/v1beta/models/MODEL:generateContent",
                     Dialect::Cohere => "/v2/chat",
+                    Dialect::Bedrock => "/model/MODEL/converse",
                 };
                 Self::new(Code::DialectMismatch, format!("This model is served in another dialect; call it at {path}."))
             }

@@ -239,6 +239,9 @@ async fn wait(
             Either::Second(Either::First(())) => true,
             Either::Second(Either::Second(())) => {
                 pulse.nudge_after(rules.times.heartbeat);
+                if rules.language.heartbeat().is_empty() {
+                    continue;
+                }
                 gauges.add(Counter::Heartbeats, 1);
                 let mut beat = with_head_room(buffer::small());
                 beat.extend_from_slice(rules.language.heartbeat());

@@ -15,10 +15,11 @@ pub enum Dialect {
     Anthropic,
     Gemini,
     Cohere,
+    Bedrock,
 }
 
 impl Dialect {
-    pub const ALL: &[Self] = &[Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Cohere];
+    pub const ALL: &[Self] = &[Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Cohere, Self::Bedrock];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -26,6 +27,7 @@ impl Dialect {
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
             Self::Cohere => "cohere",
+            Self::Bedrock => "bedrock",
         }
     }
 
@@ -35,7 +37,7 @@ impl Dialect {
 
     fn own_auth(self) -> AuthScheme {
         match self {
-            Self::OpenAi | Self::Cohere => AuthScheme::Bearer,
+            Self::OpenAi | Self::Cohere | Self::Bedrock => AuthScheme::Bearer,
             Self::Anthropic => AuthScheme::XApiKey,
             Self::Gemini => AuthScheme::XGoogApiKey,
         }

@@ -171,6 +171,19 @@ pub fn gemini_status_of(status: u16) -> &'static str {
     }
 }
 
+pub fn bedrock_type_of(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "AccessDeniedException",
+        404 => "ResourceNotFoundException",
+        408 | 504 => "ModelTimeoutException",
+        424 => "ModelErrorException",
+        429 => "ThrottlingException",
+        400..=499 => "ValidationException",
+        503 | 529 => "ServiceUnavailableException",
+        _ => "InternalServerException",
+    }
+}
+
 macro_rules! exits {
     ($($exit:ident $number:literal $name:literal $meaning:literal,)+) => {
         /// What `weirctl` ends with, so that scripts can tell.

@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import tempfile
 
+from pairs import each
+
 FOLDER = os.environ.get("WEIR_AGENTS")
 
 
@@ -72,3 +74,18 @@ if FOLDER:
     def test_codex_when_the_vendor_breaks(gateway):
         done = codex(gateway, "openai-broken")
         assert "turn.failed" in done.stdout or done.returncode != 0, done.stdout + done.stderr
+
+    def test_agents_with_models_of_other_languages(gateway):
+        """The vendors are strict: they refuse what the real ones refuse."""
+
+        def case(language):
+            if language != "responses":
+                done = codex(gateway, f"pair-{language}-text")
+                assert "The water behind" in done.stdout and '"turn.completed"' in done.stdout, done.stdout
+            if language != "messages":
+                done, said = claude(gateway, f"pair-{language}-text")
+                assert said, done.stdout + done.stderr
+                last = said[-1] if isinstance(said, list) else said
+                assert last["is_error"] is False and "The water behind" in last["result"], last["result"]
+
+        each(case)

@@ -3,6 +3,7 @@
 use weir_shared::catalog::Thinking;
 
 use super::call::{Amount, Call, Effort, Part, Role, Tongue, ToolChoice, What};
+use super::compose::Object;
 use super::speech::{Lost, Recipient};
 
 /// What a vendor is told of thinking, and the limit of the whole answer.
@@ -90,6 +91,21 @@ pub fn plan(
             }
             Plan { tokens_max: Some(tokens_max), thoughts: Thoughts::Budget(budget), effort: None }
         }
+    }
+}
+
+/// As Anthropic's models are told, here and on Bedrock.
+pub fn write(thoughts: Thoughts, shown: Option<bool>, thinking: &mut Object<'_>) {
+    match thoughts {
+        Thoughts::Unsaid | Thoughts::Off => _ = thinking.str("type", "disabled"),
+        Thoughts::Budget(tokens) => _ = thinking.str("type", "enabled").number("budget_tokens", tokens),
+        Thoughts::Adaptive => _ = thinking.str("type", "adaptive"),
+    }
+    match (thoughts, shown) {
+        // Who is told by a budget shows them when nothing is said, and takes the word only to leave them out.
+        (Thoughts::Adaptive, Some(true)) => _ = thinking.str("display", "summarized"),
+        (Thoughts::Adaptive | Thoughts::Budget(_), Some(false)) => _ = thinking.str("display", "omitted"),
+        _ => {}
     }
 }
 

@@ -12,6 +12,8 @@ pub struct Call<'a> {
     pub tools: Vec<Tool<'a>>,
     /// Tools of these that their caller keeps in a namespace; elsewhere they have one name.
     pub spaces: Vec<Space<'a>>,
+    /// Names of tools of these that take plain text with their caller; elsewhere it is their one argument, `input`.
+    pub freeform: Vec<Text<'a>>,
     pub tool_choice: Option<ToolChoice<'a>>,
     pub parallel_tools: Option<bool>,
     pub format: Option<Format<'a>>,

@@ -16,6 +16,8 @@ pub fn body(dialect: Dialect, status: u16, code: Code, message: &str, request_id
         }
         Dialect::Gemini => text(&["{\"error\":{\"code\":", &status.to_string(), ",\"message\":\""]),
         Dialect::Cohere => text(&["{\"id\":\"", request_id, "\",\"message\":\""]),
+        // What it is stands in a header field, see `bedrock_type_of`.
+        Dialect::Bedrock => text(&["{\"message\":\""]),
     }
     escape_into(&mut out, message);
     let mut text = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
@@ -24,7 +26,7 @@ pub fn body(dialect: Dialect, status: u16, code: Code, message: &str, request_id
             let param = if code == Code::ModelNotFound { "\"model\"" } else { "null" };
             text(&["\",\"type\":\"", code.openai_type(), "\",\"param\":", param, ",\"code\":\"", code.name(), "\"}}"]);
         }
-        Dialect::Cohere => text(&["\",\"code\":\"", code.name(), "\"}"]),
+        Dialect::Cohere | Dialect::Bedrock => text(&["\",\"code\":\"", code.name(), "\"}"]),
         Dialect::Anthropic => text(&["\"},\"request_id\":\"", request_id, "\"}"]),
         Dialect::Gemini => {
             text(&[
@@ -91,7 +93,8 @@ mod tests {
             for &code in Code::ALL {
                 let body = body(dialect, code.status(), code, "a \"quoted\"\nline", "req_1");
                 let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                let error = if dialect == Dialect::Cohere { &value } else { &value["error"] };
+                let is_flat = matches!(dialect, Dialect::Cohere | Dialect::Bedrock);
+                let error = if is_flat { &value } else { &value["error"] };
                 assert_eq!(error["message"], "a \"quoted\"\nline");
             }
         }

@@ -19,6 +19,7 @@ mod repeats;
 pub mod embed;
 pub mod count;
 mod anthropic;
+mod bedrock;
 mod cohere;
 mod gemini;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub const ALL: &[&'static dyn Language] = &[
     &anthropic::Messages,
     &gemini::Generate,
     &cohere::Chat,
+    &bedrock::Converse,
 ];
 
 pub trait Language: Sync {
@@ -58,6 +60,11 @@ pub trait Language: Sync {
         None
     }
 
+    /// How the events of a stream follow each other.
+    fn framing(&self) -> speech::Framing {
+        speech::Framing::Sse
+    }
+
     /// Reads one event of a stream: validates its data and says what it means.
     fn read_event(&self, event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense, NotJson>;
 
@@ -69,7 +76,7 @@ pub trait Language: Sync {
         b""
     }
 
-    /// A sign of life that no caller's program sees.
+    /// A sign of life that no caller's program sees; empty where there is none.
     fn heartbeat(&self) -> &'static [u8] {
         b": ping\n\n"
     }
@@ -231,6 +238,9 @@ pub fn passes_down(name: Name, text: &[u8], dialect: Dialect) -> bool {
     const ANTHROPIC: &[&[u8]] = &[b"anthropic-organization-tier"];
     const GEMINI: &[&[u8]] = &[b"server-timing"];
     const COHERE: &[&[u8]] = &[];
+    // What `invoke` used is told in its head only.
+    const BEDROCK: &[&[u8]] =
+        &[b"x-amzn-errortype", b"x-amzn-bedrock-input-token-count", b"x-amzn-bedrock-output-token-count"];
     match name {
         Name::ContentType | Name::ContentDisposition | Name::OpenAiProcessingMs | Name::OpenAiVersion => true,
         Name::Other => {
@@ -239,6 +249,7 @@ pub fn passes_down(name: Name, text: &[u8], dialect: Dialect) -> bool {
                 Dialect::Anthropic => ANTHROPIC,
                 Dialect::Gemini => GEMINI,
                 Dialect::Cohere => COHERE,
+                Dialect::Bedrock => BEDROCK,
             };
             extra.iter().any(|allowed| text.eq_ignore_ascii_case(allowed))
         }

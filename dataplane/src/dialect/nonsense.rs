@@ -7,17 +7,52 @@ use super::answer::Answer;
 use super::call::*;
 use super::event::{Block, Citation, Event, Finish, Piece};
 use super::relay::fold;
-use super::speech::{Asked, Heading, Recipient, Speech, Step};
+use super::speech::{Asked, Framing, Heading, Recipient, Speech, Step};
 use super::speech_of;
 use super::text::{Arguments, Json, Text};
-use crate::wire::{json, sse};
+use crate::wire::{eventstream, json, sse};
 
 const ROUNDS: u64 = 400;
 
-/// Those whose streams are server-sent events.
 fn spoken() -> Vec<&'static dyn Speech> {
-    let texts = Tongue::ALL.iter().filter(|tongue| **tongue != Tongue::Converse);
-    texts.filter_map(|tongue| speech_of(*tongue)).collect()
+    Tongue::ALL.iter().filter_map(|tongue| speech_of(*tongue)).collect()
+}
+
+/// Name and data of each event.
+fn events(framing: Framing, stream: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    match framing {
+        Framing::Sse => {
+            let mut framer = sse::Framer::default();
+            while let Some(event) = framer.next(stream) {
+                if !event.is_silent() {
+                    found.push((event.name.of(stream).to_vec(), event.data.of(stream).to_vec()));
+                }
+            }
+        }
+        Framing::EventStream => {
+            let mut framer = eventstream::Framer::default();
+            while let Ok(Some(frame)) = framer.next(stream) {
+                found.push((frame.name.of(stream).to_vec(), frame.payload.of(stream).to_vec()));
+            }
+        }
+    }
+    found
+}
+
+/// Where there are checksums, what is damaged is within them.
+fn damaged(dice: &mut Dice, framing: Framing, stream: &[u8]) -> Vec<u8> {
+    if framing == Framing::Sse {
+        return dice.damage(stream);
+    }
+    let mut out = Vec::new();
+    for (name, data) in events(framing, stream) {
+        let data = if dice.roll(4) == 0 { dice.damage(&data) } else { data };
+        let frame = eventstream::Open::event(&mut out, &String::from_utf8_lossy(&name));
+        out.extend_from_slice(&data);
+        frame.close(&mut out);
+    }
+    out
 }
 
 #[test]
@@ -33,7 +68,7 @@ fn mutilated_streams() {
         let mut unary = Vec::new();
         from.write_answer(&folded(), &heading, &mut unary);
         for round in 0..ROUNDS {
-            let damaged = if round == 0 { stream.clone() } else { dice.damage(&stream) };
+            let damaged = if round == 0 { stream.clone() } else { damaged(&mut dice, from.framing(), &stream) };
             for to in spoken() {
                 let out = translated(from, to, &damaged, &heading);
                 all_json(&out, from, to);
@@ -79,15 +114,10 @@ fn mutilated_calls() {
 }
 
 fn translated(from: &dyn Speech, to: &dyn Speech, stream: &[u8], heading: &Heading<'_>) -> Vec<u8> {
-    let mut framer = sse::Framer::default();
     let (mut reader, mut writer) = (from.reader(Deviations::NONE), to.writer(heading));
     let mut out = Vec::new();
-    while let Some(event) = framer.next(stream) {
-        if event.is_silent() {
-            continue;
-        }
-        let (name, data) = (event.name.of(stream), event.data.of(stream));
-        match reader.read_event(name, data, &mut |event| writer.write(event, &mut out)) {
+    for (name, data) in events(from.framing(), stream) {
+        match reader.read_event(&name, &data, &mut |event| writer.write(event, &mut out)) {
             Ok(Step::More) => {}
             Ok(Step::Over) | Err(_) => break,
         }
@@ -98,15 +128,24 @@ fn translated(from: &dyn Speech, to: &dyn Speech, stream: &[u8], heading: &Headi
 }
 
 fn all_json(stream: &[u8], from: &dyn Speech, to: &dyn Speech) {
-    let mut framer = sse::Framer::default();
-    while let Some(event) = framer.next(stream) {
-        let data = event.data.of(stream);
-        if !event.is_silent() && data != b"[DONE]" {
-            let told = || format!("{:?} to {:?}: {}", from.tongue(), to.tongue(), String::from_utf8_lossy(data));
-            assert!(json::validate(data).is_ok(), "{}", told());
+    for (_, data) in events(to.framing(), stream) {
+        if data != b"[DONE]" {
+            let told = || format!("{:?} to {:?}: {}", from.tongue(), to.tongue(), String::from_utf8_lossy(&data));
+            assert!(json::validate(&data).is_ok(), "{}", told());
         }
     }
-    assert_eq!(framer.unfinished(), stream.len(), "{:?} to {:?}", from.tongue(), to.tongue());
+    let mut framers = (sse::Framer::default(), eventstream::Framer::default());
+    let whole = match to.framing() {
+        Framing::Sse => {
+            while framers.0.next(stream).is_some() {}
+            framers.0.unfinished()
+        }
+        Framing::EventStream => {
+            while matches!(framers.1.next(stream), Ok(Some(_))) {}
+            framers.1.unfinished()
+        }
+    };
+    assert_eq!(whole, stream.len(), "{:?} to {:?}", from.tongue(), to.tongue());
 }
 
 struct Dice(u64);

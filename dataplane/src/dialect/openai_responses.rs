@@ -1,6 +1,7 @@
 //! OpenAI's responses.
 
 mod carried;
+mod freeform;
 mod read_call;
 mod read_events;
 #[cfg(test)]

@@ -2,19 +2,19 @@
 
 use weir_shared::fault::Code;
 
-use super::Reading;
 use super::answer::Answer;
 use super::event::{Event, Piece};
 use super::speech::{Framing, Malformed, ReadEvents, Step, WriteEvents};
-use super::text::plain;
+use super::text::{Text, plain};
+use super::{Language, Reading, Sense};
 use crate::wire::eventstream::{self, Kind, NotFrame};
+use crate::wire::json;
 use crate::wire::sse;
 
 /// A stream between two languages. Feed it what arrived; it appends what leaves.
 pub struct Relay<'h> {
     frames: Frames,
-    reader: Box<dyn ReadEvents>,
-    writer: Box<dyn WriteEvents + 'h>,
+    road: Road<'h>,
     /// The vendor's own words about its failure.
     words: Option<String>,
 }
@@ -22,6 +22,15 @@ pub struct Relay<'h> {
 enum Frames {
     Sse(sse::Framer),
     EventStream(eventstream::Framer),
+}
+
+enum Road<'h> {
+    Said {
+        reader: Box<dyn ReadEvents>,
+        writer: Box<dyn WriteEvents + 'h>,
+    },
+    /// Both sides speak the same: frames pass as they are, once they are found good.
+    Passed(&'static dyn Language),
 }
 
 /// What a piece of a stream came to.
@@ -40,26 +49,28 @@ const WORDS_BYTES_MAX: usize = 4 << 10;
 
 impl<'h> Relay<'h> {
     pub fn new(framing: Framing, reader: Box<dyn ReadEvents>, writer: Box<dyn WriteEvents + 'h>) -> Self {
-        let frames = match framing {
-            Framing::Sse => Frames::Sse(sse::Framer::default()),
-            Framing::EventStream => Frames::EventStream(eventstream::Framer::default()),
-        };
-        Self { frames, reader, writer, words: None }
+        Self { frames: Frames::of(framing), road: Road::Said { reader, writer }, words: None }
+    }
+
+    /// Between two who speak the same.
+    pub fn passing(language: &'static dyn Language) -> Self {
+        Self { frames: Frames::of(language.framing()), road: Road::Passed(language), words: None }
     }
 
     /// Takes every whole frame of `bytes`. What is before [`Relay::unfinished`] is done with.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>, reading: &mut Reading) -> Heard {
-        let Self { frames, reader, writer, words } = self;
+        let Self { frames, road, words } = self;
         loop {
-            let step = match frames {
+            let joined;
+            let (name, data, whole) = match frames {
                 Frames::Sse(framer) => {
                     let Some(event) = framer.next(bytes) else { return Heard::More };
                     if event.is_silent() {
                         continue;
                     }
-                    let joined = (event.data_lines > 1).then(|| event.join(bytes));
+                    joined = (event.data_lines > 1).then(|| event.join(bytes));
                     let data = joined.as_deref().unwrap_or(event.data.of(bytes));
-                    step(reader.as_mut(), writer.as_mut(), words, event.name.of(bytes), data, out, reading)
+                    (event.name.of(bytes), data, event.whole.of(bytes))
                 }
                 Frames::EventStream(framer) => match framer.next(bytes) {
                     Err(NotFrame(why)) => return Heard::Malformed(why),
@@ -70,11 +81,14 @@ impl<'h> Relay<'h> {
                         reading.failed = true;
                         return Heard::Failed;
                     }
-                    Ok(Some(frame)) => {
-                        let (name, data) = (frame.name.of(bytes), frame.payload.of(bytes));
-                        step(reader.as_mut(), writer.as_mut(), words, name, data, out, reading)
-                    }
+                    Ok(Some(frame)) => (frame.name.of(bytes), frame.payload.of(bytes), frame.whole.of(bytes)),
                 },
+            };
+            let step = match road {
+                Road::Said { reader, writer } => {
+                    step(reader.as_mut(), writer.as_mut(), words, name, data, out, reading)
+                }
+                Road::Passed(language) => pass_on(*language, words, name, data, whole, out, reading),
             };
             match step {
                 Err(Malformed(why)) => return Heard::Malformed(why),
@@ -110,23 +124,71 @@ impl<'h> Relay<'h> {
 
     /// The vendor has said all: what its language leaves open is closed. Whether the answer is whole, `reading` tells.
     pub fn close(&mut self, out: &mut Vec<u8>, reading: &mut Reading) {
-        let Self { reader, writer, words, .. } = self;
-        reader.end(&mut |event| pass(event, writer.as_mut(), words, out, reading));
+        let Self { road, words, .. } = self;
+        if let Road::Said { reader, writer } = road {
+            reader.end(&mut |event| pass(event, writer.as_mut(), words, out, reading));
+        }
     }
 
     /// The caller's legal end.
     pub fn end(&mut self, out: &mut Vec<u8>) {
-        self.writer.end(out);
+        match &mut self.road {
+            Road::Said { writer, .. } => writer.end(out),
+            Road::Passed(language) => out.extend_from_slice(language.terminator()),
+        }
     }
 
     /// The caller's error, and nothing after it.
     pub fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>) {
-        self.writer.fail(code, message, out);
+        match &mut self.road {
+            Road::Said { writer, .. } => writer.fail(code, message, out),
+            Road::Passed(language) => language.error_event(out, code, message, &Reading::default()),
+        }
     }
 
     pub fn words(&self) -> Option<&str> {
         self.words.as_deref()
     }
+}
+
+impl Frames {
+    fn of(framing: Framing) -> Self {
+        match framing {
+            Framing::Sse => Self::Sse(sse::Framer::default()),
+            Framing::EventStream => Self::EventStream(eventstream::Framer::default()),
+        }
+    }
+}
+
+/// A frame that is found good leaves as it came; what the vendor says of its failure still has to be scrubbed.
+fn pass_on(
+    language: &dyn Language,
+    words: &mut Option<String>,
+    name: &[u8],
+    data: &[u8],
+    whole: &[u8],
+    out: &mut Vec<u8>,
+    reading: &mut Reading,
+) -> Result<Step, Malformed> {
+    reading.events += 1;
+    match language.read_event(name, data, reading)? {
+        Sense::Failed => {
+            reading.failed = true;
+            let message = json::get(data, "message").and_then(Text::of_value).unwrap_or_default();
+            *words = Some(cut(message.plain().into_owned()));
+            return Ok(Step::Over);
+        }
+        Sense::End => reading.ended = true,
+        Sense::Plain | Sense::Marked | Sense::UsageOnly => {}
+    }
+    out.extend_from_slice(whole);
+    Ok(if reading.ended { Step::Over } else { Step::More })
+}
+
+fn cut(mut words: String) -> String {
+    let end = words.floor_char_boundary(WORDS_BYTES_MAX);
+    words.truncate(end);
+    words
 }
 
 fn step(
@@ -156,10 +218,7 @@ fn pass(
     match event {
         // How it is told is decided by whoever knows what must not be told.
         Event::Failed { message, .. } => {
-            let mut told = message.plain().into_owned();
-            let cut = told.floor_char_boundary(WORDS_BYTES_MAX);
-            told.truncate(cut);
-            *words = Some(told);
+            *words = Some(cut(message.plain().into_owned()));
         }
         event => writer.write(event, out),
     }

@@ -139,8 +139,13 @@ pub fn read_param<'a>(table: ParamTable, prefix: &str, key: &[u8], value: &'a [u
     found.is_some()
 }
 
-/// What a language's table does not hold, of what the caller gave.
+/// What a language's table does not hold, of what the caller gave. Where a prompt is cached and who the caller's own user is
+/// change no answer: a vendor without a word for them loses nothing.
 pub fn lose_params(table: ParamTable, call: &Call<'_>, all: &[Param], lost: &mut Vec<Lost>) {
-    let unknown = |param: &&Param| call.params.get(**param).is_some() && table.iter().all(|(known, _)| known != *param);
+    let unknown = |param: &&Param| {
+        !matches!(**param, Param::CacheKey | Param::User)
+            && call.params.get(**param).is_some()
+            && table.iter().all(|(known, _)| known != *param)
+    };
     lost.extend(all.iter().filter(unknown).map(|param| Lost::Param(*param)));
 }

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::call::{Call, Part, Role, Tongue, Tool, ToolChoice, What};
+use super::call::{Call, Param, ParamTable, Part, Role, Tongue, Tool, ToolChoice, What};
 use super::compose::{Object, quoted};
+use super::speech::{Lost, lose_params};
 use super::text::{Arguments, Text};
 use crate::wire::json;
 
@@ -109,6 +110,72 @@ pub fn object_schema(schema: &[u8], out: &mut Vec<u8>) {
 }
 
 pub const NO_ARGUMENTS: &str = "{\"type\":\"object\",\"properties\":{}}";
+
+/// What of a call's single values neither a language's table holds nor its vendor would miss.
+pub fn lose(table: ParamTable, call: &Call<'_>, lost: &mut Vec<Lost>) {
+    let mut unknown = Vec::new();
+    lose_params(table, call, Param::ALL, &mut unknown);
+    let says_nothing = |lost: &Lost| match lost {
+        // Where a call is sent is no part of what is asked.
+        Lost::Param(Param::CacheKey) => true,
+        Lost::Param(param) => call.params.get(*param).is_some_and(|value| is_default(*param, value.raw())),
+        Lost::Thing(_) => false,
+    };
+    unknown.retain(|lost| !says_nothing(lost));
+    lost.append(&mut unknown);
+    if call.choices.is_some_and(|choices| choices > 1) {
+        lose_thing("several answers at once", lost);
+    }
+    if call.turns.iter().any(|turn| turn.name.is_some()) {
+        lose_thing("names of participants", lost);
+    }
+}
+
+pub fn lose_thing(thing: &'static str, lost: &mut Vec<Lost>) {
+    if !lost.contains(&Lost::Thing(thing)) {
+        lost.push(Lost::Thing(thing));
+    }
+}
+
+/// What says the same as nothing.
+fn is_default(param: Param, value: &[u8]) -> bool {
+    match param {
+        Param::FrequencyPenalty | Param::PresencePenalty | Param::MinP | Param::TopLogprobs => {
+            number(value) == Some(0.0)
+        }
+        Param::Logprobs => value == b"false",
+        Param::Verbosity => value == b"\"medium\"",
+        Param::Metadata | Param::LogitBias => value == b"{}",
+        Param::SafetySettings => value == b"[]",
+        Param::Modalities => value.eq_ignore_ascii_case(b"[\"text\"]"),
+        _ => false,
+    }
+}
+
+/// With Anthropic's thoughts, a smaller one is refused.
+const TOP_P_MIN_THINKING: f64 = 0.95;
+
+/// How warm, and from how many words: thoughts are sampled as the vendor likes. `Err`: it is not said, and whether that is a
+/// loss.
+pub fn sampled(param: Param, value: &[u8], thinks: bool) -> Result<&[u8], Option<Lost>> {
+    let said = number(value);
+    match param {
+        Param::Temperature if thinks => Err(Some(Lost::Param(param)).filter(|_| said != Some(1.0))),
+        Param::Temperature if is_too_warm(param, value) => Ok(b"1"),
+        Param::TopP if thinks && said.is_none_or(|top| top < TOP_P_MIN_THINKING) => Err(Some(Lost::Param(param))),
+        Param::TopK if thinks => Err(Some(Lost::Param(param))),
+        _ => Ok(value),
+    }
+}
+
+/// Others go up to 2; there is no warmer than 1 here.
+pub fn is_too_warm(param: Param, value: &[u8]) -> bool {
+    param == Param::Temperature && number(value).is_some_and(|warm| warm > 1.0)
+}
+
+fn number(raw: &[u8]) -> Option<f64> {
+    str::from_utf8(raw).ok()?.parse().ok()
+}
 
 /// The tools that were called in a conversation, each once.
 pub fn called_names<'c>(call: &'c Call<'_>) -> Vec<&'c Text<'c>> {

@@ -286,6 +286,11 @@ async fn heartbeat(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) -> Result<(), ()> {
     let mut beat = buffer::small();
     beat.resize(HEAD_ROOM, 0);
     beat.extend_from_slice(plan.route.language.heartbeat());
+    if beat.len() == HEAD_ROOM {
+        // An empty chunk would be the last one.
+        buffer::give_back(beat);
+        return Ok(());
+    }
     let (written, spare) = sink.chunk(beat, false).await;
     buffer::give_back(spare);
     written.map_err(|_| ())

@@ -16,6 +16,7 @@ use crate::buffer;
 use crate::clock;
 use crate::deadline::Why;
 use crate::dialect::error::scrub;
+use crate::dialect::relay::Relay;
 use crate::dialect::speech::Framing;
 use crate::dialect::{AnswerKind, BodyKind, Endpoint, Reading};
 use crate::memory::Hold;
@@ -73,9 +74,10 @@ pub fn manner(plan: &Plan<'_, '_>, answer: &Answer) -> Result<Manner, Refusal> {
 
 /// Whether this is the type that a stream of the vendor's language has.
 fn streams_as(plan: &Plan<'_, '_>, content_type: &[u8]) -> bool {
-    match plan.translation.and_then(Translation::framings) {
-        Some((Framing::EventStream, _)) => is_aws_stream(content_type),
-        None | Some((Framing::Sse, _)) => media::is_event_stream(content_type),
+    let own = plan.route.language.framing();
+    match plan.translation.and_then(Translation::framings).map_or(own, |(vendor, _)| vendor) {
+        Framing::EventStream => is_aws_stream(content_type),
+        Framing::Sse => media::is_event_stream(content_type),
     }
 }
 
@@ -103,6 +105,9 @@ pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>, answer: Option<&An
         }
         Some(Framing::Sse) => {
             head.field(b"content-type", b"text/event-stream; charset=utf-8");
+        }
+        None if answer.is_none() && plan.route.language.framing() == Framing::EventStream => {
+            head.field(b"content-type", AWS_STREAM.as_bytes());
         }
         None if answer.is_none() => {
             head.field(b"content-type", b"text/event-stream; charset=utf-8");
@@ -164,7 +169,10 @@ pub async fn stream<'s>(
         let gauges = &plan.scene.core.gauges;
         let heading = plan.translation.and_then(|translation| translation.heading(plan.naming()));
         let relay = plan.translation.zip(heading.as_ref());
-        match relay.and_then(|(translation, heading)| translation.relay(plan.vendor, heading)) {
+        let said = relay.and_then(|(translation, heading)| translation.relay(plan.vendor, heading));
+        // Frames are no lines: they pass one by one.
+        let framed = plan.route.language.framing() == Framing::EventStream;
+        match said.or_else(|| framed.then(|| Relay::passing(plan.route.language))) {
             None => stream::forward(incoming, sink, &rules, &mut reading, gauges, &mut first_byte, &mut close).await,
             Some(mut relay) => {
                 let relaying = stream::relay(

@@ -58,9 +58,12 @@ pub async fn guessed(scene: &Scene<'_>, request: &Request, sink: &mut Sink<'_>, 
 /// The gateway's own id of the request, under the names that callers' SDKs look for.
 pub fn identity(head: &mut Head, dialect: Dialect, id: &str) {
     head.field(b"x-request-id", id.as_bytes());
-    if dialect == Dialect::Anthropic {
-        head.field(b"request-id", id.as_bytes());
-    }
+    let own: Option<&[u8]> = match dialect {
+        Dialect::Anthropic => Some(b"request-id"),
+        Dialect::Bedrock => Some(b"x-amzn-requestid"),
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere => None,
+    };
+    own.into_iter().for_each(|name| _ = head.field(name, id.as_bytes()));
 }
 
 /// Browsers may read the answer when the operator allows their origin.
@@ -89,8 +92,8 @@ pub fn limits(head: &mut Head, dialect: Dialect, key: &Key) {
         match dialect {
             Dialect::OpenAi => openai_limit(head, word, left),
             Dialect::Anthropic => anthropic_limit(head, word, left),
-            // Google and Cohere tell nothing of the kind.
-            Dialect::Gemini | Dialect::Cohere => {}
+            // The others tell nothing of the kind.
+            Dialect::Gemini | Dialect::Cohere | Dialect::Bedrock => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use weir_shared::catalog::{Dialect, Model, Vendor};
-use weir_shared::fault::Code;
+use weir_shared::fault::{Code, bedrock_type_of};
 use weir_shared::id::RequestId;
 use weir_shared::key::KeyId;
 use weir_shared::ledger::Outcome;
@@ -416,6 +416,10 @@ async fn refuse(
     let mut head = Head::new(refusal.status);
     head.field(b"content-type", b"application/json");
     fields::identity(&mut head, dialect, request_text);
+    if dialect == Dialect::Bedrock {
+        // Its SDKs look for the kind of an error here, and not in the body.
+        head.field(b"x-amzn-errortype", bedrock_type_of(refusal.status).as_bytes());
+    }
     if let Some(retry_after) = &refusal.retry_after {
         head.field(b"retry-after", retry_after);
     }

@@ -64,7 +64,7 @@ fn list(body: &mut Vec<u8>, scene: &Scene<'_>, key: &Key) {
     body.extend_from_slice(match scene.dialect {
         Dialect::OpenAi => b"{\"object\":\"list\",\"data\":[".as_slice(),
         Dialect::Anthropic => b"{\"data\":[",
-        Dialect::Gemini | Dialect::Cohere => b"{\"models\":[",
+        Dialect::Gemini | Dialect::Cohere | Dialect::Bedrock => b"{\"models\":[",
     });
     for (place, (name, model)) in names.iter().enumerate() {
         if place > 0 {
@@ -114,7 +114,8 @@ fn entry(body: &mut Vec<u8>, scene: &Scene<'_>, name: &str, model: &Model) {
             body.extend_from_slice(limits.as_bytes());
             body.extend_from_slice(b",\"supportedGenerationMethods\":[\"generateContent\",\"countTokens\"]");
         }
-        Dialect::Cohere => {
+        // Bedrock lists its models elsewhere, and nobody asks for them here.
+        Dialect::Cohere | Dialect::Bedrock => {
             body.extend_from_slice(b"{\"name\":");
             quote(body, name);
             body.extend_from_slice(b",\"endpoints\":[\"chat\"]");

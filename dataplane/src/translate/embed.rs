@@ -41,12 +41,15 @@ pub fn translate<'b>(task: &Task<'_, 'b>, caller: Manner) -> Result<Option<Trans
     Ok(Some(written(kind, route, Tongue::Chat, body, dropped)))
 }
 
-fn manner_of(vendor: &Vendor, _model: &Model, texts: usize) -> Option<Manner> {
+fn manner_of(vendor: &Vendor, model: &Model, texts: usize) -> Option<Manner> {
     match vendor.dialect {
         Dialect::OpenAi => Some(Manner::OpenAi),
         Dialect::Gemini if texts == 1 => Some(Manner::Gemini),
         Dialect::Gemini => Some(Manner::GeminiBatch),
         Dialect::Cohere => Some(Manner::Cohere),
+        // One path, and the bodies of whoever made the model.
+        Dialect::Bedrock if model.upstream.contains("cohere.") => Some(Manner::CohereOnBedrock),
+        Dialect::Bedrock => Some(Manner::Titan),
         Dialect::Anthropic => None,
     }
 }

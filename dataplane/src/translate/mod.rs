@@ -145,6 +145,7 @@ fn spoken(vendor: &Vendor, model: &Model, caller: Tongue) -> Tongue {
         Dialect::Anthropic => Tongue::Messages,
         Dialect::Gemini => Tongue::Generate,
         Dialect::Cohere => Tongue::Cohere,
+        Dialect::Bedrock => Tongue::Converse,
     }
 }
 

@@ -405,7 +405,11 @@ fn converse(ask: &Ask) -> Value {
         if ask.image {
             content.push(json!({"image": {"format": "png", "source": {"bytes": PNG}}}));
         }
-        turns.push(json!({"role": "user", "content": content}));
+        // Turns alternate: what is asked beside results stands in their turn.
+        match turns.last_mut().filter(|turn| turn["role"] == "user") {
+            Some(last) => last["content"].as_array_mut().into_iter().for_each(|before| before.append(&mut content)),
+            None => turns.push(json!({"role": "user", "content": content})),
+        }
     }
     let mut config = json!({"maxTokens": TOKENS_MAX});
     sampling(&mut config, ask, "temperature", "stopSequences");

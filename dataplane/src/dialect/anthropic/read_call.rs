@@ -38,6 +38,8 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             // What `output_config.format` was called before.
             b"output_format" => reader.format(value, at)?,
             b"metadata" => reader.metadata(value, at)?,
+            // To keep all thoughts is what everybody does who is not told to clear them away.
+            b"context_management" if keeps_all(value) => {}
             b"cache_control" => cache = reader.cache_mark(value, at)?,
             key if read_param(PARAMS, "", key, value, &mut reader.call.params) => {}
             _ => reader.unmapped(at),
@@ -50,6 +52,16 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
     }
     reader.reasoning();
     Ok(reader.call)
+}
+
+fn keeps_all(management: &[u8]) -> bool {
+    let is_edits = json::members(management).all(|(key, _)| key == b"edits");
+    let mut edits = json::get(management, "edits").into_iter().flat_map(json::elements);
+    is_edits
+        && edits.all(|edit| {
+            let kind = json::get(edit, "type").unwrap_or_default();
+            kind.starts_with(b"\"clear_thinking_") && json::get(edit, "keep") == Some(b"\"all\"")
+        })
 }
 
 #[derive(Default)]

@@ -73,7 +73,7 @@ fn a_call_comes_back_as_it_left() {
 #[test]
 fn every_member_is_accounted_for() {
     let body = json!({
-        "model": "m", "max_tokens": 5, "context_management": {"edits": []}, "container": "c", "mcp_servers": [],
+        "model": "m", "max_tokens": 5, "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}, "container": "c", "mcp_servers": [],
         "output_config": {"effort": "low", "task_budget": {}}, "thinking": {"type": "disabled"},
         "metadata": {"user_id": null, "other": 1}, "system": null, "top_k": null,
         "tools": [{"type": "web_search_20250305", "name": "web_search"},

@@ -9,7 +9,7 @@ use crate::dialect::call::{
     ToolChoice, ToolResult, What,
 };
 use crate::dialect::compose::{Array, Object, quoted};
-use crate::dialect::speech::{Lost, Recipient, lose_params};
+use crate::dialect::speech::{Lost, Recipient};
 use crate::dialect::text::Text;
 use crate::dialect::turns::{self, NOTHING_SAID};
 
@@ -21,7 +21,7 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     let turns = turns::conversation(call, Tongue::Messages);
     let plan = budget::plan(call, to, &turns, Tongue::Messages, lost);
     let mut writer = Writer { call, lost };
-    writer.params();
+    turns::lose(PARAMS, call, writer.lost);
     Object::write(out, |body| {
         body.str("model", to.model);
         body.number("max_tokens", plan.tokens_max.unwrap_or(TOKENS_MAX));
@@ -53,28 +53,7 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     fn lose(&mut self, thing: &'static str) {
-        if !self.lost.contains(&Lost::Thing(thing)) {
-            self.lost.push(Lost::Thing(thing));
-        }
-    }
-
-    fn params(&mut self) {
-        let mut unknown = Vec::new();
-        lose_params(PARAMS, self.call, Param::ALL, &mut unknown);
-        let says_nothing = |lost: &Lost| match lost {
-            // Where it is sent is no part of what is asked.
-            Lost::Param(Param::CacheKey) => true,
-            Lost::Param(param) => self.call.params.get(*param).is_some_and(|value| is_default(*param, value.raw())),
-            Lost::Thing(_) => false,
-        };
-        unknown.retain(|lost| !says_nothing(lost));
-        self.lost.append(&mut unknown);
-        if self.call.choices.is_some_and(|choices| choices > 1) {
-            self.lose("several answers at once");
-        }
-        if self.call.turns.iter().any(|turn| turn.name.is_some()) {
-            self.lose("names of participants");
-        }
+        turns::lose_thing(thing, self.lost);
     }
 
     fn system(&mut self, body: &mut Object<'_>) {
@@ -272,19 +251,7 @@ impl Writer<'_> {
         if plan.thoughts == Thoughts::Unsaid {
             return;
         }
-        body.object("thinking", |thinking| {
-            match plan.thoughts {
-                Thoughts::Unsaid | Thoughts::Off => _ = thinking.str("type", "disabled"),
-                Thoughts::Budget(tokens) => _ = thinking.str("type", "enabled").number("budget_tokens", tokens),
-                Thoughts::Adaptive => _ = thinking.str("type", "adaptive"),
-            }
-            match (plan.thoughts, shown) {
-                // Who is told by a budget shows them when nothing is said, and takes the word only to leave them out.
-                (Thoughts::Adaptive, Some(true)) => _ = thinking.str("display", "summarized"),
-                (Thoughts::Adaptive | Thoughts::Budget(_), Some(false)) => _ = thinking.str("display", "omitted"),
-                _ => {}
-            }
-        });
+        body.object("thinking", |thinking| budget::write(plan.thoughts, shown, thinking));
     }
 
     fn output(&mut self, plan: &Plan, body: &mut Object<'_>) {
@@ -317,20 +284,15 @@ impl Writer<'_> {
             let Some(value) = self.call.params.get(*param) else { continue };
             let raw = value.raw();
             match param {
-                // Thoughts are sampled as the vendor likes.
-                Param::Temperature if plan.thinks() => {
-                    if !matches!(raw, b"1" | b"1.0") {
-                        self.lost.push(Lost::Param(*param));
+                Param::Temperature | Param::TopP | Param::TopK => {
+                    match turns::sampled(*param, raw, plan.thinks()) {
+                        Ok(value) => _ = body.raw(path, value),
+                        Err(None) => {}
+                        Err(Some(lost)) => self.lost.push(lost),
                     }
-                }
-                // Others go up to 2; there is no warmer than 1 here.
-                Param::Temperature if number(raw).is_none_or(|warm| warm > 1.0) => {
-                    self.lose("a temperature above 1");
-                    body.raw(path, "1");
-                }
-                Param::TopK if plan.thinks() => self.lost.push(Lost::Param(*param)),
-                Param::TopP if plan.thinks() && number(raw).is_none_or(|top| top < TOP_P_MIN_THINKING) => {
-                    self.lost.push(Lost::Param(*param));
+                    if turns::is_too_warm(*param, raw) {
+                        self.lose("a temperature above 1");
+                    }
                 }
                 Param::User => {
                     body.object("metadata", |metadata| _ = metadata.json("user_id", value));
@@ -344,28 +306,6 @@ impl Writer<'_> {
                 _ => _ = body.json(path, value),
             }
         }
-    }
-}
-
-/// With thoughts, a smaller one is refused.
-const TOP_P_MIN_THINKING: f64 = 0.95;
-
-fn number(raw: &[u8]) -> Option<f64> {
-    str::from_utf8(raw).ok()?.parse().ok()
-}
-
-/// What says the same as nothing.
-fn is_default(param: Param, value: &[u8]) -> bool {
-    match param {
-        Param::FrequencyPenalty | Param::PresencePenalty | Param::MinP | Param::TopLogprobs => {
-            number(value) == Some(0.0)
-        }
-        Param::Logprobs => value == b"false",
-        Param::Verbosity => value == b"\"medium\"",
-        Param::Metadata | Param::LogitBias => value == b"{}",
-        Param::SafetySettings => value == b"[]",
-        Param::Modalities => value.eq_ignore_ascii_case(b"[\"text\"]"),
-        _ => false,
     }
 }
 

@@ -362,3 +362,14 @@ data: {"type":"message-end","delta":{"finish_reason":"COMPLETE","usage":{"tokens
     assert_eq!(reader.read_event(b"", b"[DONE]", &mut |_| {}), Ok(Step::Over));
     assert!(reader.read_event(b"", b"{", &mut |_| {}).is_err());
 }
+
+#[test]
+fn no_conversation_ends_with_instructions() {
+    let body = r#"{"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":"b"},{"role":"system","content":"c"},
+        {"role":"user","content":"d"},{"role":"system","content":"e"}]}"#;
+    let (got, _) = written(&call(body), false);
+    let said: String = got["messages"].as_array().unwrap().iter().filter_map(|one| one["content"].as_str()).collect();
+    assert_eq!(said, "aebcd");
+    let (got, _) = written(&call(r#"{"model":"m","messages":[{"role":"system","content":"a"}]}"#), false);
+    assert_eq!(got["messages"].as_array().map(Vec::len), Some(1));
+}

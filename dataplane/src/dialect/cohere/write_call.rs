@@ -12,7 +12,7 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     let mut writer = Writer { call, to, lost };
     Object::write(out, |body| {
         body.str("model", to.model).bool("stream", call.stream);
-        body.array("messages", |messages| call.turns.iter().for_each(|turn| writer.turn(turn, messages)));
+        body.array("messages", |messages| ordered(&call.turns).for_each(|turn| writer.turn(turn, messages)));
         writer.tools(body);
         writer.format(body);
         writer.thinking(body);
@@ -36,6 +36,14 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
         lost.push(Lost::Thing("more than one answer"));
     }
     lose_params(PARAMS, call, Param::ALL, lost);
+}
+
+/// Cohere refuses a conversation that ends with instructions: those stand with the first ones.
+fn ordered<'t, 'a>(turns: &'t [Turn<'a>]) -> impl Iterator<Item = &'t Turn<'a>> {
+    let is_talk = |turn: &Turn<'_>| turn.role != Role::System;
+    let first = turns.iter().position(is_talk).unwrap_or(turns.len());
+    let end = turns.iter().rposition(is_talk).map_or(turns.len(), |last| last + 1);
+    turns[..first].iter().chain(&turns[end..]).chain(&turns[first..end])
 }
 
 struct Writer<'w> {

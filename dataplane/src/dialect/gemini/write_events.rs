@@ -130,7 +130,8 @@ impl Writer {
                 thought(&Text::default(), Some(&proof), true, &mut part);
                 self.chunk(choice, &[&part], out);
             }
-            (Kind::Call, Piece::Arguments(text)) => open.hold(text.raw()),
+            // Whole ones have no more pieces.
+            (Kind::Call, Piece::Arguments(text)) if !open.object => open.hold(text.raw()),
             (Kind::Call, Piece::ArgumentsObject(object)) => {
                 open.held.clear();
                 open.object = true;

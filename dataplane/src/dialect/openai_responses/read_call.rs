@@ -2,6 +2,7 @@
 
 use super::PARAMS;
 use super::carried::{self, Carried};
+use super::freeform;
 use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Reasoning, Role, Source, Space, Thought, Tool,
     ToolCall, ToolChoice, ToolResult, Turn, What,
@@ -44,8 +45,8 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"model" => {}
             // Nothing is stored either way; a caller who goes on from what was stored says so, and is refused.
             b"store" => {}
-            // How a stream is padded.
-            b"stream_options" => {}
+            // How a stream is padded, and which of its installations a program is: of no answer.
+            b"stream_options" | b"client_metadata" => {}
             b"truncation" if value == b"\"disabled\"" => {}
             b"top_logprobs" if value == b"0" => {}
             b"metadata" if value == b"{}" => {}
@@ -97,7 +98,8 @@ impl<'a> Reader<'a> {
             // Messages in short have no type.
             None | Some("message") => self.message(item, at),
             Some("function_call") => self.tool_call(item, at),
-            Some("function_call_output") => self.result(item, at),
+            Some("custom_tool_call") => self.freeform_call(item, at),
+            Some("function_call_output" | "custom_tool_call_output") => self.result(item, at),
             Some("reasoning") => self.thought(item, at),
             Some("image_generation_call") => self.image_made(item, at),
             // Steps of tools that their vendor runs or that have no schema, and references to what was stored.
@@ -230,6 +232,24 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    fn freeform_call(&mut self, item: &'a [u8], at: &str) -> Result<(), Unreadable> {
+        let (mut id, mut name, mut input) = (None, None, Text::default());
+        for (key, value) in given(item) {
+            match key {
+                b"call_id" => id = Some(string(value, at)?),
+                b"name" => name = Some(string(value, at)?),
+                b"input" => input = string(value, at)?,
+                b"type" | b"id" | b"status" => {}
+                _ => self.unmapped(&format!("{at}."), key, value),
+            }
+        }
+        let id = id.ok_or_else(|| Unreadable(format!("{at}.call_id is missing")))?;
+        let name = name.ok_or_else(|| Unreadable(format!("{at}.name is missing")))?;
+        let call = ToolCall { id, name, arguments: freeform::arguments(&input), proof: self.pending.take() };
+        self.say(Role::Assistant, vec![What::ToolCall(call).into()]);
+        Ok(())
+    }
+
     fn result(&mut self, item: &'a [u8], at: &str) -> Result<(), Unreadable> {
         let (mut id, mut content) = (None, Vec::new());
         for (key, value) in given(item) {
@@ -298,8 +318,11 @@ impl<'a> Reader<'a> {
                     let tool = self.tool(tool, &at)?;
                     self.call.tools.push(tool);
                 }
+                "custom" => self.freeform(tool, &at)?,
                 "namespace" => self.space(tool, &at)?,
-                // Tools without a schema go by their own name, those that the vendor runs by their type's.
+                // A search that may not leave its vendor's own index finds nothing that another vendor could.
+                "web_search" if json::get(tool, "external_web_access") == Some(b"false") => {}
+                // Tools that the vendor runs.
                 other => {
                     let name = json::get(tool, "name").and_then(json::text);
                     let name = name.map(|name| format!(".{name}")).unwrap_or_default();
@@ -326,6 +349,25 @@ impl<'a> Reader<'a> {
             }
         }
         if read.name.is_empty() { Err(Unreadable(format!("{at}.name is missing"))) } else { Ok(read) }
+    }
+
+    fn freeform(&mut self, tool: &'a [u8], at: &str) -> Result<(), Unreadable> {
+        let (mut name, mut description, mut format) = (Text::default(), None, None);
+        for (key, value) in given(tool) {
+            match key {
+                b"type" => {}
+                b"name" => name = string(value, at)?,
+                b"description" => description = Some(string(value, at)?),
+                b"format" => format = Some(value),
+                _ => self.unmapped(&format!("{at}."), key, value),
+            }
+        }
+        if name.is_empty() {
+            return Err(Unreadable(format!("{at}.name is missing")));
+        }
+        self.call.freeform.push(name.clone());
+        self.call.tools.push(freeform::tool(name, description, format));
+        Ok(())
     }
 
     /// Tools that stand together under a name and a description of their own.
@@ -372,7 +414,7 @@ impl<'a> Reader<'a> {
         object(choice, "tool_choice")?;
         let kind = json::get(choice, "type").and_then(json::text).unwrap_or_default();
         match &*kind {
-            "function" => {
+            "function" | "custom" => {
                 let name = self.chosen(choice, "tool_choice")?;
                 self.call.tool_choice = Some(ToolChoice::Named(name));
             }
@@ -386,7 +428,7 @@ impl<'a> Reader<'a> {
                             for (place, tool) in json::elements(value).enumerate() {
                                 let at = format!("tool_choice.tools[{place}]");
                                 object(tool, &at)?;
-                                if json::get(tool, "type") == Some(b"\"function\"") {
+                                if matches!(json::get(tool, "type"), Some(b"\"function\"" | b"\"custom\"")) {
                                     names.push(self.chosen(tool, &at)?);
                                 } else {
                                     self.call.unmapped.push(at);

@@ -94,7 +94,6 @@ fn every_member_is_accounted_for() {
     assert_eq!(
         call.unmapped,
         [
-            "tools[0].custom.apply_patch",
             "tools[1].web_search",
             "tools[2].mcp",
             "tools[3].local_shell",
@@ -102,13 +101,11 @@ fn every_member_is_accounted_for() {
             "input[0].odd",
             "input[1].item_reference",
             "input[2].web_search_call",
-            "input[3].custom_tool_call",
             "input[4].content[1].hologram",
             "truncation",
             "previous_response_id",
             "conversation",
             "prompt",
-            "client_metadata",
             "include[1]: message.output_text.logprobs",
             "top_logprobs",
             "reasoning.context",
@@ -490,4 +487,47 @@ fn what_was_not_said_in_pieces_is_taken_from_the_whole() {
     assert_eq!(reader.read_event(b"", b"[DONE]", &mut |_| {}), Ok(Step::Over));
     assert!(reader.read_event(b"", b"{", &mut |_| {}).is_err());
     assert!(reader.read_answer(b"{\"object\":\"response\"}", &mut |_| {}).is_err());
+}
+
+#[test]
+fn tools_that_take_text_are_functions_elsewhere_and_text_here() {
+    let body = r#"{"input":[{"type":"custom_tool_call","call_id":"c","name":"apply_patch","input":"*** \"a\"\n"},
+        {"type":"custom_tool_call_output","call_id":"c","output":"Done"}],
+        "tools":[{"type":"custom","name":"apply_patch","description":"Edits.","format":{"type":"grammar","syntax":"lark","definition":"start: LF\n"}},
+            {"type":"web_search","external_web_access":false}],
+        "client_metadata":{"installation":"i"},"prompt_cache_key":"k"}"#;
+    let asked = call(body);
+    assert_eq!(asked.unmapped, [""; 0]);
+    let (got, lost) = written(&asked, true);
+    assert_eq!(lost, []);
+    assert_eq!(got["tools"].as_array().map(Vec::len), Some(1));
+    assert_eq!(got["tools"][0]["parameters"]["required"], json!(["input"]));
+    assert_eq!(got["tools"][0]["description"], "Edits.\n\nThe input follows this grammar (lark):\nstart: LF\n");
+    let arguments: Value = serde_json::from_str(got["input"][0]["arguments"].as_str().unwrap()).unwrap();
+    assert_eq!(arguments, json!({"input": "*** \"a\"\n"}));
+    assert_eq!(got["input"][1], json!({"type": "function_call_output", "call_id": "c", "output": "Done"}));
+    let heading = Heading { id: "a1", model: "a-model", created_s: 17, call: &asked, sse: true };
+    let tool = |id| Block::ToolCall { id: raw(id), name: raw("apply_patch"), proof: None };
+    let answer = vec![
+        Event::Start { id: raw("x") },
+        Event::Open { block: 0, choice: 0, kind: tool("t1") },
+        Event::Piece { block: 0, piece: Piece::Arguments(raw(r#"{\"input\": \"+"#)) },
+        Event::Piece { block: 0, piece: Piece::Arguments(raw(r#"b\\n\"}"#)) },
+        Event::Close { block: 0 },
+        Event::Open { block: 1, choice: 0, kind: tool("t2") },
+        Event::Piece { block: 1, piece: Piece::ArgumentsObject(br#"{"input":"c"}"#) },
+        Event::Close { block: 1 },
+        Event::Finish { choice: 0, why: Finish::ToolCalls },
+    ];
+    let told = events(&spoken(&heading, answer.clone()));
+    let done: Vec<_> = told.iter().filter(|event| event["type"] == "response.custom_tool_call_input.done").collect();
+    assert_eq!((&done[0]["input"], &done[1]["input"]), (&json!("+b\n"), &json!("c")));
+    let item = json!({"id": "ctc_a1_0", "type": "custom_tool_call", "status": "completed", "call_id": "t1", "name": "apply_patch", "input": "+b\n"});
+    let response = &told.last().unwrap()["response"];
+    assert_eq!(response["output"][0], item);
+    assert_eq!(response["tools"][0]["type"], "custom");
+    let (mut whole, mut unary) = (Answer::default(), Vec::new());
+    answer.into_iter().for_each(|event| whole.take(event));
+    Responses.write_answer(&whole, &heading, &mut unary);
+    assert_eq!(*response, serde_json::from_slice::<Value>(&unary).unwrap());
 }

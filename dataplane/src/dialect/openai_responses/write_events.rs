@@ -4,8 +4,8 @@
 use weir_shared::fault::Code;
 use weir_shared::usage::{Tier, Usage};
 
-use super::carried;
 use super::write_items::{self as items, Frame, Status};
+use super::{carried, freeform};
 use crate::dialect::answer::{Answer, Whole};
 use crate::dialect::call::{MediaKind, Proof};
 use crate::dialect::compose::{number, quoted};
@@ -65,6 +65,8 @@ enum Kind {
     Refusal,
     Reasoning,
     Call,
+    /// A call of a tool that takes text: it is known when the arguments are whole.
+    Freeform,
     Image,
 }
 
@@ -182,6 +184,7 @@ impl<'h> Writer<'h> {
                 let mut call_id = Vec::with_capacity(48);
                 items::call_id(&id, self.heading, block, &mut call_id);
                 items::who(&call_id, &name, self.heading, &mut open.who);
+                open.kind = if freeform::is_one(self.heading.call, &name) { Kind::Freeform } else { Kind::Call };
                 self.begin_call(&mut open, out);
             }
             Block::Media { kind: MediaKind::Image, mime } => {
@@ -202,9 +205,13 @@ impl<'h> Writer<'h> {
     }
 
     fn begin_call(&mut self, open: &mut Open, out: &mut Vec<u8>) {
-        open.kind = Kind::Call;
         open.told = true;
         open.index = self.next(out);
+        if open.kind == Kind::Freeform {
+            items::item_id("ctc", self.heading, open.index, &mut open.id);
+            self.added(open.index, |out| items::freeform_call(&open.id, &open.who, "in_progress", b"", out), out);
+            return;
+        }
         items::item_id("fc", self.heading, open.index, &mut open.id);
         self.added(open.index, |out| items::function_call(&open.id, &open.who, "in_progress", b"", out), out);
         delta("response.function_call_arguments.delta", &open.id, open.index, None, &mut open.delta);
@@ -308,6 +315,15 @@ impl<'h> Writer<'h> {
                     self.finish = Some(Finish::Length);
                 }
             }
+            (Kind::Freeform, Piece::Arguments(_) | Piece::ArgumentsObject(_)) if self.held > HELD_BYTES_MAX => {}
+            (Kind::Freeform, Piece::Arguments(text)) => {
+                self.held += text.raw().len();
+                open.text.extend_from_slice(text.raw());
+            }
+            (Kind::Freeform, Piece::ArgumentsObject(object)) => {
+                self.held += object.len();
+                escape_json(&mut open.text, object);
+            }
             (Kind::Reasoning, Piece::Proof(proof)) => {
                 self.begin_thought(&mut open, Some(&proof), out);
                 open.encrypted.clear();
@@ -376,6 +392,7 @@ impl<'h> Writer<'h> {
                 items::function_call(&open.id, &open.who, "completed", &open.text, &mut item);
                 self.done(open.index, item, out);
             }
+            Kind::Freeform => self.close_freeform(&open, out),
             Kind::Image if !open.text.is_empty() => {
                 let index = self.next(out);
                 items::item_id("ig", self.heading, index, &mut open.id);
@@ -393,6 +410,21 @@ impl<'h> Writer<'h> {
             }
             _ => {}
         }
+    }
+
+    fn close_freeform(&mut self, open: &Open, out: &mut Vec<u8>) {
+        let input = freeform::input(&open.text);
+        for (kind, member) in [("delta", &b",\"delta\":"[..]), ("done", b",\"input\":")] {
+            let fill = |out: &mut Vec<u8>| {
+                open.item(out);
+                out.extend_from_slice(member);
+                quoted(out, &input);
+            };
+            self.about(&format!("response.custom_tool_call_input.{kind}"), open.index, fill, out);
+        }
+        let mut item = Vec::new();
+        items::freeform_call(&open.id, &open.who, "completed", &input, &mut item);
+        self.done(open.index, item, out);
     }
 
     fn close_text(&mut self, open: &mut Open, out: &mut Vec<u8>) {
@@ -642,8 +674,13 @@ impl Output {
                     None if whole.text.is_empty() => arguments.extend_from_slice(b"{}"),
                     None => arguments.extend_from_slice(&whole.text),
                 }
-                items::item_id("fc", heading, self.count, &mut id);
-                items::function_call(&id, &who, "completed", &arguments, &mut item);
+                if freeform::is_one(heading.call, name) {
+                    items::item_id("ctc", heading, self.count, &mut id);
+                    items::freeform_call(&id, &who, "completed", &freeform::input(&arguments), &mut item);
+                } else {
+                    items::item_id("fc", heading, self.count, &mut id);
+                    items::function_call(&id, &who, "completed", &arguments, &mut item);
+                }
                 self.add(&item);
             }
             Block::Media { kind: MediaKind::Image, mime } if !whole.text.is_empty() => {

@@ -2,7 +2,7 @@
 
 use weir_shared::usage::{Class, Tier, Usage};
 
-use super::{PARAMS, carried};
+use super::{PARAMS, carried, freeform};
 use crate::dialect::call::{Amount, Call, Param, Proof, Role, What};
 use crate::dialect::compose::{Object, number, quoted};
 use crate::dialect::event::{Citation, Finish};
@@ -135,11 +135,16 @@ fn write_echo(heading: &Heading<'_>, object: &mut Object<'_>) {
     object.array("tools", |list| {
         for tool in &call.tools {
             list.object(|object| {
-                object.str("type", "function").text("name", &tool.name);
+                let takes_text = freeform::is_one(call, &tool.name);
+                object.str("type", if takes_text { "custom" } else { "function" }).text("name", &tool.name);
                 match &tool.description {
                     Some(description) => object.text("description", description),
                     None => object.null("description"),
                 };
+                if takes_text {
+                    object.raw("format", br#"{"type":"text"}"#);
+                    return;
+                }
                 match &tool.schema {
                     Some(schema) => object.json("parameters", schema),
                     None => object.null("parameters"),
@@ -283,6 +288,17 @@ pub fn function_call(id: &[u8], who: &[u8], status: &str, arguments: &[u8], out:
         item.str("type", "function_call").str("status", status);
         let rest = item.member("arguments");
         quoted(rest, arguments);
+        rest.extend_from_slice(who);
+    });
+}
+
+/// The same for a tool that takes text.
+pub fn freeform_call(id: &[u8], who: &[u8], status: &str, input: &[u8], out: &mut Vec<u8>) {
+    Object::write(out, |item| {
+        quoted(item.member("id"), id);
+        item.str("type", "custom_tool_call").str("status", status);
+        let rest = item.member("input");
+        quoted(rest, input);
         rest.extend_from_slice(who);
     });
 }
