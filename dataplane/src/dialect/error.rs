@@ -61,6 +61,9 @@ pub fn scrub<'s>(text: &[u8], secrets: impl Iterator<Item = &'s [u8]>) -> Vec<u8
 
 /// In one pass: wherever `mark` stands, it goes together with as many bytes behind it as `more` says, or stays.
 fn without(text: &[u8], mark: &[u8], more: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
+    if text.contains(&b'\\') {
+        return without_escaped(text, mark, more);
+    }
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     for found in memchr::memmem::find_iter(text, mark) {
@@ -76,6 +79,54 @@ fn without(text: &[u8], mark: &[u8], more: impl Fn(&[u8]) -> Option<usize>) -> V
     }
     out.extend_from_slice(&text[at..]);
     out
+}
+
+/// The same where characters may be written as escapes: `\/` is a slash, and `\u0073` a letter. What matches goes with all of
+/// its escapes, so that what surrounds it stays valid JSON.
+fn without_escaped(text: &[u8], mark: &[u8], more: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
+    let (plain, starts) = unescaped(text);
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    for found in memchr::memmem::find_iter(&plain, mark) {
+        if starts[found] < at {
+            continue;
+        }
+        let behind = found + mark.len();
+        if let Some(length) = more(&plain[behind..]) {
+            out.extend_from_slice(&text[at..starts[found]]);
+            out.extend_from_slice(b"***");
+            at = starts[behind + length];
+        }
+    }
+    out.extend_from_slice(&text[at..]);
+    out
+}
+
+/// What the escapes of ASCII say, and where each byte of it starts in `text`, with the end behind the last.
+fn unescaped(text: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let (mut plain, mut starts) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len() + 1));
+    let mut at = 0;
+    while at < text.len() {
+        let (byte, length) = match &text[at..] {
+            [b'\\', b'u', rest @ ..] => {
+                let code = rest.get(..4).and_then(|four| u32::from_str_radix(std::str::from_utf8(four).ok()?, 16).ok());
+                match code.and_then(|code| u8::try_from(code).ok()).filter(u8::is_ascii) {
+                    Some(byte) => (byte, 6),
+                    None => (b'\\', 1),
+                }
+            }
+            [b'\\', b'/', ..] => (b'/', 2),
+            // Other escapes stand for nothing that a secret holds; taken whole, their second byte starts nothing.
+            [b'\\', _, ..] => (0, 2),
+            [byte, ..] => (*byte, 1),
+            [] => break,
+        };
+        plain.push(byte);
+        starts.push(at);
+        at += length;
+    }
+    starts.push(text.len());
+    (plain, starts)
 }
 
 const ACCOUNT_BYTES_MIN: usize = 8;
@@ -98,6 +149,21 @@ mod tests {
                 assert_eq!(error["message"], "a \"quoted\"\nline");
             }
         }
+    }
+
+    #[test]
+    fn secrets_go_however_they_are_spelled() {
+        let scrubbed =
+            |text: &[u8]| String::from_utf8(scrub(text, [&b"sk-secret"[..], b"/v1/base"].into_iter())).unwrap();
+        assert_eq!(
+            scrubbed(br#"{"m":"a \u0073k-\u0073ecret at http:\/\/h\/v1\/base\/x \n"}"#),
+            r#"{"m":"a *** at http:\/\/h***\/x \n"}"#
+        );
+        assert_eq!(
+            scrubbed(br#"{"m":"\\u0073k-secret \u00e9 org-\u0061bcdefgh1"}"#),
+            r#"{"m":"\\u0073k-secret \u00e9 ***"}"#
+        );
+        assert_eq!(scrubbed(b"\\u00"), "\\u00");
     }
 
     #[test]

@@ -179,6 +179,9 @@ pub struct Reading {
     pub tier: Tier,
     /// The answer has a reason to be over.
     pub finished: bool,
+    /// Of a translated answer: how many choices it has, and how many of them are over.
+    pub choices: u32,
+    pub ends: u32,
     /// The language's terminal event was seen.
     pub ended: bool,
     pub failed: bool,

@@ -231,6 +231,10 @@ pub fn fold(reader: &mut dyn ReadEvents, body: &[u8], reading: &mut Reading) -> 
         note(&event, reading);
         answer.take(event);
     })?;
+    if !reading.finished && !reading.failed {
+        // A 200 without a reason to be over, or without anything, is no answer.
+        return Err(Malformed("no reason to be over in it"));
+    }
     Ok(answer)
 }
 
@@ -242,7 +246,10 @@ fn note(event: &Event<'_>, reading: &mut Reading) {
             reading.tier = *tier;
         }
         Event::UsageInvalid => reading.usage_invalid = true,
-        Event::Finish { .. } => reading.finished = true,
+        Event::Finish { .. } => {
+            reading.ends += 1;
+            reading.finished = reading.ends >= reading.choices.max(1);
+        }
         Event::Failed { .. } => reading.failed = true,
         Event::Piece { piece, .. } => {
             reading.output_bytes += match piece {
@@ -251,7 +258,12 @@ fn note(event: &Event<'_>, reading: &mut Reading) {
                 Piece::Proof(_) | Piece::Citation(_) | Piece::Data(_) | Piece::Likely(_) => 0,
             }
         }
-        Event::Start { .. } | Event::Open { .. } | Event::Close { .. } => {}
+        // An answer is over when each of its choices is.
+        Event::Open { choice, .. } => {
+            reading.choices = reading.choices.max(choice.saturating_add(1));
+            reading.finished &= reading.ends >= reading.choices;
+        }
+        Event::Start { .. } | Event::Close { .. } => {}
     }
 }
 

@@ -217,7 +217,9 @@ async fn collected<'l>(
         objects::may_batch(live, key, vendor_place)?;
     }
     let (vendor, target) = live.target(vendor_place);
-    let translation = translated(route, &call, bytes, vendor, model, gateway)?;
+    // Another language gets the vendor's own ids, too.
+    let opened = objects::opened(live, key, &call, bytes);
+    let translation = translated(route, &call, opened.as_deref().unwrap_or(bytes), vendor, model, gateway)?;
     let translation = translation.as_deref();
     if let Some(known) = translation.and_then(Translation::known) {
         return fields::guessed(scene, request, sink, &known).await;

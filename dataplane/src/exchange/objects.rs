@@ -59,6 +59,18 @@ fn pin(live: &Live, key: &Key, sealed: &str) -> Option<Pin> {
     Some(Pin { vendor: vendor as u32, credential, id: opened.id })
 }
 
+/// The body with the vendor's own ids in it; `None` when it names no object.
+pub fn opened(live: &Live, key: &Key, call: &Call<'_>, body: &[u8]) -> Option<Vec<u8>> {
+    if call.places.ids.is_empty() {
+        return None;
+    }
+    let mut splices = Splices::default();
+    unseal_into(&mut splices, live, key, call, body);
+    let mut opened = Vec::with_capacity(body.len());
+    splices.apply(body, &mut opened);
+    Some(opened)
+}
+
 /// Puts the vendors' own ids where the body names sealed ones.
 pub fn unseal_into(splices: &mut Splices, live: &Live, key: &Key, call: &Call<'_>, body: &[u8]) {
     for place in &call.places.ids {

@@ -23,7 +23,7 @@ enum Node {
 }
 
 /// More than this is no call that anybody could run.
-const NODES_MAX: usize = 64 << 10;
+const NODES_MAX: usize = 4 << 10;
 const DEPTH_MAX: usize = 64;
 pub const ARGUMENTS_BYTES_MAX: usize = 16 << 20;
 

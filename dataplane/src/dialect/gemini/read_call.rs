@@ -4,7 +4,7 @@
 use super::media::{is_kept_by_google, kind_of};
 use super::{PARAMS, camel, schema, signature};
 use crate::dialect::call::{
-    Call, Media, MediaKind, Part, Role, Source, Thought, Tool, ToolCall, ToolResult, Turn, What,
+    Call, Media, MediaKind, PAIRED_WITHIN, Part, Role, Source, Thought, Tool, ToolCall, ToolResult, Turn, What,
 };
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text, escape_json};
@@ -228,12 +228,18 @@ impl<'a> Reader<'a> {
     /// The call that a result belongs to.
     fn pair(&self, id: &Text<'_>, name: Option<&Text<'_>>) -> Option<usize> {
         if !id.is_empty() {
-            return self.called.iter().rposition(|called| called.id.raw() == id.raw());
+            let near = self.called.len().saturating_sub(PAIRED_WITHIN);
+            return self.called[near..]
+                .iter()
+                .rposition(|called| called.id.raw() == id.raw())
+                .map(|place| near + place);
         }
         let open = |called: &Called<'_>| !called.answered;
         let same = |called: &Called<'_>| name.is_none_or(|name| name.raw() == called.name.raw());
-        let named = self.called.iter().position(|called| open(called) && same(called));
-        named.or_else(|| self.called.iter().position(open))
+        let near = self.called.len().saturating_sub(PAIRED_WITHIN);
+        let recent = &self.called[near..];
+        let named = recent.iter().position(|called| open(called) && same(called));
+        named.or_else(|| recent.iter().position(open)).map(|place| near + place)
     }
 
     fn tools(&mut self, tools: &'a [u8]) -> Result<(), Unreadable> {

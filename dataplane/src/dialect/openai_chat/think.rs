@@ -19,6 +19,8 @@ enum Place {
 
 const OPEN: &[u8] = b"<think>";
 const CLOSE: &[u8] = b"</think>";
+/// Blanks that are held back in front of what may become a tag: more of them are text.
+const FRONT_BYTES_MAX: usize = 64;
 
 impl Splitter {
     /// Says each piece, and whether it is thought. The bytes are the inside of a JSON string; neither tag needs an escape,
@@ -42,7 +44,7 @@ impl Splitter {
                     if word.starts_with(OPEN) {
                         self.place = Place::Thought;
                         rest = &word[OPEN.len()..];
-                    } else if OPEN.starts_with(word) {
+                    } else if OPEN.starts_with(word) && rest.len() <= FRONT_BYTES_MAX {
                         self.held = rest.to_vec();
                         return;
                     } else {

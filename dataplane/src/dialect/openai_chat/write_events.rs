@@ -200,6 +200,11 @@ impl Writer {
             (Kind::Picture, Piece::Data(data)) if open.held.len() + data.raw().len() <= PICTURE_BYTES_MAX => {
                 open.held.extend_from_slice(data.raw());
             }
+            // Half a picture is none.
+            (Kind::Picture, Piece::Data(_)) => {
+                open.kind = Kind::Silent;
+                open.held = Vec::new();
+            }
             _ => {}
         }
     }

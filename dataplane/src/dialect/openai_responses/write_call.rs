@@ -24,7 +24,11 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
         }
         for (param, path) in PARAMS {
             if let Some(value) = call.params.get(*param).filter(|_| !path.contains('.')) {
-                body.json(path, value);
+                match (param, value.raw()) {
+                    // Anthropic's word for it.
+                    (Param::ServiceTier, b"\"standard_only\"" | b"\"standard\"") => _ = body.str(path, "default"),
+                    _ => _ = body.json(path, value),
+                }
             }
         }
     });
@@ -173,7 +177,8 @@ impl<'w> Writer<'w> {
         let mut id = result.id.raw().to_vec();
         if id.is_empty() && !self.made_up.is_empty() {
             let name = result.name.as_ref().map_or(&b""[..], Text::raw);
-            let place = self.made_up.iter().position(|(called, _)| *called == name).unwrap_or(0);
+            let near = self.made_up.iter().take(crate::dialect::call::PAIRED_WITHIN);
+            let place = near.into_iter().position(|(called, _)| *called == name).unwrap_or(0);
             id = self.made_up.remove(place).1;
         }
         let mut content = Vec::new();
