@@ -40,8 +40,6 @@ LANGUAGES = {
     "cohere": ("cohere", "", "", ""),
     "converse": ("bedrock", "", "", ""),
 }
-# Not translated yet: without this line its vendors and Amazon's SDK take part.
-del LANGUAGES["converse"]
 PAIR_SCENARIOS = {
     "text": "strict=yes,events=12,tokens_in=100,tokens_out=50",
     "tool": "strict=yes,answer=tool,events=12",

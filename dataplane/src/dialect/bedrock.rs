@@ -16,6 +16,7 @@ use weir_shared::usage::{Class, Tier, Usage};
 
 use super::answer::Answer;
 use super::call::{Call, Param, ParamTable, Tongue};
+use super::repeats::Repeats;
 use super::speech::{Asked, Framing, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
 use super::{AnswerKind, BodyKind, Endpoint, InvalidUsage, Language, Reading, Sense, StreamWhen, number};
 use crate::wire::eventstream::Open;
@@ -199,7 +200,7 @@ impl Speech for Converse {
     }
 
     fn reader(&self, _: Deviations) -> Box<dyn ReadEvents> {
-        Box::new(read_events::Reader::default())
+        Box::new(Repeats::new(read_events::Reader::default()))
     }
 
     fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {
@@ -236,6 +237,31 @@ mod tests {
         assert_eq!((reading.tier, reading.ended), (Tier::Flex, true));
         let sense = Converse.read_event(b"throttlingException", br#"{"message":"slow"}"#, &mut reading);
         assert!(sense == Ok(Sense::Failed) && reading.failed);
+    }
+
+    #[test]
+    fn events_like_the_one_before_are_read_alike() {
+        let delta = |index: u32, inside: &str, said: &str, pad: usize| {
+            let inside = inside.replace('@', said);
+            let padding = &"abcdefghijklmnop"[..pad];
+            format!(r#"{{"contentBlockIndex":{index},"delta":{inside},"p":"{padding}"}}"#)
+        };
+        let mut stream = vec![("messageStart", r#"{"role":"assistant","p":"abc"}"#.to_owned())];
+        let call = r#"{"contentBlockIndex":2,"start":{"toolUse":{"toolUseId":"t","name":"f"}},"p":""}"#;
+        for (index, inside) in
+            [(0, r#"{"reasoningContent":{"text":"@"}}"#), (1, r#"{"text":"@"}"#), (2, r#"{"toolUse":{"input":"@"}}"#)]
+        {
+            if index == 2 {
+                stream.push(("contentBlockStart", call.to_owned()));
+            }
+            for (pad, said) in ["a", "b c", "", "\\n", "é", "x"].into_iter().enumerate() {
+                stream.push(("contentBlockDelta", delta(index, inside, said, 3 * pad)));
+            }
+            stream.push(("contentBlockStop", format!(r#"{{"contentBlockIndex":{index},"p":"a"}}"#)));
+        }
+        stream.push(("messageStop", r#"{"stopReason":"tool_use"}"#.to_owned()));
+        let stream: Vec<(&str, &str)> = stream.iter().map(|(name, data)| (*name, data.as_str())).collect();
+        crate::dialect::repeats::tests::both_ways(read_events::Reader::default, &stream);
     }
 
     #[test]
