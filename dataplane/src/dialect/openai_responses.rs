@@ -16,6 +16,7 @@ use weir_shared::usage::Tier;
 
 use super::answer::Answer;
 use super::call::{Call, Param, ParamTable, Tongue};
+use super::repeats::Repeats;
 use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
 use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, openai_usage};
 use crate::wire::http1::Method;
@@ -185,7 +186,7 @@ impl Speech for Responses {
     }
 
     fn reader(&self, _: Deviations) -> Box<dyn ReadEvents> {
-        Box::new(read_events::Reader::default())
+        Box::new(Repeats::new(read_events::Reader::default()))
     }
 
     fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {

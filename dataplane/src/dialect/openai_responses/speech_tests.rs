@@ -9,6 +9,7 @@ use super::Responses;
 use crate::dialect::answer::Answer;
 use crate::dialect::call::{Amount, Call, Effort, Proof, Reasoning, Role, Tongue, What};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
+use crate::dialect::repeats::tests::both_ways;
 use crate::dialect::speech::{Asked, Heading, Lost, Recipient, Speech, Step};
 use crate::dialect::text::{Json, Text};
 use crate::wire::json;
@@ -530,4 +531,36 @@ fn tools_that_take_text_are_functions_elsewhere_and_text_here() {
     answer.into_iter().for_each(|event| whole.take(event));
     Responses.write_answer(&whole, &heading, &mut unary);
     assert_eq!(*response, serde_json::from_slice::<Value>(&unary).unwrap());
+}
+
+#[test]
+fn the_short_way_reads_what_the_long_one_does() {
+    let delta = |kind: &str, place: &str, text: &str| {
+        format!(
+            r#"{{"type":"response.{kind}.delta","item_id":"i","sequence_number":7,{place},"delta":"{text}","obfuscation":"{text}"}}"#
+        )
+    };
+    let item = |kind: &str, index: u32, item: &str| {
+        format!(r#"{{"type":"response.output_item.{kind}","sequence_number":8,"output_index":{index},"item":{item}}}"#)
+    };
+    let texts = || ["a", "b c", "", "\\n", "é"].into_iter();
+    let mut stream = vec![
+        r#"{"type":"response.created","response":{"id":"r"}}"#.to_owned(),
+        item("added", 0, r#"{"type":"reasoning","id":"rs"}"#),
+    ];
+    for summary in ["\"output_index\":0,\"summary_index\":0", "\"output_index\":0,\"summary_index\":1"] {
+        stream.extend(texts().map(|text| delta("reasoning_summary_text", summary, text)));
+    }
+    stream.push(item("done", 0, r#"{"type":"reasoning","id":"rs","encrypted_content":"gAAA"}"#));
+    stream.push(item("added", 1, r#"{"type":"message"}"#));
+    for part in ["\"output_index\":1,\"content_index\":0", "\"output_index\":1,\"content_index\":1"] {
+        stream.extend(texts().map(|text| delta("output_text", part, text)));
+    }
+    stream.push(item("done", 1, r#"{"type":"message","content":[]}"#));
+    stream.push(item("added", 2, r#"{"type":"function_call","call_id":"c","name":"f"}"#));
+    stream.extend(texts().map(|text| delta("function_call_arguments", "\"output_index\":2", text)));
+    stream.push(item("done", 2, r#"{"type":"function_call","call_id":"c","name":"f","arguments":"x"}"#));
+    stream.push(r#"{"type":"response.completed","response":{"status":"completed"}}"#.into());
+    let stream: Vec<(&str, &str)> = stream.iter().map(|data| ("", data.as_str())).collect();
+    both_ways(super::read_events::Reader::default, &stream);
 }
