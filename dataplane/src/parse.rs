@@ -239,7 +239,7 @@ pub fn call<'b>(route: &Route, body: &'b [u8], query: &[u8]) -> Result<Call<'b>,
         if member.element {
             return;
         }
-        if member.depth == 2 && member.key == b"maxOutputTokens" {
+        if member.depth == 2 && matches!(member.key, b"maxOutputTokens" | b"maxTokens") {
             call.tokens_max = json::integer(member.value);
         }
         if member.depth != 1 {
@@ -545,6 +545,32 @@ mod tests {
         ] {
             assert_eq!(at(Method::Post, path), Err(NoRoute::Unknown), "{path}");
         }
+    }
+
+    #[test]
+    fn a_model_in_the_middle_of_a_path_takes_what_the_rest_leaves() {
+        let named = |path: &str| {
+            let route = route(Method::Post, path.as_bytes()).ok()?;
+            Some((route.endpoint.path, route.model.unwrap_or_default()))
+        };
+        let arn = "arn:aws:bedrock:eu-west-1:1:inference-profile/m.v1:0";
+        for (path, want) in [
+            ("/model/us.amazon.nova-lite-v1%3A0/converse", ("model/{model}/converse", "us.amazon.nova-lite-v1:0")),
+            ("/model/a/b/converse-stream", ("model/{model}/converse-stream", "a/b")),
+            (
+                &format!("/model/{}/converse", arn.replace(':', "%3A").replace('/', "%2F")),
+                ("model/{model}/converse", arn),
+            ),
+            ("/v1/model/m/count-tokens", ("model/{model}/count-tokens", "m")),
+        ] {
+            assert_eq!(named(path), Some((want.0, want.1.to_owned())), "{path}");
+        }
+        assert_eq!(named("/model/converse"), None);
+        assert_eq!(named("/model/m/converse/more"), None);
+        let asked = route(Method::Post, b"/model/m/converse-stream").unwrap();
+        let body = br#"{"messages":[],"inferenceConfig":{"maxTokens":77}}"#;
+        let call = call(&asked, body, b"").unwrap();
+        assert_eq!((call.stream, call.tokens_max, &*call.model), (true, Some(77), "m"));
     }
 
     #[test]
