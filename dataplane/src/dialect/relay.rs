@@ -44,6 +44,9 @@ pub enum Heard {
     Malformed(&'static str),
 }
 
+/// No answer has more blocks.
+const BLOCKS_MAX: u32 = 16 << 10;
+
 /// More of a vendor's own words about a failure are not repeated.
 const WORDS_BYTES_MAX: usize = 4 << 10;
 
@@ -143,6 +146,14 @@ impl<'h> Relay<'h> {
         match &mut self.road {
             Road::Said { writer, .. } => writer.fail(code, message, out),
             Road::Passed(language) => language.error_event(out, code, message, &Reading::default()),
+        }
+    }
+
+    /// Bytes that the caller's language keeps back.
+    pub fn held(&self) -> usize {
+        match &self.road {
+            Road::Said { writer, .. } => writer.held(),
+            Road::Passed(_) => 0,
         }
     }
 
@@ -259,7 +270,9 @@ fn note(event: &Event<'_>, reading: &mut Reading) {
             }
         }
         // An answer is over when each of its choices is.
-        Event::Open { choice, .. } => {
+        Event::Open { block, choice, .. } => {
+            // Writers number blocks up to here; an answer without its end must not look whole.
+            reading.failed |= *block >= BLOCKS_MAX;
             reading.choices = reading.choices.max(choice.saturating_add(1));
             reading.finished &= reading.ends >= reading.choices;
         }

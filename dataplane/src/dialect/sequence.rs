@@ -94,6 +94,11 @@ const BLOCKS_MAX: usize = 16 << 10;
 const HELD_BYTES_MAX: usize = 16 << 20;
 
 impl Sequence {
+    /// Bytes of blocks whose turn has not come.
+    pub fn held(&self) -> usize {
+        self.held_bytes
+    }
+
     pub fn new() -> Self {
         Self {
             blocks: Vec::with_capacity(8),

@@ -110,6 +110,11 @@ pub trait WriteEvents {
     /// A legal end; the last call but for none.
     fn end(&mut self, out: &mut Vec<u8>);
 
+    /// Bytes that are kept until they may leave, or that the end repeats.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// The answer breaks off: an error in the caller's language, and nothing after it.
     fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>);
 }

@@ -77,7 +77,8 @@ pub async fn relay(
         // ── what is not whole stays
         let done = relay.unfinished().min(input.len());
         let kept = input.len() - done;
-        let held = hold.grow_to(if kept > buffer::LARGE { kept as u64 } else { 0 });
+        let all = kept + relay.held();
+        let held = hold.grow_to(if all > buffer::LARGE { all as u64 } else { 0 });
         let too_long = kept as u64 > rules.event_bytes_max || held.is_err();
         let end = if too_long && end.is_none() { Some(End::Broken(Code::UpstreamInvalid)) } else { end };
         if let Some(end) = end {

@@ -96,6 +96,10 @@ impl WriteEvents for Writer<'_> {
         out.extend_from_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }
 
+    fn held(&self) -> usize {
+        self.sequence.held()
+    }
+
     fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.over, true) {
             super::write_error(out, code, message);

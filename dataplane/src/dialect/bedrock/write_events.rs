@@ -82,6 +82,10 @@ impl WriteEvents for Writer {
         frame("metadata", out, |out| Object::write(out, |metadata| costs(&usage, tier, metadata)));
     }
 
+    fn held(&self) -> usize {
+        self.sequence.held()
+    }
+
     fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.over, true) {
             write_error(out, code, message);

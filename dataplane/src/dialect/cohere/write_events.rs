@@ -266,6 +266,10 @@ impl WriteEvents for Writer {
         out.extend_from_slice(b"}\n\n");
     }
 
+    fn held(&self) -> usize {
+        self.waiting_bytes
+    }
+
     fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.over, true) {
             write_error(out, code, message);

@@ -553,6 +553,11 @@ impl WriteEvents for Writer<'_> {
         self.last(&Status::Over(finish.as_ref()), out);
     }
 
+    fn held(&self) -> usize {
+        // A text stands in its part, in its item and in the response.
+        3 * self.held
+    }
+
     fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.over, true) {
             self.start(out);
