@@ -6,6 +6,7 @@ mod init;
 mod key;
 mod prune;
 mod revision;
+mod route;
 mod status;
 mod usage;
 
@@ -28,6 +29,9 @@ pub enum Command {
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Take vendors, credentials or models out of traffic, move traffic, and put it back
+    #[command(subcommand)]
+    Route(route::Route),
     Usage(usage::Usage),
     Completions(Completions),
 }
@@ -53,6 +57,7 @@ impl Command {
             Self::Diff(diff) => diff.run(place, screen),
             Self::Status(status) => status.run(place, screen),
             Self::Key(key) => key.run(place, screen),
+            Self::Route(route) => route.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),
             Self::Completions(Completions { shell }) => {
                 screen.print(&completions(*shell));
