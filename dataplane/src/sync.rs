@@ -4,6 +4,7 @@
 mod addresses;
 mod admin;
 mod build;
+mod candidates;
 mod credentials;
 mod fetch;
 mod follow;

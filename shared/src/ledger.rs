@@ -14,6 +14,8 @@
 
 #![deny(clippy::float_arithmetic)]
 
+use std::borrow::Cow;
+
 use crate::id::RequestId;
 use crate::key::KeyId;
 use crate::money::Nano;
@@ -122,7 +124,7 @@ pub struct Record<'a> {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Choice<'a> {
     /// As the caller named it.
-    pub asked: &'a str,
+    pub asked: Cow<'a, str>,
     /// The branch of a split.
     pub label: &'a str,
     pub shape: Shape,
@@ -259,7 +261,7 @@ impl Record<'_> {
             );
         }
         if let Some(choice) = &self.choice {
-            writer.name(tag::ASKED, choice.asked);
+            writer.name(tag::ASKED, &choice.asked);
             writer.name(tag::LABEL, &choice.label[..choice.label.floor_char_boundary(LABEL_BYTES_MAX)]);
             let mut bytes = [0; SHAPE_BYTES + VITAL_BYTES * CANDIDATES_MAX];
             let length = encode_choice(choice, &mut bytes);
@@ -411,7 +413,7 @@ fn decode(mut reader: Reader<'_>) -> Result<Record<'_>, Damage> {
                 }
             }
             tag::ATTEMPT => record.attempts.push(decode_attempt(Reader(value))?),
-            tag::ASKED => record.choice.get_or_insert_default().asked = text(value)?,
+            tag::ASKED => record.choice.get_or_insert_default().asked = text(value)?.into(),
             tag::LABEL => record.choice.get_or_insert_default().label = text(value)?,
             tag::CHOICE => {
                 let seed = record.seed;
@@ -548,7 +550,12 @@ mod tests {
             upstream_model: long,
             code: long,
             attempts: vec![attempt; 9],
-            choice: Some(Choice { asked: long, label: long, candidates: CANDIDATES_MAX as u8, ..Choice::default() }),
+            choice: Some(Choice {
+                asked: long.into(),
+                label: long,
+                candidates: CANDIDATES_MAX as u8,
+                ..Choice::default()
+            }),
             ..Record::default()
         };
         (long.to_owned(), record)
@@ -576,7 +583,7 @@ mod tests {
             }],
             seed: 77,
             choice: sequence.is_multiple_of(2).then(|| Choice {
-                asked: "assistant",
+                asked: "assistant".into(),
                 label: "canary",
                 shape: Shape { seed: 77, needs: 3, sticky: [1, u64::MAX], reach: 7, now_s: 9, ..Shape::default() },
                 vitals: std::array::from_fn(|place| match place {

@@ -342,6 +342,58 @@ fn a_drain_and_a_shift_hold_at_once() {
     weir.lives();
 }
 
+/// `explain` makes the same choice again from the record, whatever the tree, the health and what was done by hand.
+#[test]
+fn explain_says_what_was_done() {
+    let mut setup = Setup::new("routing-explain");
+    for (id, words) in [("one", "events=2"), ("two", "error=500"), ("three", "events=2"), ("four", "events=2")] {
+        add(&mut setup, Dialect::OpenAi, id, words);
+    }
+    setup.folder("[gateway.breaker]\nprobe_after = \"30s\"\nprobe_after_max = \"60s\"");
+    setup.folder(&route(
+        "w",
+        "weight = [{ model = \"one\", share = 3 }, \"two\", { least_busy = [\"three\", \"four\"] }]",
+    ));
+    setup.folder(&route("l", "least_latency = [\"three\", \"four\", \"one\"]"));
+    setup.folder(&route("s", "sticky = [\"one\", \"three\", \"four\"]\nby = \"user\""));
+    setup.folder(&route("c", "order = [{ when = { header = \"x-plan: gold\" }, model = \"four\" }, \"one\"]"));
+    let weir = setup.start();
+    let mut ids = Vec::new();
+    for round in 0..6 {
+        if round == 3 {
+            weir.ctl(&["route", "drain", "vendor-one", "--wait", "--json"]);
+        }
+        for name in ["w", "w", "l", "s"] {
+            let request = Call::Chat.request_with(name, false, &format!(",\"user\":\"u{round}\""));
+            ids.push(weir.call(&request).request_id());
+        }
+        let gold = Call::Chat.request("c", false).header("X-Plan", "gold");
+        ids.push(weir.call(&gold).request_id());
+    }
+    let records = weir.records();
+    let mut table = Table::new();
+    for id in &ids {
+        let record = records.iter().find(|record| record.id.to_string() == *id).expect("a record");
+        let said = weir.ctl(&["explain", id, "--json"]);
+        let order: Vec<String> =
+            said["choice"]["order"].as_array().into_iter().flatten().map(|one| one.to_string()).collect();
+        let tried: Vec<_> = record.attempts.iter().map(|attempt| attempt.vendor).collect();
+        // Each attempt was at the next of the order, or once more at the same.
+        let mut at = 0;
+        let followed = tried.iter().all(|vendor| {
+            let is = |order: &String| order.trim_matches('"').split('/').next() == Some(vendor);
+            let found = order.iter().skip(at).position(is).is_some_and(|ahead| ahead <= 1);
+            at = order.iter().position(is).unwrap_or(at);
+            found
+        });
+        table.case(id, ensure(followed && !tried.is_empty(), format!("{tried:?} by {order:?}: {said}")));
+    }
+    let said = weir_tests::gateway::try_ctl(&weir.setup, &["explain", "req_0"]);
+    assert_eq!(said.0, 7, "{}", said.1);
+    weir.lives();
+    table.end();
+}
+
 /// The scenarios that a gateway is bought for.
 #[test]
 fn the_nights_that_nobody_is_woken() {
@@ -415,7 +467,7 @@ fn splits_are_told_and_cohorts_stay() {
     for record in &records {
         let choice = record.choice.as_ref().expect("a route tells its choice");
         let expected = if record.vendor == "vendor-one" { "control" } else { "canary" };
-        assert_eq!((choice.label, choice.asked), (expected, "ab"));
+        assert_eq!((choice.label, &*choice.asked), (expected, "ab"));
     }
     assert!(records.iter().any(|record| record.vendor == "vendor-one"));
     assert!(records.iter().any(|record| record.vendor == "vendor-two"));

@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod explain;
 mod init;
 mod key;
 mod prune;
@@ -32,6 +33,7 @@ pub enum Command {
     /// Take vendors, credentials or models out of traffic, move traffic, and put it back
     #[command(subcommand)]
     Route(route::Route),
+    Explain(explain::Explain),
     Usage(usage::Usage),
     Completions(Completions),
 }
@@ -58,6 +60,7 @@ impl Command {
             Self::Status(status) => status.run(place, screen),
             Self::Key(key) => key.run(place, screen),
             Self::Route(route) => route.run(place, screen),
+            Self::Explain(explain) => explain.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),
             Self::Completions(Completions { shell }) => {
                 screen.print(&completions(*shell));

@@ -66,7 +66,7 @@ pub async fn serve<'l>(
     FURTHER_ATTEMPTS.earn();
     let mut meter = open_meter(scene, ticket, first.model, first.vendor, call.stream, asked.request, asked.bytes.len());
     if let Some(choice) = choice.as_ref().filter(|choice| choice.is_told()) {
-        meter.chosen(record_of(choice));
+        meter.chosen(record_of(asked, choice));
         teller.route = choice.way.name();
     }
     let result = queue.run(asked, first, tokens, sink, &mut meter).await;
@@ -89,10 +89,11 @@ fn choose<'l>(asked: &Asked<'_, 'l>) -> Result<Choice<'l>, Refusal> {
     Ok(route::choose(&wish, scene.live, asked.key)?)
 }
 
-/// The name is the route's, or nobody's: a bare model's stands in the record already.
-fn record_of<'l>(choice: &Choice<'l>) -> ledger::Choice<'l> {
+fn record_of<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> ledger::Choice<'l> {
+    let catalog = &asked.scene.live.snapshot.catalog;
     ledger::Choice {
-        asked: choice.way.name(),
+        // What a key's own alias means may change without a revision of the folder.
+        asked: catalog.followed(&asked.call.model, asked.key).to_owned().into(),
         label: choice.ranked.label.map_or("", |label| label),
         shape: choice.shape,
         vitals: choice.vitals,
@@ -124,7 +125,8 @@ fn record_bytes(asked: &Asked<'_, '_>, choice: Option<&Choice<'_>>, first: &Aim<
         meter::record_bytes(Some(model), &catalog.vendors[model.vendor as usize], tenant)
     };
     let largest = choice.way.places().iter().map(of).max().unwrap_or(0);
-    largest + ledger::CHOICE_BYTES_MAX + choice.way.name().len() + 3 * 3
+    let name = asked.scene.live.snapshot.catalog.followed(&asked.call.model, asked.key);
+    largest + ledger::CHOICE_BYTES_MAX + name.len() + 3 * 3
 }
 
 /// A call in the words of one candidate.

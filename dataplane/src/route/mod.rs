@@ -15,7 +15,6 @@ pub use pass::{NoPass, Pass, REST_NS, REST_NS_MAX, next_pass, retry_in};
 pub use trial::Trial;
 
 use weir_shared::catalog::Model;
-use weir_shared::ledger;
 use weir_shared::routing::{
     self, Candidate, Eligible, Grade, Ranked, Shape, Unfit, Unseen, Vital, Vitals, Way, conditions, dice, rank,
 };
@@ -202,16 +201,6 @@ impl<'l> Choice<'l> {
     /// Whether there was anything to choose; only then the record tells how.
     pub fn is_told(&self) -> bool {
         self.way.route.is_some() || self.way.places().len() > 1
-    }
-
-    pub fn record<'a>(&'a self, asked: &'a str) -> ledger::Choice<'a> {
-        ledger::Choice {
-            asked,
-            label: self.ranked.label.map_or("", |label| label),
-            shape: self.shape,
-            vitals: self.vitals,
-            candidates: self.way.places().len() as u8,
-        }
     }
 
     fn closed(&self, live: &Live, now: Nanos) -> NoWay {

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use weir_shared::fault::Code;
 
+use super::candidates;
 use super::follow::State;
 use crate::clock;
 use crate::core::Phase;
@@ -148,6 +149,7 @@ fn status(desk: &Desk) -> String {
         "requests": totals.of(Counter::Requests),
     });
     if let Some(live) = desk.newest.get() {
+        value["candidates"] = candidates::status(&live);
         let catalog = &live.snapshot.catalog;
         value["models"] = catalog.models.len().into();
         value["keys"] = live.snapshot.keys().count().into();
@@ -195,6 +197,7 @@ fn metrics_text(desk: &Desk) -> String {
     ] {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }
+    desk.newest.get().iter().for_each(|live| candidates::metrics(live, &mut out));
     let _ = writeln!(
         out,
         "# HELP weir_driver The driver under the runtime.\n# TYPE weir_driver gauge\nweir_driver{{name=\"{}\"}} 1",

@@ -4,7 +4,7 @@ mod breaker;
 mod pace;
 
 pub use breaker::{Breaker, Standing};
-pub use pace::Pace;
+pub use pace::{BUCKETS as PACE_BUCKETS, Pace};
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -10,7 +10,13 @@ pub struct Pace {
     mean: AtomicU64,
     /// The 95th percentile, walked towards with every sample.
     slowest: AtomicU64,
+    /// How many took less than a power of two of milliseconds, for those who draw it.
+    buckets: [AtomicU64; BUCKETS],
+    sum: AtomicU64,
 }
+
+/// From a millisecond to half an hour, and what is longer.
+pub const BUCKETS: usize = 22;
 
 /// What is older than this weighs a third of what comes now.
 const MEMORY_MS: u64 = 10_000;
@@ -18,6 +24,9 @@ const MEMORY_MS: u64 = 10_000;
 impl Pace {
     pub fn tell(&self, first_event_us: u64, now_ms: u64) {
         let sample = first_event_us.clamp(1, u64::from(u32::MAX));
+        let bucket = (u64::BITS - (sample / 1_000).leading_zeros()) as usize;
+        self.buckets[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add(sample, Ordering::Relaxed);
         let mix = |word: u64| Some(pack(mixed(word, sample, now_ms), now_ms));
         let _ = self.mean.fetch_update(Ordering::Relaxed, Ordering::Relaxed, mix);
         // Up by nineteen steps for one that is slower, down by one for each that is not: it rests where one in twenty is.
@@ -44,6 +53,14 @@ impl Pace {
         Some(self.slowest.load(Ordering::Relaxed)).filter(|slowest| *slowest > 0)
     }
 
+    pub fn buckets(&self) -> &[AtomicU64; BUCKETS] {
+        &self.buckets
+    }
+
+    pub fn sum_us(&self) -> u64 {
+        self.sum.load(Ordering::Relaxed)
+    }
+
     /// Eight steps for each doubling, so that a whole health vector fits in a record and two candidates that differ by a
     /// hair are alike. 0 stands for "not known".
     pub fn quantised(us: u64) -> u8 {
@@ -53,6 +70,13 @@ impl Pace {
         let doublings = us.ilog2();
         let within = if doublings >= 3 { us >> (doublings - 3) & 7 } else { us << (3 - doublings) & 7 };
         u8::try_from(doublings * 8 + within as u32 + 1).unwrap_or(u8::MAX)
+    }
+
+    /// About what a step stands for.
+    pub fn micros(step: u8) -> u64 {
+        let Some(step) = step.checked_sub(1) else { return 0 };
+        let (doublings, within) = (u32::from(step) / 8, u64::from(step) % 8);
+        (8 + within) << doublings >> 3
     }
 }
 
@@ -121,6 +145,10 @@ mod tests {
             last = step;
         }
         assert!(Pace::quantised(1_000_000) < Pace::quantised(1_150_000));
+        for us in [1u64, 7, 100, 12_345, 9_999_999] {
+            let about = Pace::micros(Pace::quantised(us));
+            assert!(about <= us && us < about + about / 7 + 1, "{us} {about}");
+        }
         assert_eq!(Pace::quantised(u64::from(u32::MAX)), u8::MAX);
     }
 }
