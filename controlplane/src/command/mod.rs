@@ -1,6 +1,7 @@
 //! The commands, one file a noun.
 
 mod apply;
+mod catalog;
 mod check;
 mod init;
 mod key;
@@ -29,6 +30,9 @@ pub enum Command {
     #[command(subcommand)]
     Key(key::Key),
     Usage(usage::Usage),
+    /// Compare prices with public lists, and take them over
+    #[command(subcommand)]
+    Catalog(catalog::CatalogVerb),
     Completions(Completions),
 }
 
@@ -54,6 +58,7 @@ impl Command {
             Self::Status(status) => status.run(place, screen),
             Self::Key(key) => key.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),
+            Self::Catalog(verb) => verb.run(place, screen),
             Self::Completions(Completions { shell }) => {
                 screen.print(&completions(*shell));
                 Ok(Value::Null)
