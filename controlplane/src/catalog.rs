@@ -74,7 +74,7 @@ pub struct ListedIn {
 
 /// Keys of `[vendor]` that a vendor of the folder takes as they stand.
 const TAKEN: &[&str] =
-    &["auth", "responses", "deviations", "region", "api_version", "service", "scope", "headers", "path"];
+    &["auth", "responses", "rerank", "deviations", "region", "api_version", "service", "scope", "headers", "path"];
 
 impl Listed {
     /// What a vendor of the folder takes over, where it says nothing itself.

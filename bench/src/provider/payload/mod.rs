@@ -7,6 +7,7 @@ pub mod error;
 pub mod gemini;
 pub mod object;
 pub mod openai;
+pub mod rerank;
 pub mod responses;
 
 use super::scenario::{Answer, Done, Scenario, UsageStyle};
