@@ -188,6 +188,8 @@ struct ModelText {
     context_tokens: Option<u64>,
     #[serde(default)]
     output_tokens_max: Option<u64>,
+    #[serde(default)]
+    can: Option<Vec<String>>,
     source: String,
     as_of: String,
     unverified: bool,
@@ -250,6 +252,7 @@ impl From<ModelText> for ModelDraft {
             path: text.path,
             context_tokens: text.context_tokens,
             output_tokens_max: text.output_tokens_max,
+            can: text.can,
             free: text.free,
             price: text.price,
             price_source: Some(format!("{} as of {}", text.source, text.as_of)),

@@ -22,7 +22,7 @@ pub enum Verb {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Change {
     pub verb: Verb,
-    /// gateway, vendor, model, alias, tenant, key
+    /// gateway, vendor, model, alias, tenant, route, key
     pub kind: &'static str,
     /// A model is named `vendor/id`.
     pub name: String,
@@ -62,6 +62,8 @@ pub fn between(old: &Draft, new: &Draft) -> Vec<Change> {
         })
     };
     compare("tenant", &tenants(old), &tenants(new), &mut changes);
+    let routes = |draft: &Draft| named(&draft.routes, |route| (route.name.clone(), String::new()));
+    compare("route", &routes(old), &routes(new), &mut changes);
     changes
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use serde::de::DeserializeOwned;
 use weir_shared::draft::{AliasDraft, Draft, GatewayDraft, ModelDraft, Sourced, TenantDraft, VendorDraft};
 use weir_shared::fault::{Exit, Fault, Source};
+use weir_shared::policy::routing::RouteDraft;
 use weir_shared::policy::size::SizesDraft;
 use weir_shared::policy::time::TimesDraft;
 use weir_shared::resolve::Pattern;
@@ -179,7 +180,7 @@ impl Taking {
     }
 }
 
-const TOP: &[&str] = &["gateway", "alias", "tenant", "vendor", "model"];
+const TOP: &[&str] = &["gateway", "alias", "tenant", "vendor", "model", "route"];
 
 impl Reader<'_> {
     fn file(&mut self, name: &str, text: &str) {
@@ -196,7 +197,7 @@ impl Reader<'_> {
             match (key, &node.is) {
                 ("gateway", Is::Table(table)) => self.gateway(source(line), table),
                 ("alias", Is::Table(table)) => self.aliases(name, table),
-                ("tenant" | "vendor" | "model", Is::List(items)) => {
+                ("tenant" | "vendor" | "model" | "route", Is::List(items)) => {
                     for item in items {
                         let Is::Table(table) = &item.is else {
                             self.fault(&source(item.line), format!("{key} is no table"), format!("write [[{key}]]"));
@@ -205,6 +206,7 @@ impl Reader<'_> {
                         match key {
                             "tenant" => self.tenant(source(item.line), table),
                             "vendor" => self.vendor(source(item.line), table),
+                            "route" => self.route(source(item.line), table),
                             _ => {
                                 let table = self.remember(&source(item.line), table);
                                 self.models.push((source(item.line), table));
@@ -212,7 +214,7 @@ impl Reader<'_> {
                         }
                     }
                 }
-                ("tenant" | "vendor" | "model", Is::Table(_)) => {
+                ("tenant" | "vendor" | "model" | "route", Is::Table(_)) => {
                     let what = format!("[{key}] stands for one of many");
                     self.fault(&source(line), what, format!("write [[{key}]] with two brackets"));
                 }
@@ -271,6 +273,13 @@ impl Reader<'_> {
         let table = self.remember(&source, table);
         if let Some(is) = self.take::<TenantDraft>(&source, &table, &[]) {
             self.folder.draft.tenants.push(Sourced { source, is });
+        }
+    }
+
+    fn route(&mut self, source: Source, table: &Table) {
+        let table = self.remember(&source, table);
+        if let Some(is) = self.take::<RouteDraft>(&source, &table, &[]) {
+            self.folder.draft.routes.push(Sourced { source, is });
         }
     }
 
@@ -420,6 +429,9 @@ impl Reader<'_> {
             }
             if !said("output_tokens_max") {
                 is.output_tokens_max = known.output_tokens_max;
+            }
+            if !said("can") {
+                is.can.clone_from(&known.can);
             }
             if !said("price") && !said("free") {
                 is.price.clone_from(&known.price);

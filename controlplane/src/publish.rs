@@ -12,6 +12,7 @@ use weir_shared::fault::{Exit, Fault};
 use weir_shared::id::Digest;
 use weir_shared::key::{Fingerprint, KeyDraft};
 use weir_shared::keyspace::{MANIFESTS_KEPT, Manifest, Pointer};
+use weir_shared::overlay::OverlayDraft;
 use weir_shared::snapshot::Snapshot;
 use weir_shared::store::{Store, StoreError};
 
@@ -75,14 +76,23 @@ impl Base {
 
     /// All that comes from an operator's folder.
     pub fn catalog_parts(&self) -> Parts {
-        self.parts.iter().filter(|(name, _)| !is_key(name)).map(|(name, digest)| (name.clone(), *digest)).collect()
+        self.parts.iter().filter(|(name, _)| !is_kept(name)).map(|(name, digest)| (name.clone(), *digest)).collect()
     }
 
-    pub fn key_parts(&self) -> Parts {
-        self.parts.iter().filter(|(name, _)| is_key(name)).map(|(name, digest)| (name.clone(), *digest)).collect()
+    /// All that a folder neither says nor takes away: keys, and what was changed by hand.
+    pub fn kept_parts(&self) -> Parts {
+        self.parts.iter().filter(|(name, _)| is_kept(name)).map(|(name, digest)| (name.clone(), *digest)).collect()
     }
 
-    /// Without the keys.
+    pub fn overlay(&self, store: &dyn Store) -> Result<OverlayDraft, Failure> {
+        match self.parts.get(part::OVERLAY) {
+            None => Ok(OverlayDraft::default()),
+            Some(digest) => draft::read_overlay(&store.value(digest)?)
+                .map_err(|why| Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl")),
+        }
+    }
+
+    /// Without the keys and what was changed by hand.
     pub fn draft(&self, store: &dyn Store) -> Result<Draft, Failure> {
         let mut values = Vec::new();
         for (name, digest) in self.catalog_parts() {
@@ -113,6 +123,10 @@ fn is_key(part: &str) -> bool {
     part.starts_with(part::KEYS)
 }
 
+fn is_kept(part: &str) -> bool {
+    is_key(part) || part == part::OVERLAY
+}
+
 /// Writes the values of a draft and returns what they are called.
 pub fn put_draft(store: &dyn Store, draft: &Draft) -> Result<Parts, Failure> {
     let mut parts = Parts::new();
@@ -140,7 +154,7 @@ pub fn replace_catalog(
             return Err(overtaken(&now));
         }
         check_with_keys(store, &now, draft)?;
-        let mut merged = now.key_parts();
+        let mut merged = now.kept_parts();
         merged.extend(parts.iter().map(|(name, digest)| (name.clone(), *digest)));
         let manifest = now.manifest(merged, stamp, raise_epoch);
         match store.publish(&manifest, now.pointer.as_ref()) {
@@ -302,6 +316,36 @@ pub fn change_keys<T>(
         keys.write()?;
         let manifest = base.manifest(std::mem::take(&mut keys.parts), stamp, false);
         match store.publish(&manifest, base.pointer.as_ref()) {
+            Ok(pointer) => return Ok((said, Some(pointer))),
+            Err(StoreError::Conflict { .. }) => pause(attempt),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(crowded())
+}
+
+/// Changes what is over the folder by hand, and carries everything else over. `change` is called again when somebody else
+/// published in between.
+pub fn change_overlay<T>(
+    store: &dyn Store,
+    stamp: &Stamp,
+    mut change: impl FnMut(&Base, &mut OverlayDraft) -> Result<T, Failure>,
+) -> Result<(T, Option<Pointer>), Failure> {
+    for attempt in 0..ATTEMPTS_MAX {
+        let base = Base::read(store)?;
+        let before = base.overlay(store)?;
+        let mut overlay = before.clone();
+        let said = change(&base, &mut overlay)?;
+        if overlay == before {
+            return Ok((said, None));
+        }
+        let mut parts = base.parts.clone();
+        if overlay == OverlayDraft::default() {
+            parts.remove(part::OVERLAY);
+        } else {
+            parts.insert(part::OVERLAY.to_owned(), store.put_value(&draft::write_overlay(&overlay))?);
+        }
+        match store.publish(&base.manifest(parts, stamp, false), base.pointer.as_ref()) {
             Ok(pointer) => return Ok((said, Some(pointer))),
             Err(StoreError::Conflict { .. }) => pause(attempt),
             Err(error) => return Err(error.into()),

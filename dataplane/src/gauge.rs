@@ -47,6 +47,8 @@ counters! {
     UpstreamStale "weir_upstream_stale_total" counter "Pooled connections that turned out to be gone.",
     UpstreamTlsFailed "weir_upstream_tls_failed_total" counter "TLS handshakes with vendors that failed.",
     CredentialsSkipped "weir_upstream_credentials_skipped_total" counter "Calls that went to the next credential.",
+    Failovers "weir_failovers_total" counter "Calls that went on to another candidate.",
+    Retries "weir_retries_total" counter "Calls that were said again to the same candidate.",
     UsageEstimated "weir_usage_estimated_total" counter "Records whose usage is our own count.",
     LogLinesLost "weir_log_lines_lost_total" counter "Log lines dropped because nobody took them in time.",
     Panics "weir_panics_total" counter "Requests that ended in a panic.",

@@ -6,7 +6,7 @@
 use weir_shared::catalog::{Model, Vendor};
 use weir_shared::fault::Code;
 use weir_shared::id::RequestId;
-use weir_shared::ledger::{ATTEMPTS_MAX, Attempt, Outcome, Record, flag};
+use weir_shared::ledger::{ATTEMPTS_MAX, Attempt, Choice, Outcome, Record, flag};
 use weir_shared::money::{Nano, Overflow};
 use weir_shared::price::PriceList;
 use weir_shared::usage::{Class, Usage};
@@ -114,6 +114,21 @@ impl<'l> Meter<'l> {
     /// The ticket that the upstream call is made on.
     pub fn ticket(&self) -> Option<&Ticket<'l>> {
         self.ticket.as_ref()
+    }
+
+    /// Another candidate is asked: what comes from now on is its.
+    pub fn aim(&mut self, model: Option<&'l Model>, vendor: &'l Vendor) {
+        self.price = model.map_or(&FREE, |model| &model.price);
+        self.plausible_tokens = plausible_tokens(model);
+        self.record.model = model.map_or("", |model| &model.id);
+        self.record.upstream_model = model.map_or("", |model| &model.upstream);
+        self.record.vendor = &vendor.name;
+    }
+
+    /// How the candidates were chosen, so that the choice can be made again.
+    pub fn chosen(&mut self, choice: Choice<'l>) {
+        self.record.seed = choice.shape.seed;
+        self.record.choice = Some(choice);
     }
 
     pub fn attempt(&mut self, credential: &'l str, status: u16, outcome: Outcome, since: Nanos) {

@@ -12,7 +12,7 @@ use crate::auth::Stranger;
 use crate::deadline::Why;
 use crate::parse::{Malformed, NoRoute};
 use crate::resolve::Unresolved;
-use crate::route::{NoPass, retry_in};
+use crate::route::{NoPass, NoWay, retry_in};
 use crate::translate::Untranslated;
 use crate::upstream::Failure;
 use crate::wire::http1::BadHead;
@@ -162,6 +162,23 @@ impl From<Unresolved> for Refusal {
                 };
                 Self::new(Code::DialectMismatch, format!("This model is served in another dialect; call it at {path}."))
             }
+        }
+    }
+}
+
+impl From<NoWay> for Refusal {
+    fn from(none: NoWay) -> Self {
+        let seconds = |ms: u64| ms.max(1) * 1_000_000;
+        match none {
+            NoWay::NotFound => Unresolved::NotFound.into(),
+            NoWay::OtherDialect(dialect) => Unresolved::OtherDialect(dialect).into(),
+            NoWay::NotAllowed(unfit) => {
+                let why = format!("{} Of the nearest one: {}.", Code::NoEligibleVendor.meaning(), unfit.name());
+                Self::new(Code::NoEligibleVendor, why)
+            }
+            NoWay::Unable => Self::plain(Code::ModelUnable),
+            NoWay::Closed { drained: true, .. } => Self::plain(Code::UpstreamDrained).retry_in(seconds(60_000)),
+            NoWay::Closed { retry_in_ms, .. } => Self::plain(Code::UpstreamTripped).retry_in(seconds(retry_in_ms)),
         }
     }
 }

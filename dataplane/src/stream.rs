@@ -33,6 +33,9 @@ pub enum End {
     VendorFailed,
     /// It was broken off; the caller has been told, in its own language.
     Broken(Code),
+    /// It was broken off before the model had said anything: nothing of it has reached the caller, and another candidate
+    /// may answer in its place.
+    Unheard(Code),
 }
 
 /// What a stream is forwarded by.
@@ -50,6 +53,28 @@ pub struct Rules<'a> {
     pub drain: bool,
     /// Ids of objects within events are sealed by this.
     pub rewrite: Option<Rewrite<'a>>,
+    /// Somebody else could answer: what comes before the model's first output is kept back, so that nothing has to be
+    /// taken back.
+    pub elsewhere: bool,
+    /// Gives the answer its head, when it has none yet.
+    pub begin: &'a dyn Fn(&mut Sink<'_>),
+}
+
+/// What is kept back before the first output; more than this is let go, and the stream with it.
+const PREAMBLE_BYTES_MAX: usize = 64 << 10;
+
+impl Rules<'_> {
+    /// Whether a stream that is kept back is to be let go now; an end that it comes to before is another's chance.
+    fn commits(&self, reading: &Reading, end: Option<End>, kept_back: usize) -> Result<bool, Code> {
+        match end {
+            _ if reading.output_bytes > 0 => Ok(true),
+            Some(End::Broken(code)) => Err(code),
+            Some(End::VendorFailed) => Err(Code::UpstreamError),
+            // An answer without a word is an answer.
+            Some(_) => Ok(true),
+            None => Ok(kept_back > PREAMBLE_BYTES_MAX),
+        }
+    }
 }
 
 /// The data of an event with what must change in it changed; `None` when nothing must.
@@ -99,6 +124,8 @@ pub async fn forward(
     let mut burst = false;
     // The caller has, and the rest is only read for its usage.
     let mut gone = false;
+    let mut committed = !rules.elsewhere;
+    let mut preamble = Vec::new();
     set_idle(&incoming, rules);
     loop {
         // ── wait for more, for the caller to go, or for it to be time for a sign of life
@@ -143,6 +170,16 @@ pub async fn forward(
             (Found::More, Some(Some(_))) if reading.ended => Some(End::Complete),
             (Found::More, Some(Some(code))) => Some(End::Broken(code)),
         };
+        if !committed && !gone {
+            match rules.commits(reading, end, preamble.len() + buffer.len()) {
+                Ok(now) => committed = now,
+                Err(code) => {
+                    incoming.cut();
+                    buffer::give_back(buffer);
+                    return (End::Unheard(code), None);
+                }
+            }
+        }
         // ── what is whole goes out, what is not stays
         let good_to = inspector.good_to();
         let kept = buffer.len() - good_to;
@@ -172,6 +209,13 @@ pub async fn forward(
         buffer.truncate(good_to);
         inspector.apply_changes(&mut buffer);
         inspector.moved(good_to - HEAD_ROOM);
+        if !committed || !preamble.is_empty() {
+            preamble.extend_from_slice(&buffer[HEAD_ROOM..]);
+            buffer.truncate(HEAD_ROOM);
+            if committed {
+                buffer.append(&mut preamble);
+            }
+        }
         if gone {
             if end.is_some() {
                 close(End::Cancelled, reading);
@@ -183,6 +227,7 @@ pub async fn forward(
         let Some(end) = end else {
             if buffer.len() > HEAD_ROOM {
                 first_byte();
+                (rules.begin)(sink);
                 let (written, spare) = sink.chunk(buffer, false).await;
                 buffer = spare;
                 if written.is_err() {
@@ -243,6 +288,7 @@ async fn wait(
                     continue;
                 }
                 gauges.add(Counter::Heartbeats, 1);
+                (rules.begin)(sink);
                 let mut beat = with_head_room(buffer::small());
                 beat.extend_from_slice(rules.language.heartbeat());
                 let (written, spare) = sink.chunk(beat, false).await;
@@ -304,9 +350,10 @@ async fn finish(
             // What follows the end belongs to nobody; the last chunk itself may still be on its way.
             incoming.drain_now();
         }
-        End::VendorFailed | End::Cancelled => incoming.poison(),
+        End::VendorFailed | End::Cancelled | End::Unheard(_) => incoming.poison(),
     }
     first_byte();
+    (rules.begin)(sink);
     // The record is in the journal before the last chunk leaves.
     close(end, reading);
     let (written, spare) = sink.chunk(buffer, true).await;
@@ -329,6 +376,7 @@ async fn break_off(
     reading.failed = true;
     rules.language.error_event(&mut buffer, code, code.meaning(), reading);
     close(End::Broken(code), reading);
+    (rules.begin)(sink);
     let (_, spare) = sink.chunk(buffer, true).await;
     buffer::give_back(spare);
     (End::Broken(code), None)

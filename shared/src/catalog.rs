@@ -1,8 +1,10 @@
 //! Vendors and models as workers see them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::health::Health;
 use crate::policy::limit::{LimitState, Limits};
+use crate::policy::resilience::BreakerRules;
 use crate::policy::time::Times;
 use crate::price::PriceList;
 use crate::reach::{PathRule, Signing};
@@ -337,6 +339,10 @@ pub struct Vendor {
     pub rerank: Rerank,
     pub deviations: Deviations,
     pub headers: Vec<(Arc<str>, Arc<str>)>,
+    pub regions: Vec<Arc<str>>,
+    pub zero_retention: bool,
+    pub no_training: bool,
+    pub breaker: BreakerRules,
     pub credentials: Vec<Credential>,
 }
 
@@ -353,7 +359,26 @@ pub struct Model {
     pub only: Option<OnlyPath>,
     pub context_tokens: u64,
     pub output_tokens_max: u64,
+    /// Bits of [`crate::routing::need`]; `None` when nobody said.
+    pub can: Option<u16>,
     pub price: Arc<PriceList>,
+    /// How it does with each of its vendor's credentials, at the same place.
+    pub health: Vec<HealthCell>,
+}
+
+/// Made when it is first needed: most models of a large catalog are never called on a node.
+#[derive(Clone, Debug, Default)]
+pub struct HealthCell(OnceLock<Arc<Health>>);
+
+impl HealthCell {
+    pub fn get(&self) -> &Arc<Health> {
+        self.0.get_or_init(Arc::default)
+    }
+
+    /// `None`: it was never needed, so there is nothing to know.
+    pub fn known(&self) -> Option<&Arc<Health>> {
+        self.0.get()
+    }
 }
 
 impl Model {

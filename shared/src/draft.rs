@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Source;
 use crate::key::{KeyDraft, LimitsDraft};
+use crate::overlay::OverlayDraft;
+use crate::policy::resilience::BreakerDraft;
+use crate::policy::routing::RouteDraft;
 use crate::policy::size::SizesDraft;
 use crate::policy::time::TimesDraft;
 
@@ -30,7 +33,10 @@ pub struct Draft {
     /// In the order of preference: of two vendors that serve a bare name, the first written wins.
     pub vendors: Vec<Sourced<VendorDraft>>,
     pub models: Vec<Sourced<ModelDraft>>,
+    pub routes: Vec<Sourced<RouteDraft>>,
     pub keys: Vec<KeyDraft>,
+    /// What was changed by hand; no part of the folder.
+    pub overlay: OverlayDraft,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -53,6 +59,9 @@ pub struct GatewayDraft {
     /// `drop` leaves it out and names it in `x-weir-dropped`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untranslatable: Option<String>,
+    /// When a vendor that fails is passed over, and when it is tried again.
+    #[serde(default)]
+    pub breaker: BreakerDraft,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -72,6 +81,15 @@ pub struct TenantDraft {
     /// Patterns of model names; empty means every model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// Only vendors of these regions see its calls; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<String>,
+    /// Only vendors that keep nothing of what they were sent.
+    #[serde(default)]
+    pub zero_retention: bool,
+    /// Only vendors that do not train on what they were sent.
+    #[serde(default)]
+    pub no_training: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -133,6 +151,19 @@ pub struct VendorDraft {
     /// Where it departs from its dialect. With any, its answers are normalised instead of passed byte by byte.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deviations: Vec<String>,
+    /// Where it works on calls, in words of the operator's, such as "eu". A route or tenant that is bound to regions
+    /// reaches it only when all of these are allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<String>,
+    /// By contract it keeps nothing of what it is sent.
+    #[serde(default)]
+    pub zero_retention: bool,
+    /// By contract it does not train on what it is sent.
+    #[serde(default)]
+    pub no_training: bool,
+    /// In place of the gateway's.
+    #[serde(default)]
+    pub breaker: BreakerDraft,
     #[serde(default, rename = "credential")]
     pub credentials: Vec<CredentialDraft>,
 }
@@ -208,6 +239,9 @@ pub struct ModelDraft {
     pub context_tokens: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_tokens_max: Option<u64>,
+    /// What it can do beside text: any of images, audio, files, tools, schema. Not said, nothing is ruled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub can: Option<Vec<String>>,
     /// A model without a price must say so.
     #[serde(default)]
     pub free: bool,
@@ -254,7 +288,10 @@ pub mod part {
     pub const ALIASES: &str = "aliases";
     pub const TENANTS: &str = "tenants";
     pub const VENDORS: &str = "vendors/";
+    pub const ROUTES: &str = "routes";
     pub const KEYS: &str = "keys/";
+    /// What was changed by hand; neither the folder's nor a key.
+    pub const OVERLAY: &str = "overlay";
     /// The vendors in their order of preference.
     pub const VENDOR_ORDER: &str = "vendor_order";
 }
@@ -304,6 +341,9 @@ impl Draft {
         }
         values.insert(part::ALIASES.to_owned(), encode(Items { items: self.aliases.iter().collect() }));
         values.insert(part::TENANTS.to_owned(), encode(Items { items: self.tenants.iter().collect() }));
+        if !self.routes.is_empty() {
+            values.insert(part::ROUTES.to_owned(), encode(Items { items: self.routes.iter().collect() }));
+        }
         let order = self.vendors.iter().map(|vendor| &vendor.is.name).collect();
         values.insert(part::VENDOR_ORDER.to_owned(), encode(Items { items: order }));
         for vendor in &self.vendors {
@@ -321,6 +361,8 @@ impl Draft {
             part::GATEWAY => self.gateway = decode::<Items<_>>(name, bytes)?.items.into_iter().next(),
             part::ALIASES => self.aliases = decode::<Items<_>>(name, bytes)?.items,
             part::TENANTS => self.tenants = decode::<Items<_>>(name, bytes)?.items,
+            part::ROUTES => self.routes = decode::<Items<_>>(name, bytes)?.items,
+            part::OVERLAY => self.overlay = read_overlay(bytes)?,
             part::VENDOR_ORDER => {
                 let order = decode::<Items<String>>(name, bytes)?.items;
                 let place = |vendor: &Sourced<VendorDraft>| order.iter().position(|name| *name == vendor.is.name);
@@ -353,6 +395,14 @@ impl Draft {
         }
         Ok(draft)
     }
+}
+
+pub fn read_overlay(bytes: &[u8]) -> Result<OverlayDraft, Unreadable> {
+    decode(part::OVERLAY, bytes)
+}
+
+pub fn write_overlay(overlay: &OverlayDraft) -> Vec<u8> {
+    encode(overlay)
 }
 
 /// The name of the part that holds a key with this fingerprint.

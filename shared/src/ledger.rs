@@ -17,6 +17,8 @@
 use crate::id::RequestId;
 use crate::key::KeyId;
 use crate::money::Nano;
+use crate::policy::routing::CANDIDATES_MAX;
+use crate::routing::{Grade, Shape, Vital, Vitals};
 use crate::usage::{Class, Tier, Usage};
 
 pub const MAGIC: &[u8; 8] = b"WEIRJRN1";
@@ -112,6 +114,21 @@ pub struct Record<'a> {
     pub upstream_model: &'a str,
     pub code: &'a str,
     pub attempts: Vec<Attempt<'a>>,
+    /// When there was something to choose.
+    pub choice: Option<Choice<'a>>,
+}
+
+/// What a choice between candidates was made by, so that it can be made again. The dice are the record's `seed`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Choice<'a> {
+    /// As the caller named it.
+    pub asked: &'a str,
+    /// The branch of a split.
+    pub label: &'a str,
+    pub shape: Shape,
+    /// How the candidates were.
+    pub vitals: Vitals,
+    pub candidates: u8,
 }
 
 const FIXED_BYTES: usize = 16 + 8 + 8 + 8 + 2 + 1 + 1 + 2 + 2 + 4 + 4 + 8 + 8 + 8 + 8 + 8 + 8 + 16;
@@ -132,7 +149,16 @@ mod tag {
     pub const CODE: u8 = 6;
     pub const USAGE: u8 = 7;
     pub const ATTEMPT: u8 = 8;
+    pub const ASKED: u8 = 9;
+    pub const LABEL: u8 = 10;
+    pub const CHOICE: u8 = 11;
 }
+
+/// The bytes that [`Choice`] may take of a record.
+pub const CHOICE_BYTES_MAX: usize = SHAPE_BYTES + VITAL_BYTES * CANDIDATES_MAX + LABEL_BYTES_MAX;
+const SHAPE_BYTES: usize = 2 + 4 + 4 + 8 + 2 * 8 + 2 + 4;
+const VITAL_BYTES: usize = 3;
+const LABEL_BYTES_MAX: usize = 64;
 
 /// The hash by which the next record names this one.
 pub type Link = [u8; 16];
@@ -231,6 +257,13 @@ impl Record<'_> {
                     credential,
                 ],
             );
+        }
+        if let Some(choice) = &self.choice {
+            writer.name(tag::ASKED, choice.asked);
+            writer.name(tag::LABEL, &choice.label[..choice.label.floor_char_boundary(LABEL_BYTES_MAX)]);
+            let mut bytes = [0; SHAPE_BYTES + VITAL_BYTES * CANDIDATES_MAX];
+            let length = encode_choice(choice, &mut bytes);
+            writer.tail(tag::CHOICE, &[&bytes[..length]]);
         }
         let end = writer.at;
         let payload = &out[FRAME_HEAD_BYTES..end];
@@ -378,6 +411,12 @@ fn decode(mut reader: Reader<'_>) -> Result<Record<'_>, Damage> {
                 }
             }
             tag::ATTEMPT => record.attempts.push(decode_attempt(Reader(value))?),
+            tag::ASKED => record.choice.get_or_insert_default().asked = text(value)?,
+            tag::LABEL => record.choice.get_or_insert_default().label = text(value)?,
+            tag::CHOICE => {
+                let seed = record.seed;
+                decode_choice(Reader(value), seed, record.choice.get_or_insert_default())?;
+            }
             _ => {}
         }
     }
@@ -393,6 +432,44 @@ fn decode_attempt(mut reader: Reader<'_>) -> Result<Attempt<'_>, Damage> {
     let [vendor_bytes] = reader.array()?;
     let vendor = text(reader.slice(usize::from(vendor_bytes))?)?;
     Ok(Attempt { vendor, credential: text(reader.0)?, status, outcome, micros, cost })
+}
+
+fn encode_choice(choice: &Choice<'_>, out: &mut [u8]) -> usize {
+    let shape = &choice.shape;
+    let mut writer = Writer { out, at: 0 };
+    writer.put(&shape.needs.to_le_bytes());
+    writer.put(&shape.prompt_tokens.to_le_bytes());
+    writer.put(&shape.answer_tokens.to_le_bytes());
+    writer.put(&shape.conditions.to_le_bytes());
+    shape.sticky.iter().for_each(|thing| writer.put(&thing.to_le_bytes()));
+    writer.put(&shape.reach.to_le_bytes());
+    writer.put(&shape.now_s.to_le_bytes());
+    for vital in choice.vitals.iter().take(usize::from(choice.candidates)) {
+        writer.put(&[vital.grade as u8, vital.pace, vital.busy]);
+    }
+    writer.at
+}
+
+fn decode_choice(mut reader: Reader<'_>, seed: u64, choice: &mut Choice<'_>) -> Result<(), Damage> {
+    let shape = &mut choice.shape;
+    shape.seed = seed;
+    shape.needs = u16::from_le_bytes(reader.array()?);
+    shape.prompt_tokens = u32::from_le_bytes(reader.array()?);
+    shape.answer_tokens = u32::from_le_bytes(reader.array()?);
+    shape.conditions = u64::from_le_bytes(reader.array()?);
+    for thing in &mut shape.sticky {
+        *thing = u64::from_le_bytes(reader.array()?);
+    }
+    shape.reach = u16::from_le_bytes(reader.array()?);
+    shape.now_s = u32::from_le_bytes(reader.array()?);
+    while !reader.0.is_empty() {
+        let [grade, pace, busy] = reader.array()?;
+        let grade = *Grade::ALL.get(usize::from(grade)).ok_or(Damage::Malformed)?;
+        let place = choice.vitals.get_mut(usize::from(choice.candidates)).ok_or(Damage::Malformed)?;
+        *place = Vital { grade, pace, busy };
+        choice.candidates += 1;
+    }
+    Ok(())
 }
 
 pub fn link_of(payload: &[u8]) -> Link {
@@ -471,6 +548,7 @@ mod tests {
             upstream_model: long,
             code: long,
             attempts: vec![attempt; 9],
+            choice: Some(Choice { asked: long, label: long, candidates: CANDIDATES_MAX as u8, ..Choice::default() }),
             ..Record::default()
         };
         (long.to_owned(), record)
@@ -496,6 +574,17 @@ mod tests {
                 micros: 9,
                 ..Attempt::default()
             }],
+            seed: 77,
+            choice: sequence.is_multiple_of(2).then(|| Choice {
+                asked: "assistant",
+                label: "canary",
+                shape: Shape { seed: 77, needs: 3, sticky: [1, u64::MAX], reach: 7, now_s: 9, ..Shape::default() },
+                vitals: std::array::from_fn(|place| match place {
+                    0 => Vital { grade: Grade::Tripped, pace: 200, busy: 3 },
+                    _ => Vital::default(),
+                }),
+                candidates: 3,
+            }),
             ..Record::default()
         }
     }

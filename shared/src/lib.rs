@@ -19,6 +19,9 @@ pub mod key;
 pub mod draft;
 pub mod reach;
 pub mod resolve;
+pub mod health;
+pub mod routing;
+pub mod overlay;
 pub mod snapshot;
 pub mod keyspace;
 #[cfg(feature = "store")]

@@ -8,8 +8,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use crate::catalog::{
-    AuthScheme, BaseUrl, Credential, Deviation, Deviations, Dialect, Model, OnHangUp, OnlyPath, Rerank, Roots,
-    SecretRef, Thinking, Untranslatable, Vendor,
+    AuthScheme, BaseUrl, Credential, Deviation, Deviations, Dialect, HealthCell, Model, OnHangUp, OnlyPath, Rerank,
+    Roots, SecretRef, Thinking, Untranslatable, Vendor,
 };
 use crate::draft::{self, Draft, ModelDraft, PriceDraft, Sourced, TenantDraft, VendorDraft, part};
 use crate::fault::{Fault, Source};
@@ -17,12 +17,16 @@ use crate::hash::NameMap;
 use crate::id::Digest;
 use crate::key::{Fingerprint, KeyDraft, KeyId};
 use crate::money::Rate;
+use crate::overlay::Overlay;
 use crate::policy::limit::{LimitState, Limits};
+use crate::policy::resilience::{BreakerDraft, BreakerRules};
+use crate::policy::routing::{Require, Route};
 use crate::policy::size::Sizes;
 use crate::policy::time::{NotADuration, Times};
 use crate::price::{Band, PriceList, Rates, Schedule};
 use crate::reach;
 use crate::resolve::Allowed;
+use crate::routing;
 use crate::usage::{Class, Tier, Unit};
 
 /// One consistent view of everything. A request sees one from start to end.
@@ -30,6 +34,9 @@ use crate::usage::{Class, Tier, Unit};
 pub struct Snapshot {
     pub revision: u64,
     pub catalog: Arc<Catalog>,
+    /// What operators changed by hand, over the catalog's routes.
+    pub overlay: Arc<Overlay>,
+    overlay_digest: Digest,
     keys: Vec<Arc<KeyShard>>,
 }
 
@@ -41,6 +48,7 @@ pub struct Catalog {
     pub vendors: Vec<Vendor>,
     pub models: Vec<Model>,
     aliases: NameMap<Box<str>, Box<str>>,
+    routes: NameMap<Arc<str>, Route>,
     by_id: NameMap<Arc<str>, Vec<u32>>,
     digest: Digest,
 }
@@ -53,6 +61,7 @@ pub struct Gateway {
     pub trusted_proxies: Vec<Network>,
     pub cost_header: bool,
     pub untranslatable: Untranslatable,
+    pub breaker: BreakerRules,
 }
 
 impl Gateway {
@@ -74,6 +83,8 @@ pub struct Tenant {
     pub name: Arc<str>,
     pub markup_bp: i32,
     pub models: Allowed,
+    /// What must be true of every vendor that sees its calls.
+    pub require: Require,
 }
 
 #[derive(Debug)]
@@ -134,7 +145,9 @@ impl Snapshot {
             keys[usize::from(shard)] =
                 Arc::new(KeyShard::compile(&drafts, Digest([0; 32]), &catalog, None, &mut faults));
         }
-        if faults.is_empty() { Ok(Self { revision, catalog, keys }) } else { Err(faults) }
+        let overlay = Arc::new(Overlay::compile(&draft.overlay));
+        let snapshot = Self { revision, catalog, overlay, overlay_digest: Digest([0; 32]), keys };
+        if faults.is_empty() { Ok(snapshot) } else { Err(faults) }
     }
 
     /// The next snapshot from stored parts. What has not changed since `previous` is taken from it.
@@ -153,12 +166,21 @@ impl Snapshot {
             Some(previous) => Arc::clone(&previous.catalog),
             None => {
                 let mut parts = Vec::new();
-                for (name, digest) in manifest.iter().filter(|(name, _)| !name.starts_with(part::KEYS)) {
+                for (name, digest) in manifest.iter().filter(|(name, _)| is_of_catalog(name)) {
                     parts.push((name.as_str(), fetch(name, digest).map_err(Refused::Store)?));
                 }
                 let parts = parts.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
                 let draft = Draft::from_values(parts).map_err(Refused::Unreadable)?;
                 Arc::new(Catalog::compile(&draft, digest, previous.map(|p| &*p.catalog), &mut faults))
+            }
+        };
+        let overlay_digest = manifest.get(part::OVERLAY).copied().unwrap_or(Digest([0; 32]));
+        let overlay = match (previous, manifest.get(part::OVERLAY)) {
+            (Some(previous), _) if previous.overlay_digest == overlay_digest => Arc::clone(&previous.overlay),
+            (_, None) => Arc::default(),
+            (_, Some(digest)) => {
+                let bytes = fetch(part::OVERLAY, digest).map_err(Refused::Store)?;
+                Arc::new(Overlay::compile(&draft::read_overlay(&bytes).map_err(Refused::Unreadable)?))
             }
         };
         let mut keys = Vec::with_capacity(SHARDS);
@@ -181,7 +203,8 @@ impl Snapshot {
             let before = before.map(|before| &**before);
             keys.push(Arc::new(KeyShard::compile(&drafts, *digest, &catalog, before, &mut faults)));
         }
-        if faults.is_empty() { Ok(Self { revision, catalog, keys }) } else { Err(Refused::Faults(faults)) }
+        let snapshot = Self { revision, catalog, overlay, overlay_digest, keys };
+        if faults.is_empty() { Ok(snapshot) } else { Err(Refused::Faults(faults)) }
     }
 
     /// The key with this fingerprint, when it is known and not revoked. Whether it has expired is for who knows the time.
@@ -200,10 +223,9 @@ impl Snapshot {
 
     /// The models that a name means for this key, in order of preference: unknown and forbidden are alike empty.
     pub fn candidates<'a>(&'a self, name: &'a str, key: &'a Key) -> impl Iterator<Item = u32> + 'a {
-        let own = key.aliases.get(name).map_or(name, |target| target);
-        let target = self.catalog.aliases.get(own).map_or(own, |target| target);
-        let found = self.catalog.named(target);
-        found.filter(move |&place| self.may_use(place, key))
+        let way = routing::Way::to(self, name, key);
+        let places = (0..way.places().len()).map(move |at| way.places()[at]);
+        places.filter(move |&place| self.may_use(place, key))
     }
 
     pub fn may_use(&self, place: u32, key: &Key) -> bool {
@@ -242,9 +264,14 @@ impl<E: std::fmt::Display> std::fmt::Display for Refused<E> {
     }
 }
 
+/// The operator's folder, as opposed to keys and to what was changed by hand.
+fn is_of_catalog(part: &str) -> bool {
+    !part.starts_with(part::KEYS) && part != part::OVERLAY
+}
+
 fn catalog_digest(manifest: &BTreeMap<String, Digest>) -> Digest {
     let mut hasher = blake3::Hasher::new();
-    for (name, digest) in manifest.iter().filter(|(name, _)| !name.starts_with(part::KEYS)) {
+    for (name, digest) in manifest.iter().filter(|(name, _)| is_of_catalog(name)) {
         hasher.update(name.as_bytes()).update(&[0]).update(&digest.0);
     }
     Digest(*hasher.finalize().as_bytes())
@@ -275,13 +302,15 @@ impl Catalog {
                 faults.push(Fault::new(&vendor.source, what, "give one of them another name"));
             }
             let before = previous.and_then(|p| p.vendors.iter().find(|known| *known.name == *vendor.is.name));
-            vendors.push(compile_vendor(vendor, &gateway.times, before, faults));
+            vendors.push(compile_vendor(vendor, &gateway, before, faults));
         }
-        let (models, by_id) = compile_models(&draft.models, &vendors, faults);
-        let mut catalog = Self { gateway, tenants, vendors, models, aliases: NameMap::default(), by_id, digest };
+        let (models, by_id) = compile_models(&draft.models, &vendors, previous, faults);
+        let (aliases, routes) = (NameMap::default(), NameMap::default());
+        let mut catalog = Self { gateway, tenants, vendors, models, aliases, routes, by_id, digest };
+        catalog.compile_routes(draft, faults);
         for alias in &draft.aliases {
             let (name, target) = (&alias.is.name, &alias.is.target);
-            if catalog.named(target).next().is_none() {
+            if catalog.named(target).next().is_none() && catalog.route(target).is_none() {
                 let what = format!("alias {name:?} leads to {target:?}, which no vendor serves");
                 let fix = "name a model as `weirctl check --models` lists it, or add the model";
                 faults.push(Fault::new(&alias.source, what, fix).at("target"));
@@ -293,6 +322,45 @@ impl Catalog {
         }
         catalog
     }
+
+    fn compile_routes(&mut self, draft: &Draft, faults: &mut Vec<Fault>) {
+        for route in &draft.routes {
+            let name = &route.is.name;
+            if !good_model_name(name) {
+                faults.push(
+                    Fault::new(&route.source, format!("route {name:?}: not a usable name"), MODEL_NAME_FIX).at("name"),
+                );
+            }
+            let compiled = routing::compile(route, &self.models, |name| self.named(name).collect(), faults);
+            if self.routes.insert(name.as_str().into(), compiled).is_some() {
+                let what = format!("route {name:?} is written twice");
+                faults.push(Fault::new(&route.source, what, "remove one of them"));
+            }
+        }
+    }
+
+    pub fn route(&self, name: &str) -> Option<&Route> {
+        // Most operators have none, and every call asks.
+        if self.routes.is_empty() { None } else { self.routes.get(name) }
+    }
+
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.values()
+    }
+
+    /// What a name means once aliases are followed: a key's own first, the gateway's second.
+    pub fn followed<'a>(&'a self, name: &'a str, key: &'a Key) -> &'a str {
+        let own = key.aliases.get(name).map_or(name, |target| target);
+        self.aliases.get(own).map_or(own, |target| target)
+    }
+}
+
+fn compile_breaker(
+    draft: &BreakerDraft,
+    base: BreakerRules,
+    mut fault: impl FnMut(&str, String, &str),
+) -> BreakerRules {
+    draft.over(base, |(key, what, fix)| fault(&format!("breaker.{key}"), format!("breaker: {what}"), &fix))
 }
 
 fn compile_gateway(draft: &Draft, faults: &mut Vec<Fault>) -> Gateway {
@@ -320,7 +388,11 @@ fn compile_gateway(draft: &Draft, faults: &mut Vec<Fault>) -> Gateway {
             Untranslatable::Refuse
         }
     };
+    let breaker = compile_breaker(&is.breaker, BreakerRules::default(), |key, what, fix| {
+        faults.push(Fault::new(source, what, fix).at(key));
+    });
     Gateway {
+        breaker,
         times,
         sizes: is.sizes.over(Sizes::default()),
         cors_origins: is.cors_origins.iter().map(|origin| origin.as_str().into()).collect(),
@@ -354,11 +426,13 @@ fn compile_tenants(drafts: &[Sourced<TenantDraft>], faults: &mut Vec<Fault>) -> 
             faults.push(Fault::new(source, what, fix).at("markup_bp"));
         }
         let models = Allowed::new(&is.models);
-        tenants.push(Arc::new(Tenant { name: is.name.as_str().into(), markup_bp: is.markup_bp, models }));
+        let require = routing::require(&is.regions, is.zero_retention, is.no_training);
+        tenants.push(Arc::new(Tenant { name: is.name.as_str().into(), markup_bp: is.markup_bp, models, require }));
     }
     if !tenants.iter().any(|tenant| &*tenant.name == DEFAULT_TENANT) {
         let name = DEFAULT_TENANT.into();
-        tenants.push(Arc::new(Tenant { name, markup_bp: 0, models: Allowed::default() }));
+        let (models, require) = (Allowed::default(), Require::default());
+        tenants.push(Arc::new(Tenant { name, markup_bp: 0, models, require }));
     }
     tenants
 }
@@ -367,7 +441,7 @@ pub const DEFAULT_TENANT: &str = "default";
 
 fn compile_vendor(
     Sourced { source, is }: &Sourced<VendorDraft>,
-    times: &Times,
+    gateway: &Gateway,
     before: Option<&Vendor>,
     faults: &mut Vec<Fault>,
 ) -> Vendor {
@@ -463,7 +537,8 @@ fn compile_vendor(
             );
         }
     }
-    let own_times = is.times.over(*times, |name, why| {
+    let breaker = compile_breaker(&is.breaker, gateway.breaker, &mut fault);
+    let own_times = is.times.over(gateway.times, |name, why| {
         let wrong = wrong_time(source, name, why);
         fault(&wrong.key, wrong.what, &wrong.fix);
     });
@@ -485,6 +560,10 @@ fn compile_vendor(
         rerank,
         deviations,
         headers: is.headers.iter().map(|(n, v)| (n.as_str().into(), v.as_str().into())).collect(),
+        regions: is.regions.iter().map(|region| region.as_str().into()).collect(),
+        zero_retention: is.zero_retention,
+        no_training: is.no_training,
+        breaker,
         credentials,
     }
 }
@@ -532,7 +611,12 @@ const CREDENTIALS_MAX: usize = 255;
 
 type ById = NameMap<Arc<str>, Vec<u32>>;
 
-fn compile_models(drafts: &[Sourced<ModelDraft>], vendors: &[Vendor], faults: &mut Vec<Fault>) -> (Vec<Model>, ById) {
+fn compile_models(
+    drafts: &[Sourced<ModelDraft>],
+    vendors: &[Vendor],
+    previous: Option<&Catalog>,
+    faults: &mut Vec<Fault>,
+) -> (Vec<Model>, ById) {
     let mut models: Vec<Model> = Vec::with_capacity(drafts.len());
     let mut by_id = ById::with_capacity_and_hasher(drafts.len(), BuildHasherDefault::default());
     for Sourced { source, is } in drafts {
@@ -545,17 +629,19 @@ fn compile_models(drafts: &[Sourced<ModelDraft>], vendors: &[Vendor], faults: &m
             continue;
         };
         let upstream = is.upstream.as_deref().unwrap_or(&is.id);
-        if [is.id.as_str(), upstream].iter().any(|name| {
-            name.is_empty()
-                || name.len() > 256
-                || !name.bytes().all(|b| (0x21..0x7f).contains(&b) && b != b'"' && b != b'\\')
-        }) {
-            fault(
-                "id",
-                "not a usable name".into(),
-                "up to 256 printable ASCII characters without spaces, quotes and backslashes",
-            );
+        if ![is.id.as_str(), upstream].into_iter().all(good_model_name) {
+            fault("id", "not a usable name".into(), MODEL_NAME_FIX);
         }
+        let can = is.can.as_ref().map(|names| {
+            names.iter().fold(0, |bits, name| match routing::need::parse(name) {
+                Some(bit) if bit & routing::need::CAPABILITIES != 0 => bits | bit,
+                _ => {
+                    let fix = "any of images, audio, files, tools, schema";
+                    fault("can", format!("{name:?} is nothing that a model can do"), fix);
+                    bits
+                }
+            })
+        });
         let thinking = match is.thinking.as_deref() {
             None | Some("budget") => Thinking::Budget,
             Some("effort") => Thinking::Effort,
@@ -591,13 +677,31 @@ fn compile_models(drafts: &[Sourced<ModelDraft>], vendors: &[Vendor], faults: &m
             only,
             context_tokens: is.context_tokens.unwrap_or(0),
             output_tokens_max: is.output_tokens_max.unwrap_or(0),
+            can,
             price,
+            health: kept_health(&vendors[vendor], &is.id, previous),
         });
     }
     for places in by_id.values_mut() {
         places.sort_by_key(|&place| models[place as usize].vendor);
     }
     (models, by_id)
+}
+
+/// What is known of how a model does by each credential outlives a change of the folder.
+fn kept_health(vendor: &Vendor, id: &str, previous: Option<&Catalog>) -> Vec<HealthCell> {
+    let before = previous.and_then(|previous| {
+        let is_same = |model: &&Model| previous.vendors[model.vendor as usize].name == vendor.name;
+        let places = previous.by_id.get(id)?;
+        let model = places.iter().map(|&place| &previous.models[place as usize]).find(is_same)?;
+        Some((&previous.vendors[model.vendor as usize].credentials, &model.health))
+    });
+    let kept = |credential: &Credential| {
+        let (credentials, cells) = before?;
+        let place = credentials.iter().position(|known| known.name == credential.name)?;
+        cells.get(place).cloned()
+    };
+    vendor.credentials.iter().map(|credential| kept(credential).unwrap_or_default()).collect()
 }
 
 fn compile_price(source: &Source, is: &ModelDraft, faults: &mut Vec<Fault>) -> Arc<PriceList> {
@@ -770,6 +874,14 @@ fn as_bits(address: std::net::IpAddr) -> u128 {
         std::net::IpAddr::V6(v6) => v6.to_bits(),
     }
 }
+
+/// What callers say for a model or a route.
+fn good_model_name(name: &str) -> bool {
+    let good = |byte: u8| (0x21..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+    !name.is_empty() && name.len() <= 256 && name.bytes().all(good)
+}
+
+const MODEL_NAME_FIX: &str = "up to 256 printable ASCII characters without spaces, quotes and backslashes";
 
 /// Names stand in paths, headers, metrics and journals.
 fn good_name(name: &str) -> bool {

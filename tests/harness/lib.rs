@@ -24,7 +24,7 @@ pub use cloud::Cloud;
 pub use exact::Exact;
 pub use gateway::Gateway;
 pub use model::{Dialect, Model};
-pub use setup::Setup;
+pub use setup::{NO_BREAKER, Setup};
 pub use shim::Shim;
 pub use table::Table;
 pub use wire::Wire;

@@ -18,6 +18,9 @@ pub struct Setup {
     pub cores: usize,
 }
 
+/// For tests that let a vendor fail again and again and want to see each failure.
+pub const NO_BREAKER: &str = "[gateway.breaker]\ncounts = []";
+
 impl Setup {
     /// With one good model for each dialect: `good-openai`, `good-anthropic`, `good-gemini`.
     pub fn new(name: &str) -> Self {

@@ -6,7 +6,7 @@ use weir_shared::ledger::Outcome;
 use weir_tests::model::SECRET;
 use weir_tests::table::{ensure, same};
 use weir_tests::wire::PATIENCE;
-use weir_tests::{Answer, Call, Dialect, Exact, Gateway, Model, Request, Setup, Table, clock};
+use weir_tests::{Answer, Call, Dialect, Exact, Gateway, Model, NO_BREAKER, Request, Setup, Table, clock};
 use weirbench::grammar::End;
 
 /// Short, so that a test of a deadline is short; still ten times what the gateway needs.
@@ -77,6 +77,7 @@ const UNARY: &[Case] = &[
 #[test]
 fn before_the_first_byte() {
     let mut setup = Setup::new("faults-before");
+    setup.folder(NO_BREAKER);
     let mut cases = Vec::new();
     for case in BEFORE {
         for call in [Call::Chat, Call::Messages, Call::Generate, Call::Responses] {
@@ -99,6 +100,7 @@ fn before_the_first_byte() {
 #[test]
 fn in_a_whole_answer() {
     let mut setup = Setup::new("faults-unary");
+    setup.folder(NO_BREAKER);
     let mut cases = Vec::new();
     for case in UNARY {
         for call in [Call::Chat, Call::Messages, Call::Generate, Call::Responses] {
@@ -604,6 +606,7 @@ fn one_content_type() {
 #[test]
 fn surplus_bytes_poison_nothing() {
     let mut setup = Setup::new("faults-poison");
+    setup.folder(NO_BREAKER);
     setup.cores = 1;
     let small = setup.model(Dialect::OpenAi, "fault=cl_small,events=40,name=poison");
     let clean = setup.model(Dialect::OpenAi, "events=2,name=clean");
@@ -625,6 +628,7 @@ fn surplus_bytes_poison_nothing() {
 #[test]
 fn everybody_gets_their_own_text() {
     let mut setup = Setup::new("faults-mixed");
+    setup.folder(NO_BREAKER);
     let good = setup.model(Dialect::OpenAi, "echo,events=20,pace=10ms,ids=unique");
     let bad = setup.model(Dialect::OpenAi, "echo,events=20,pace=10ms,fault=reset@5");
     let weir = setup.start();

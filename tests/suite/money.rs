@@ -7,7 +7,7 @@ use weir_shared::usage::Class;
 use weir_tests::gateway::within;
 use weir_tests::table::{ensure, same};
 use weir_tests::wire::PATIENCE;
-use weir_tests::{Call, Dialect, Model, Request, Setup, Table};
+use weir_tests::{Call, Dialect, Model, NO_BREAKER, Request, Setup, Table};
 
 /// What `model::PRICE` makes of a record's usage, in nano-dollars.
 fn cost(record: &Record<'_>) -> i64 {
@@ -60,6 +60,7 @@ fn every_dialect_says_what_was_used() {
 #[test]
 fn exactly_one_record() {
     let mut setup = Setup::new("money-one");
+    setup.folder(NO_BREAKER);
     let models: Vec<_> = [
         "events=3",
         "error=400",

@@ -7,6 +7,7 @@ mod init;
 mod key;
 mod prune;
 mod revision;
+mod route;
 mod status;
 mod usage;
 
@@ -29,6 +30,9 @@ pub enum Command {
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Take vendors, credentials or models out of traffic, move traffic, and put it back
+    #[command(subcommand)]
+    Route(route::Route),
     Usage(usage::Usage),
     /// Compare prices with public lists, and take them over
     #[command(subcommand)]
@@ -57,6 +61,7 @@ impl Command {
             Self::Diff(diff) => diff.run(place, screen),
             Self::Status(status) => status.run(place, screen),
             Self::Key(key) => key.run(place, screen),
+            Self::Route(route) => route.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),
             Self::Catalog(verb) => verb.run(place, screen),
             Self::Completions(Completions { shell }) => {

@@ -1,4 +1,4 @@
-//! The attempts of one call: each credential of the vendor once, until one is answered.
+//! The attempts at one candidate: each credential of its vendor once, until one is answered.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -6,6 +6,7 @@ use std::pin::pin;
 use weir_shared::catalog::{Dialect, Model, Vendor};
 use weir_shared::fault::Code;
 use weir_shared::ledger::Outcome;
+use weir_shared::policy::resilience::Harm;
 use weir_shared::policy::time::Times;
 use weir_shared::snapshot::Key;
 
@@ -23,11 +24,11 @@ use crate::meter::Meter;
 use crate::parse::{Route, Splices};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
-use crate::route::{self, Pass, REST_NS, REST_NS_MAX};
+use crate::route::{self, Pass, REST_NS, REST_NS_MAX, Trial};
 use crate::secret::{Badge, Pieces, Secret};
 use crate::translate::{Naming, Translation};
 use crate::upstream::shape::{Place, write_target};
-use crate::upstream::{self, Answer, Failure, Incoming, Length, Outgoing};
+use crate::upstream::{self, Answer, Failure, Incoming, Length, Outgoing, Taken};
 use crate::wire::http1::{Framing, Method, Name};
 use crate::wire::json;
 use crate::wire::media;
@@ -131,43 +132,111 @@ impl Pieces for Plan<'_, '_> {
 /// At most so many upstream calls for one request.
 pub const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
 
-/// What the attempts came to.
+/// What the attempts at one candidate came to.
 pub enum Attempted<'s> {
     /// The vendor answers; the rest is delivery.
-    Answered(Answer, Pass<'s>),
+    Answered(Answer, Pass<'s>, Option<Trial<'s>>),
     /// The caller has gone, or was told in its stream.
     Over(Delivered),
 }
 
+/// A candidate that gave no answer, and where the call may go on.
+#[derive(Debug)]
+pub struct Missed {
+    pub refusal: Refusal,
+    pub onward: Onward,
+    /// Asking the same one again may help.
+    pub again: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Onward {
+    /// It has not done it: another may be asked.
+    Elsewhere,
+    /// It may have done it without telling: another may be asked where that does no harm.
+    Ambiguous,
+    /// Another would say the same.
+    Nowhere,
+}
+
+impl Missed {
+    pub fn of(refusal: Refusal, onward: Onward) -> Self {
+        Self { refusal, onward, again: false }
+    }
+
+    /// Nothing arrived, or nothing that is an answer.
+    pub fn failed(failure: Failure, taken: Taken) -> Self {
+        let (onward, again) = match failure {
+            Failure::Unresolved | Failure::Tls(_) => (Onward::Elsewhere, false),
+            Failure::Unreachable | Failure::ConnectTimeout => (Onward::Elsewhere, true),
+            Failure::Cut if taken == Taken::No => (Onward::Elsewhere, true),
+            Failure::Cut => (Onward::Ambiguous, true),
+            Failure::TimedOut(Why::Drain) => (Onward::Nowhere, false),
+            Failure::TimedOut(_) | Failure::Invalid(_) | Failure::Broken => (Onward::Ambiguous, false),
+        };
+        Self { refusal: failure.into(), onward, again }
+    }
+}
+
+/// What counts against a candidate of how it failed.
+pub fn harm_of(failure: &Failure) -> Option<Harm> {
+    match failure {
+        Failure::Unresolved | Failure::Unreachable | Failure::ConnectTimeout => Some(Harm::Connect),
+        Failure::Tls(_) => Some(Harm::Tls),
+        Failure::Cut => Some(Harm::Cut),
+        Failure::TimedOut(Why::Drain) => None,
+        Failure::TimedOut(_) => Some(Harm::Timeout),
+        Failure::Invalid(_) | Failure::Broken => Some(Harm::Invalid),
+    }
+}
+
+/// What all candidates of a call share.
+pub struct Round<'r> {
+    /// Upstream calls so far.
+    pub calls: &'r Cell<usize>,
+    /// The head of the answer is due then, whoever gives it.
+    pub answer_by_ms: u64,
+    pub seed: u64,
+}
+
+/// Asks one candidate: each of its credentials once, until one is answered.
 pub async fn run<'s>(
     plan: &Plan<'_, 's>,
     sink: &mut Sink<'_>,
     meter: &mut Meter<'s>,
     times: &Times,
-) -> Result<Attempted<'s>, Refusal> {
+    round: &Round<'_>,
+) -> Result<Attempted<'s>, Missed> {
     let gauges = &plan.scene.core.gauges;
-    let answer_by_ms = clock::coarse_ms() + times.first_byte;
     let mut tried = 0u64;
-    let mut last: Option<Refusal> = None;
-    let calls = Cell::new(0);
-    while calls.get() < CALLS_MAX {
+    let mut last: Option<Missed> = None;
+    while round.calls.get() < CALLS_MAX {
         let since = clock::now();
         let pass = match route::next_pass(plan.vendor, plan.target, plan.tokens, tried, plan.pinned, since) {
             Ok(pass) => pass,
             // What the vendor said to the one before is worth more than that nothing is left.
-            Err(none) => return Err(last.unwrap_or_else(|| none.into())),
+            Err(none) => return Err(last.unwrap_or_else(|| Missed::of(none.into(), Onward::Elsewhere))),
         };
         tried |= 1 << pass.place.min(63);
+        let mut trial = match plan.model.map(|model| Trial::begin(plan.vendor, model, pass.place, round.seed, since)) {
+            Some(None) if plan.pinned.is_none() => {
+                let tripped =
+                    || Missed::of(Refusal::plain(Code::UpstreamTripped).retry_in(1_000_000_000), Onward::Elsewhere);
+                last.get_or_insert_with(tripped);
+                continue;
+            }
+            trial => trial.flatten(),
+        };
         if tried.count_ones() > 1 {
             gauges.add(Counter::CredentialsSkipped, 1);
         }
-        if last.is_none() {
+        if round.calls.get() == 0 {
             gauges.time(Timing::Admission, (since - plan.request.started) / 1_000);
         }
         let credential: &'s str = &plan.vendor.credentials[pass.place].name;
-        let before = calls.get();
-        let asked = ask(plan, &pass, sink, meter, times, answer_by_ms, &calls).await;
-        if calls.get() > before + 1 {
+        let before = round.calls.get();
+        let asked = ask(plan, &pass, sink, meter, times, round).await;
+        if round.calls.get() > before + 1 {
             // Said again on a fresh connection: nobody knows what the first saying cost.
             meter.attempt(credential, 0, Outcome::Failed, since);
         }
@@ -177,32 +246,57 @@ pub async fn run<'s>(
                 meter.attempt(credential, 0, Outcome::Cancelled, since);
                 return Ok(Attempted::Over(Delivered::gone(meter)));
             }
-            Asked::Failed(failure) => {
+            Asked::Failed(failure, taken) => {
                 meter.attempt(credential, 0, Outcome::Failed, since);
-                return Err(failure.into());
+                trial.iter_mut().zip(harm_of(&failure)).for_each(|(trial, harm)| trial.bad(harm));
+                return Err(Missed::failed(failure, taken));
             }
         };
         let status = answer.head.status;
         if (200..300).contains(&status) {
             meter.attempt(credential, status, Outcome::Complete, since);
-            return Ok(Attempted::Answered(answer, pass));
+            return Ok(Attempted::Answered(answer, pass, trial));
         }
         meter.attempt(credential, status, Outcome::Failed, since);
         let Some(refusal) = read_refusal(plan, answer, &pass.shown, sink).await else {
             return Ok(Attempted::Over(Delivered::gone(meter)));
         };
+        trial.iter_mut().for_each(|trial| tell_trial(trial, status, &refusal));
         if !matches!(status, 401 | 403 | 429) {
-            return Err(refusal);
+            return Err(refused(status, refusal));
         }
         rest(pass.secret, &refusal, status);
-        last = Some(refusal);
+        last = Some(Missed::of(refusal, Onward::Elsewhere));
     }
-    Err(last.unwrap_or_else(|| Refusal::plain(Code::UpstreamError)))
+    Err(last.unwrap_or_else(|| Missed::of(Refusal::plain(Code::UpstreamError), Onward::Nowhere)))
+}
+
+/// A vendor that refuses is alive, unless it says that it is not.
+fn tell_trial(trial: &mut Trial<'_>, status: u16, refusal: &Refusal) {
+    match status {
+        429 => trial.limited(told_rest_ms(refusal).unwrap_or(COOL_MS)),
+        // The credential rests; its vendor may be well.
+        401 | 403 => {}
+        300..=399 => trial.bad(Harm::Invalid),
+        500.. => trial.bad(Harm::Status),
+        _ => trial.good(),
+    }
+}
+
+/// After a 429 that does not say for how long, others are asked first for this long.
+const COOL_MS: u64 = 1_000;
+
+fn refused(status: u16, refusal: Refusal) -> Missed {
+    match status {
+        300..=399 => Missed::of(refusal, Onward::Elsewhere),
+        408 | 500.. => Missed { refusal, onward: Onward::Elsewhere, again: true },
+        _ => Missed::of(refusal, Onward::Nowhere),
+    }
 }
 
 enum Asked {
     Answer(Answer),
-    Failed(Failure),
+    Failed(Failure, Taken),
     Gone,
 }
 
@@ -213,8 +307,7 @@ async fn ask(
     sink: &mut Sink<'_>,
     meter: &Meter<'_>,
     times: &Times,
-    answer_by_ms: u64,
-    calls: &Cell<usize>,
+    round: &Round<'_>,
 ) -> Asked {
     let core = plan.scene.core;
     debug_assert!(meter.ticket().is_some(), "no ticket, no upstream");
@@ -226,7 +319,7 @@ async fn ask(
         splices: plan.splices,
         leaves_nothing: matches!(method, Method::Get | Method::Head)
             || plan.route.language.leaves_nothing(plan.route.endpoint),
-        calls,
+        calls: round.calls,
         calls_max: CALLS_MAX,
     };
     let answers_head = method == Method::Head;
@@ -242,7 +335,7 @@ async fn ask(
             plan.target,
             &outgoing,
             times,
-            answer_by_ms,
+            round.answer_by_ms,
             answers_head
         ));
         loop {
@@ -254,7 +347,7 @@ async fn ask(
             };
             match first {
                 Either::First(Ok(answer)) => break Asked::Answer(answer),
-                Either::First(Err(failure)) => break Asked::Failed(failure),
+                Either::First(Err((failure, taken))) => break Asked::Failed(failure, taken),
                 // Dropping the call closes its connection: nothing of it is needed any more.
                 Either::Second(Either::First(())) => break Asked::Gone,
                 Either::Second(Either::Second(())) => {
@@ -281,7 +374,7 @@ async fn nudged(pulse: Option<&Deadline>) {
 /// The stream's head leaves before the vendor has answered: from now on everything is told in-band.
 async fn heartbeat(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) -> Result<(), ()> {
     if !sink.has_begun() {
-        deliver::begin_stream(plan, sink, None);
+        deliver::begin_stream(plan, sink);
     }
     let mut beat = buffer::small();
     beat.resize(HEAD_ROOM, 0);
@@ -321,10 +414,8 @@ pub fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
     if !matches!(status, 401 | 403 | 429) {
         return;
     }
-    let said =
-        refusal.retry_after.as_deref().and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok());
-    let nanos = match (status, said) {
-        (429, Some(seconds)) => seconds.saturating_mul(1_000_000_000).min(REST_NS_MAX),
+    let nanos = match (status, told_rest_ms(refusal)) {
+        (429, Some(millis)) => millis * 1_000_000,
         // Too many at once is over as soon as it is said; the credential's own limits spread what follows.
         (429, None) => return,
         _ => REST_NS,
@@ -333,6 +424,13 @@ pub fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
         secret.doubt();
     }
     secret.rest_until(clock::now() + nanos);
+}
+
+/// What a vendor says of when to come again, as far as it is believed.
+fn told_rest_ms(refusal: &Refusal) -> Option<u64> {
+    let text = std::str::from_utf8(refusal.retry_after.as_deref()?).ok()?;
+    let seconds: u64 = text.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1_000).min(REST_NS_MAX / 1_000_000))
 }
 
 /// An error's body is read up to here; the rest is not worth a word.

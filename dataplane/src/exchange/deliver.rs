@@ -6,10 +6,11 @@ use std::pin::pin;
 use weir_shared::catalog::OnHangUp;
 use weir_shared::fault::Code;
 use weir_shared::ledger::Outcome;
+use weir_shared::policy::resilience::Harm;
 use weir_shared::policy::time::Times;
 use weir_shared::usage::{Class, Usage};
 
-use super::attempt::{Plan, answer_head, is_bodyless, is_encoded};
+use super::attempt::{Missed, Onward, Plan, answer_head, harm_of, is_bodyless, is_encoded};
 use super::objects;
 use crate::accept::{Head, Sink};
 use crate::buffer;
@@ -23,10 +24,10 @@ use crate::memory::Hold;
 use crate::meter::{Bill, Meter};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
-use crate::route::Pass;
+use crate::route::{Pass, Trial};
 use crate::stream::{self, End, Rewrite, Rules};
 use crate::translate::Translation;
-use crate::upstream::{Answer, Failure, Incoming};
+use crate::upstream::{Answer, Failure, Incoming, Taken};
 use crate::wire::http1::Name;
 use crate::wire::json;
 use crate::wire::media;
@@ -96,8 +97,13 @@ fn is_collected(endpoint: &Endpoint, content_type: &[u8]) -> bool {
     }
 }
 
-/// The head of a stream; it leaves with the first events.
-pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>, answer: Option<&Answer>) {
+/// The head of a stream, in a vendor's silence before there is an answer.
+pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) {
+    sink.begin(stream_head(plan, None));
+}
+
+/// It leaves with the first events.
+fn stream_head(plan: &Plan<'_, '_>, answer: Option<&Answer>) -> Head {
     let mut head = answer_head(plan, 200, answer);
     match plan.translation.and_then(Translation::framings).map(|(_, caller)| caller) {
         Some(Framing::EventStream) => {
@@ -117,20 +123,75 @@ pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>, answer: Option<&An
     head.field(b"cache-control", b"no-cache");
     // Proxies in front of us must not collect what we do not.
     head.field(b"x-accel-buffering", b"no");
-    sink.begin(head);
+    head
 }
 
+/// What a stream is asked for beside its text.
+#[derive(Clone, Copy)]
+pub struct Wants {
+    /// The caller wants to see its usage.
+    pub usage: bool,
+    /// Somebody else could answer, as long as the model has said nothing.
+    pub elsewhere: bool,
+}
+
+/// An answer that cannot be delivered: its vendor has answered, so it may have done what it was asked for.
+pub fn unheard(refusal: Refusal) -> Missed {
+    Missed::of(refusal, Onward::Ambiguous)
+}
+
+/// What counts against a candidate whose answer ended like this.
+fn harm_of_end(code: Code) -> Option<Harm> {
+    match code {
+        Code::UpstreamCut => Some(Harm::Truncated),
+        Code::UpstreamIdle | Code::UpstreamTimeout => Some(Harm::Timeout),
+        Code::UpstreamInvalid => Some(Harm::Invalid),
+        Code::UpstreamError => Some(Harm::InBand),
+        _ => None,
+    }
+}
+
+fn earned(trial: Option<&Trial<'_>>, bill: Option<&Bill>) {
+    if let (Some(trial), Some(bill)) = (trial, bill) {
+        trial.earned(bill.cost, &bill.usage);
+    }
+}
+
+fn judge(trial: &mut Option<Trial<'_>>, end: End, reading: &Reading) {
+    let Some(trial) = trial else { return };
+    match end {
+        End::Complete => trial.good(),
+        End::Cancelled if reading.output_bytes > 0 => trial.good(),
+        End::Cancelled => {}
+        End::VendorFailed => trial.bad(Harm::InBand),
+        End::Broken(code) | End::Unheard(code) => harm_of_end(code).into_iter().for_each(|harm| trial.bad(harm)),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "an answer, and all that watches over it")]
 pub async fn stream<'s>(
     plan: &Plan<'_, 's>,
     mut answer: Answer,
     pass: &Pass<'_>,
+    trial: &mut Option<Trial<'_>>,
     sink: &mut Sink<'_>,
     meter: &mut Meter<'s>,
-    usage_asked: bool,
+    wants: Wants,
     times: &Times,
-) -> Result<Delivered, Refusal> {
+) -> Result<Delivered, Missed> {
+    let head = Cell::new(None);
     if !sink.has_begun() {
-        begin_stream(plan, sink, Some(&answer));
+        head.set(Some(stream_head(plan, Some(&answer))));
+    }
+    let begin = |sink: &mut Sink<'_>| {
+        if let Some(head) = head.take()
+            && !sink.has_begun()
+        {
+            sink.begin(head);
+        }
+    };
+    if !wants.elsewhere {
+        begin(sink);
     }
     let incoming = answer.take_body();
     // The answer's head is not needed for the length of a stream.
@@ -141,13 +202,15 @@ pub async fn stream<'s>(
     let rules = Rules {
         language: plan.route.language,
         times,
-        hide_usage: !usage_asked,
+        hide_usage: !wants.usage,
         strict: plan.vendor.strict_events,
         event_bytes_max: live.snapshot.catalog.gateway.sizes.event_bytes_max,
         total_at_ms: plan.request.started / 1_000_000 + times.total,
         scrub: &scrub,
         drain: plan.vendor.on_hang_up == OnHangUp::Drain,
         rewrite: plan.names_objects().then_some(&rewrite as Rewrite<'_>),
+        elsewhere: wants.elsewhere,
+        begin: &begin,
     };
     meter.delivered = true;
     let mut reading = Reading::default();
@@ -157,7 +220,9 @@ pub async fn stream<'s>(
         let meter = &mut *meter;
         let mut first_byte = || {
             if first_byte_at.get().is_none() {
-                first_byte_at.set(Some(clock::now()));
+                let now = clock::now();
+                first_byte_at.set(Some(now));
+                trial.iter_mut().for_each(|trial| trial.first_event(now));
             }
         };
         let mut close = |end: End, reading: &Reading| {
@@ -190,6 +255,13 @@ pub async fn stream<'s>(
             }
         }
     };
+    judge(trial, end, &reading);
+    if let End::Unheard(code) = end {
+        meter.delivered = false;
+        let onward = if code == Code::UpstreamError { Onward::Elsewhere } else { Onward::Ambiguous };
+        return Err(Missed::of(Refusal::plain(code), onward));
+    }
+    earned(trial.as_ref(), bill.as_deref());
     if let Some(mut incoming) = incoming {
         give_back(plan, &mut incoming);
     }
@@ -209,7 +281,7 @@ fn ending(end: End) -> (bool, Option<Code>, Outcome) {
         End::Complete => (false, None, Outcome::Complete),
         End::Cancelled => (true, None, Outcome::Cancelled),
         End::VendorFailed => (false, Some(Code::UpstreamError), Outcome::Partial),
-        End::Broken(code) => (false, Some(code), Outcome::Partial),
+        End::Broken(code) | End::Unheard(code) => (false, Some(code), Outcome::Partial),
     }
 }
 
@@ -225,18 +297,23 @@ pub async fn document<'s>(
     plan: &Plan<'_, 's>,
     mut answer: Answer,
     pass: &Pass<'_>,
+    trial: &mut Option<Trial<'_>>,
     sink: &mut Sink<'_>,
     meter: &mut Meter<'s>,
     times: &Times,
-) -> Result<Delivered, Refusal> {
+) -> Result<Delivered, Missed> {
+    let invalid = |trial: &mut Option<Trial<'_>>| {
+        trial.iter_mut().for_each(|trial| trial.bad(Harm::Invalid));
+        unheard(Refusal::plain(Code::UpstreamInvalid))
+    };
     let object = plan.route.endpoint.body == BodyKind::Object;
     if is_bodyless(&answer) && !(object && answer.head.status == 204) {
-        return Err(Refusal::plain(Code::UpstreamInvalid));
+        return Err(invalid(trial));
     }
     let status = answer.head.status;
     let limit = plan.scene.live.snapshot.catalog.gateway.sizes.answer_bytes_max;
     if answer.body.as_ref().and_then(|body| body.length()).is_some_and(|length| length > limit) {
-        return Err(Refusal::plain(Code::UpstreamInvalid));
+        return Err(invalid(trial));
     }
     let incoming = answer.take_body();
     let (collected, incoming) =
@@ -248,24 +325,29 @@ pub async fn document<'s>(
             meter.delivered = true;
             return Ok(Delivered::gone(meter));
         }
-        Err(Stopped::Failed(failure)) => return Err(failure.into()),
-        Err(Stopped::TooLarge) => return Err(Refusal::plain(Code::UpstreamInvalid)),
-        Err(Stopped::NoMemory) => return Err(Refusal::plain(Code::Overloaded).retry_in(1_000_000_000)),
+        Err(Stopped::Failed(failure)) => {
+            trial.iter_mut().zip(harm_of(&failure)).for_each(|(trial, harm)| trial.bad(harm));
+            // It was at work on it and billed it: the same one is not asked to do it again.
+            return Err(Missed { again: false, ..Missed::failed(failure, Taken::Yes) });
+        }
+        Err(Stopped::TooLarge) => return Err(invalid(trial)),
+        Err(Stopped::NoMemory) => {
+            let overloaded = Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);
+            return Err(Missed::of(overloaded, Onward::Nowhere));
+        }
     };
     let mut translated = None;
     if let Some(translation) = plan.translation {
         let said = translation.document(plan.vendor, plan.naming(), &body, &mut meter.reading);
-        translated = Some(said.map_err(|_| Refusal::plain(Code::UpstreamInvalid))?);
+        translated = Some(said.map_err(|_| invalid(trial))?);
     } else if !body.is_empty() || status != 204 {
         // Never a 200 with broken JSON.
-        plan.route
-            .language
-            .read_answer(&body, &mut meter.reading)
-            .map_err(|_| Refusal::plain(Code::UpstreamInvalid))?;
+        plan.route.language.read_answer(&body, &mut meter.reading).map_err(|_| invalid(trial))?;
     }
     if meter.reading.failed {
         // An error told under a good status is an error all the same.
-        return Err(Refusal::plain(Code::UpstreamError));
+        trial.iter_mut().for_each(|trial| trial.bad(Harm::InBand));
+        return Err(Missed::of(Refusal::plain(Code::UpstreamError), Onward::Elsewhere));
     }
     if meter.reading.tells_failure {
         // A stored response, a video: what its vendor says of its failure is for the caller, where it lives is not.
@@ -275,7 +357,12 @@ pub async fn document<'s>(
         give_back(plan, &mut incoming);
     }
     meter.delivered = true;
-    meter.first_byte(clock::now());
+    let now = clock::now();
+    meter.first_byte(now);
+    trial.iter_mut().for_each(|trial| {
+        trial.first_event(now);
+        trial.good();
+    });
     let mut head = answer_head(plan, status, Some(&answer));
     if translated.is_some() {
         head.field(b"content-type", b"application/json");
@@ -288,6 +375,7 @@ pub async fn document<'s>(
         .flatten();
     // The record is in the journal before the answer leaves.
     let bill = meter.close(status, None, Outcome::Complete);
+    earned(trial.as_ref(), bill.as_deref());
     let written = sink.answer(head, sealed.as_deref().unwrap_or(&body)).await;
     buffer::give_back(body);
     Ok(Delivered { status, code: None, outcome: Outcome::Complete, bill, gone: written.is_err() })

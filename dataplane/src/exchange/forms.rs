@@ -12,7 +12,7 @@ use weir_shared::policy::time::Times;
 use weir_shared::snapshot::Key;
 
 use super::attempt::{self, Plan};
-use super::deliver::{self, Delivered, Manner};
+use super::deliver::{self, Delivered, Manner, Wants};
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
 use crate::accept::{Caller, Pace, Request, Sink, Unreadable};
 use crate::admit;
@@ -230,8 +230,15 @@ async fn say<'s>(
     if (200..300).contains(&status) {
         meter.attempt(credential, status, Outcome::Complete, since);
         let delivered = match deliver::manner(plan, &answer)? {
-            Manner::Stream => deliver::stream(plan, answer, pass, sink, meter, true, &times).await,
-            Manner::Document => deliver::document(plan, answer, pass, sink, meter, &times).await,
+            Manner::Stream => {
+                let wants = Wants { usage: true, elsewhere: false };
+                let told = deliver::stream(plan, answer, pass, &mut None, sink, meter, wants, &times).await;
+                told.map_err(|missed| missed.refusal)
+            }
+            Manner::Document => {
+                let told = deliver::document(plan, answer, pass, &mut None, sink, meter, &times).await;
+                told.map_err(|missed| missed.refusal)
+            }
             Manner::Bytes => deliver::bytes(plan, answer, sink, meter, &times).await,
         };
         pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));

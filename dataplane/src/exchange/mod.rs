@@ -1,42 +1,38 @@
 //! One request, from its head to its bill. The stages that this page calls hold no story of their own.
 
 mod attempt;
+mod candidates;
 mod deliver;
 mod fields;
 mod forms;
 mod models;
 mod objects;
 
-use self::attempt::Attempted;
-use self::deliver::Manner;
+use self::candidates::Asked;
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use weir_shared::catalog::{Dialect, Model, Vendor};
+use weir_shared::catalog::Dialect;
 use weir_shared::fault::{Code, bedrock_type_of};
 use weir_shared::id::RequestId;
 use weir_shared::key::KeyId;
 use weir_shared::ledger::Outcome;
 use weir_shared::policy::time::Times;
-use weir_shared::snapshot::{Gateway, Key};
+use weir_shared::snapshot::Key;
 
 use crate::accept::{Body, Caller, Head, Request, Sink};
 use crate::admit::{self, Ticket};
 use crate::auth;
-use crate::buffer;
 use crate::core::Core;
 use crate::dialect::{BodyKind, error};
 use crate::gauge::Counter;
 use crate::live::Live;
 use crate::log::Line;
 use crate::memory::{self, Hold, Pressure};
-use crate::meter::{self, Bill, Meter, Subject};
-use crate::parse::{self, NoRoute, Route, Splices};
+use crate::meter::{Bill, Meter, Subject};
+use crate::parse::{self, NoRoute, Route};
 use crate::refusal::Refusal;
-use crate::resolve;
-use crate::translate::{self, Task, Translation};
-use crate::upstream::shape;
 use crate::wire::http1::{Method, Name};
 use crate::wire::media;
 
@@ -113,6 +109,8 @@ struct Teller<'l> {
     key: KeyId,
     tenant: &'l str,
     names: (&'l str, &'l str, &'l str),
+    /// The route that the name led to, if it is one.
+    route: &'l str,
     attempts: usize,
     stream: bool,
     /// The body has not been taken from the connection.
@@ -130,6 +128,7 @@ impl Default for Teller<'_> {
             key: KeyId::default(),
             tenant: "",
             names: ("", "", ""),
+            route: "",
             attempts: 0,
             stream: false,
             unread: true,
@@ -199,112 +198,20 @@ async fn collected<'l>(
     let empty_object = route.endpoint.body == BodyKind::Object && bytes.is_empty();
     let call = if empty_object { parse::Call::default() } else { parse::call(route, bytes, query)? };
     let object = objects::open(live, key, route, &call, bytes)?;
-    let without_model = route.endpoint.body == BodyKind::Object && call.model.is_empty();
-    let (model, vendor_place) = match &object {
-        Some(pin) if without_model => (None, pin.vendor),
-        None if without_model => (None, objects::vendor(scene, key, request)?),
-        pin => {
-            let model = resolve::resolve(live, key, &call.model, route.language.dialect(), |model| {
-                translate::reaches(route, model)
-            })?;
-            if pin.as_ref().is_some_and(|pin| pin.vendor != model.vendor) {
-                return Err(Refusal::plain(Code::ObjectNotFound));
-            }
-            (Some(model), model.vendor)
-        }
-    };
-    if without_model && route.endpoint.path == "batches" {
-        objects::may_batch(live, key, vendor_place)?;
-    }
-    let (vendor, target) = live.target(vendor_place);
     // Another language gets the vendor's own ids, too.
     let opened = objects::opened(live, key, &call, bytes);
-    let translation = translated(route, &call, opened.as_deref().unwrap_or(bytes), vendor, model, gateway)?;
-    let translation = translation.as_deref();
-    if let Some(known) = translation.and_then(Translation::known) {
-        return fields::guessed(scene, request, sink, &known).await;
-    }
-    let foreign = translation.and_then(|translation| translation.body.as_deref());
-    let tokens = model
-        .map_or(0, |model| admit::expected_tokens(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices));
-    let room = meter::record_bytes(model, vendor, &key.tenant.name);
-    let ticket = admit::admit(place, tokens, &scene.core.journal, room, call.stream, request.started)?;
-    teller.stream = call.stream;
-    let mut meter = open_meter(scene, ticket, model, vendor, call.stream, request, bytes.len());
-
-    let asked_route = translation.map_or(route, |translation| &translation.route);
-    let shape = shape::rule(vendor, asked_route, model.is_some()).filter(|rule| rule.changes_body());
-    let mut splices = Splices::default();
-    if foreign.is_none() {
-        let leaves = shape.is_some_and(|rule| rule.without.iter().any(|name| &**name == "model"));
-        let named: &str = if leaves { &call.model } else { model.map_or("", |model| &model.upstream) };
-        splices = parse::splices(route, &call, named, bytes);
-        objects::unseal_into(&mut splices, live, key, &call, bytes);
-    }
-    if let Some(rule) = shape {
-        shape::splice(rule, foreign.unwrap_or(bytes), &mut splices);
-    }
-    let plan = attempt::Plan {
+    let asked = Asked {
         scene,
         route,
-        translation,
-        vendor,
-        target,
-        model,
-        asked_model: &call.model,
+        call: &call,
+        bytes,
+        opened: opened.as_deref(),
         key,
         query,
         request,
-        body: foreign.unwrap_or(bytes),
-        splices: &splices,
-        tokens,
-        stream: call.stream,
-        pinned: object.as_ref().map(|pin| pin.credential),
-        object_id: object.as_ref().map_or("", |pin| &pin.id),
+        pin: object.as_ref(),
     };
-    let times = plan.times();
-    let attempted = attempt::run(&plan, sink, &mut meter, &times).await;
-    let result = match attempted {
-        Ok(Attempted::Answered(answer, pass)) => {
-            let delivered = match deliver::manner(&plan, &answer) {
-                Ok(Manner::Stream) => {
-                    deliver::stream(&plan, answer, &pass, sink, &mut meter, call.usage_asked, &times).await
-                }
-                Ok(Manner::Document) => deliver::document(&plan, answer, &pass, sink, &mut meter, &times).await,
-                Ok(Manner::Bytes) => deliver::bytes(&plan, answer, sink, &mut meter, &times).await,
-                Err(refusal) => Err(refusal),
-            };
-            pass.used(meter.reading.usage.map_or(tokens, |usage| usage.tokens()));
-            delivered
-        }
-        Ok(Attempted::Over(delivered)) => Ok(delivered),
-        Err(refusal) => Err(refusal),
-    };
-    let result = match result {
-        Err(refusal) => attempt::tell(refusal, &plan, sink, &mut meter).await,
-        delivered => delivered,
-    };
-    settle(result, &mut meter, teller)
-}
-
-/// The call in its vendor's language, when that is another than its caller's.
-fn translated<'b>(
-    route: &Route,
-    asked: &parse::Call<'b>,
-    body: &'b [u8],
-    vendor: &Vendor,
-    model: Option<&Model>,
-    gateway: &Gateway,
-) -> Result<Option<Box<Translation<'b>>>, Refusal> {
-    let Some(model) = model else { return Ok(None) };
-    let task = Task { route, asked, body, vendor, model, untranslatable: gateway.untranslatable };
-    let Some(mut translation) = translate::translate(&task)? else { return Ok(None) };
-    let more = translation.body.as_ref().map_or(0, Vec::len);
-    if more > buffer::LARGE {
-        let overloaded = |_| Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);
-        translation.hold.grow_to(more as u64).map_err(overloaded)?;
-    }
-    Ok(Some(Box::new(translation)))
+    candidates::serve(&asked, place, sink, teller).await
 }
 
 /// Whether the body may ask for a stream, told by a look and not by a parser: what it decides is how the body is kept.

@@ -54,7 +54,8 @@ fn list(body: &mut Vec<u8>, scene: &Scene<'_>, key: &Key) {
             names.push((&model.id, model));
         }
     }
-    for alias in snapshot.aliases(key) {
+    let routes = snapshot.catalog.routes().map(|route| &*route.name);
+    for alias in snapshot.aliases(key).chain(routes) {
         if let Ok(model) = resolve::resolve(scene.live, key, alias, scene.dialect, |model| model.is_universal()) {
             names.push((alias, model));
         }

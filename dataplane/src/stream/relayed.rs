@@ -31,6 +31,7 @@ pub async fn relay(
     let mut input = buffer::small();
     let mut output = with_head_room(buffer::small());
     let mut gone = false;
+    let mut committed = !rules.elsewhere;
     set_idle(&incoming, rules);
     loop {
         // ── wait for more, for the caller to go, or for it to be time for a sign of life
@@ -81,6 +82,17 @@ pub async fn relay(
         let held = hold.grow_to(if all > buffer::LARGE { all as u64 } else { 0 });
         let too_long = kept as u64 > rules.event_bytes_max || held.is_err();
         let end = if too_long && end.is_none() { Some(End::Broken(Code::UpstreamInvalid)) } else { end };
+        if !committed && !gone {
+            match rules.commits(reading, end, output.len()) {
+                Ok(now) => committed = now,
+                Err(code) => {
+                    incoming.cut();
+                    buffer::give_back(input);
+                    buffer::give_back(output);
+                    return (End::Unheard(code), None);
+                }
+            }
+        }
         if let Some(end) = end {
             buffer::give_back(input);
             if gone {
@@ -95,8 +107,9 @@ pub async fn relay(
             output.truncate(HEAD_ROOM);
             continue;
         }
-        if output.len() > HEAD_ROOM {
+        if output.len() > HEAD_ROOM && committed {
             first_byte();
+            (rules.begin)(sink);
             let (written, spare) = sink.chunk(output, false).await;
             output = spare;
             if written.is_err() {
@@ -163,6 +176,7 @@ async fn finish(
         }
     }
     first_byte();
+    (rules.begin)(sink);
     // The record is in the journal before the last chunk leaves.
     close(end, reading);
     let (written, spare) = sink.chunk(output, true).await;

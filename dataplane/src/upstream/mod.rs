@@ -93,7 +93,7 @@ pub async fn call(
     times: &Times,
     answer_by_ms: u64,
     answers_head: bool,
-) -> Result<Answer, Failure> {
+) -> Result<Answer, (Failure, Taken)> {
     let count = || {
         gauges.add(Counter::UpstreamCalls, 1);
         request.calls.set(request.calls.get() + 1);
@@ -106,14 +106,14 @@ pub async fn call(
         match exchange(link, request, answer_by_ms, answers_head).await {
             Err((Failure::Cut, Taken::No)) => {}
             Err((Failure::Cut, Taken::Perhaps)) if request.leaves_nothing => {}
-            Err((failure, _)) => return Err(failure),
+            Err(failed) => return Err(failed),
             Ok(answer) => return Ok(answer),
         }
         gauges.add(Counter::UpstreamStale, 1);
         count();
     }
-    let link = open(gauges, vendor, target, times).await?;
-    exchange(link, request, answer_by_ms, answers_head).await.map_err(|(failure, _)| failure)
+    let link = open(gauges, vendor, target, times).await.map_err(|failure| (failure, Taken::No))?;
+    exchange(link, request, answer_by_ms, answers_head).await
 }
 
 /// Whether a vendor that gave no answer has the request.

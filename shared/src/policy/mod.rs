@@ -1,5 +1,7 @@
 //! Policies, one file a kind; each is obeyed by one stage of the data plane.
 
 pub mod limit;
+pub mod resilience;
+pub mod routing;
 pub mod size;
 pub mod time;

@@ -1,0 +1,401 @@
+//! A call that is understood, on its way through its candidates: chosen, admitted, and asked one after the other until one
+//! has delivered.
+
+use std::cell::Cell;
+use std::pin::pin;
+
+use weir_shared::catalog::{Model, Vendor};
+use weir_shared::fault::Code;
+use weir_shared::ledger;
+use weir_shared::policy::resilience::Trying;
+use weir_shared::policy::time::Times;
+use weir_shared::routing::{Candidate, dice};
+use weir_shared::snapshot::Key;
+
+use super::attempt::{self, Attempted, CALLS_MAX, Missed, Onward, Plan, Round};
+use super::deliver::{self, Delivered, Manner};
+use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
+use crate::accept::{Request, Sink};
+use crate::admit::{self, Place};
+use crate::buffer;
+use crate::clock;
+use crate::deadline::Deadline;
+use crate::dialect::{BodyKind, Reading};
+use crate::gauge::Counter;
+use crate::live::Target;
+use crate::meter::{self, Meter};
+use crate::parse::{self, Route, Splices};
+use crate::race::{Either, either};
+use crate::refusal::Refusal;
+use crate::route::{self, Choice, FURTHER_ATTEMPTS, Wish};
+use crate::translate::{self, Task, Translation};
+use crate::upstream::shape;
+
+/// A call as its caller said it: the same for every candidate.
+pub struct Asked<'a, 'l> {
+    pub scene: &'a Scene<'l>,
+    pub route: &'a Route,
+    pub call: &'a parse::Call<'a>,
+    pub bytes: &'a [u8],
+    /// With the vendors' own ids in it, when it names objects.
+    pub opened: Option<&'a [u8]>,
+    pub key: &'l Key,
+    pub query: &'a [u8],
+    pub request: &'a Request,
+    pub pin: Option<&'a objects::Pin>,
+}
+
+pub async fn serve<'l>(
+    asked: &Asked<'_, 'l>,
+    place: Place<'l>,
+    sink: &mut Sink<'_>,
+    teller: &mut Teller<'l>,
+) -> Result<Done, Refusal> {
+    let (scene, call) = (asked.scene, asked.call);
+    let without_model = asked.route.endpoint.body == BodyKind::Object && call.model.is_empty();
+    let choice = if without_model { None } else { Some(choose(asked)?) };
+    let mut queue = Queue::of(asked, choice.as_ref())?;
+    let first = queue.aim_next(asked)?;
+    if let Some(known) = first.translation.as_deref().and_then(Translation::known) {
+        return fields::guessed(scene, asked.request, sink, &known).await;
+    }
+    let tokens = tokens(asked, choice.as_ref());
+    let room = record_bytes(asked, choice.as_ref(), &first);
+    let ticket = admit::admit(place, tokens, &scene.core.journal, room, call.stream, asked.request.started)?;
+    teller.stream = call.stream;
+    FURTHER_ATTEMPTS.earn();
+    let mut meter = open_meter(scene, ticket, first.model, first.vendor, call.stream, asked.request, asked.bytes.len());
+    if let Some(choice) = choice.as_ref().filter(|choice| choice.is_told()) {
+        meter.chosen(record_of(choice));
+        teller.route = choice.way.name();
+    }
+    let result = queue.run(asked, first, tokens, sink, &mut meter).await;
+    settle(result, &mut meter, teller)
+}
+
+fn choose<'l>(asked: &Asked<'_, 'l>) -> Result<Choice<'l>, Refusal> {
+    let scene = asked.scene;
+    let wish = Wish {
+        live: scene.live,
+        key: asked.key,
+        route: asked.route,
+        call: asked.call,
+        request: asked.request,
+        body: asked.bytes,
+        reaches: &|model| translate::reaches(asked.route, model),
+        seed: dice(scene.request_id.0 as u64, 0),
+        now: asked.request.started,
+    };
+    Ok(route::choose(&wish, scene.live, asked.key)?)
+}
+
+/// The name is the route's, or nobody's: a bare model's stands in the record already.
+fn record_of<'l>(choice: &Choice<'l>) -> ledger::Choice<'l> {
+    ledger::Choice {
+        asked: choice.way.name(),
+        label: choice.ranked.label.map_or("", |label| label),
+        shape: choice.shape,
+        vitals: choice.vitals,
+        candidates: choice.way.places().len() as u8,
+    }
+}
+
+/// What is reserved: for the candidate that may say most.
+fn tokens(asked: &Asked<'_, '_>, choice: Option<&Choice<'_>>) -> u64 {
+    let Some(choice) = choice else { return 0 };
+    let models = &asked.scene.live.snapshot.catalog.models;
+    let eligible = choice.way.places().iter().enumerate().filter(|(at, _)| choice.eligible.holds(*at as u8));
+    let expected = |(_, &place): (usize, &u32)| {
+        let most = models[place as usize].output_tokens_max;
+        admit::expected_tokens(asked.bytes.len(), asked.call.tokens_max, most, asked.call.choices)
+    };
+    eligible.map(expected).max().unwrap_or(0)
+}
+
+/// Room for the record, whichever candidate ends up in it.
+fn record_bytes(asked: &Asked<'_, '_>, choice: Option<&Choice<'_>>, first: &Aim<'_, '_>) -> usize {
+    let tenant = &asked.key.tenant.name;
+    let Some(choice) = choice.filter(|choice| choice.is_told()) else {
+        return meter::record_bytes(first.model, first.vendor, tenant);
+    };
+    let catalog = &asked.scene.live.snapshot.catalog;
+    let of = |&place: &u32| {
+        let model = &catalog.models[place as usize];
+        meter::record_bytes(Some(model), &catalog.vendors[model.vendor as usize], tenant)
+    };
+    let largest = choice.way.places().iter().map(of).max().unwrap_or(0);
+    largest + ledger::CHOICE_BYTES_MAX + choice.way.name().len() + 3 * 3
+}
+
+/// A call in the words of one candidate.
+struct Aim<'a, 'l> {
+    model: Option<&'l Model>,
+    vendor: &'l Vendor,
+    target: &'l Target,
+    translation: Option<Box<Translation<'a>>>,
+    splices: Splices,
+}
+
+impl<'a, 'l> Aim<'a, 'l> {
+    fn at(asked: &Asked<'a, 'l>, model: Option<&'l Model>, vendor: u32) -> Result<Self, Refusal> {
+        let live = asked.scene.live;
+        let (vendor, target) = live.target(vendor);
+        let translation = translated(asked, vendor, model)?;
+        let foreign = translation.as_ref().and_then(|translation| translation.body.as_deref());
+        let asked_route = translation.as_ref().map_or(asked.route, |translation| &translation.route);
+        let shape = shape::rule(vendor, asked_route, model.is_some()).filter(|rule| rule.changes_body());
+        let mut splices = Splices::default();
+        if foreign.is_none() {
+            let leaves = shape.is_some_and(|rule| rule.without.iter().any(|name| &**name == "model"));
+            let named: &str = if leaves { &asked.call.model } else { model.map_or("", |model| &model.upstream) };
+            splices = parse::splices(asked.route, asked.call, named, asked.bytes);
+            objects::unseal_into(&mut splices, live, asked.key, asked.call, asked.bytes);
+        }
+        if let Some(rule) = shape {
+            shape::splice(rule, foreign.unwrap_or(asked.bytes), &mut splices);
+        }
+        Ok(Self { model, vendor, target, translation, splices })
+    }
+
+    fn plan<'p>(&'p self, asked: &'p Asked<'_, 'l>, tokens: u64) -> Plan<'p, 'l> {
+        let foreign = self.translation.as_ref().and_then(|translation| translation.body.as_deref());
+        Plan {
+            scene: asked.scene,
+            route: asked.route,
+            translation: self.translation.as_deref(),
+            vendor: self.vendor,
+            target: self.target,
+            model: self.model,
+            asked_model: &asked.call.model,
+            key: asked.key,
+            query: asked.query,
+            request: asked.request,
+            body: foreign.unwrap_or(asked.bytes),
+            splices: &self.splices,
+            tokens,
+            stream: asked.call.stream,
+            pinned: asked.pin.map(|pin| pin.credential),
+            object_id: asked.pin.map_or("", |pin| &pin.id),
+        }
+    }
+}
+
+/// The call in its vendor's language, when that is another than its caller's.
+fn translated<'b>(
+    asked: &Asked<'b, '_>,
+    vendor: &Vendor,
+    model: Option<&Model>,
+) -> Result<Option<Box<Translation<'b>>>, Refusal> {
+    let Some(model) = model else { return Ok(None) };
+    let untranslatable = asked.scene.live.snapshot.catalog.gateway.untranslatable;
+    let body = asked.opened.unwrap_or(asked.bytes);
+    let task = Task { route: asked.route, asked: asked.call, body, vendor, model, untranslatable };
+    let Some(mut translation) = translate::translate(&task)? else { return Ok(None) };
+    let more = translation.body.as_ref().map_or(0, Vec::len);
+    if more > buffer::LARGE {
+        let overloaded = |_| Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);
+        translation.hold.grow_to(more as u64).map_err(overloaded)?;
+    }
+    Ok(Some(Box::new(translation)))
+}
+
+/// Who is still to be asked.
+struct Queue<'c, 'l> {
+    /// `None`: a call without a model goes to its vendor and nowhere else.
+    choice: Option<&'c Choice<'l>>,
+    waiting: Vec<Candidate>,
+    at: usize,
+    /// Candidates that were asked, one that was asked again counted each time.
+    asked: u32,
+    /// Of a call without a model.
+    vendor: u32,
+    trying: Trying,
+    seed: u64,
+    /// What the first candidate's language could not say; told when nobody's can.
+    unsayable: Option<Refusal>,
+}
+
+impl<'c, 'l> Queue<'c, 'l> {
+    fn of(asked: &Asked<'_, 'l>, choice: Option<&'c Choice<'l>>) -> Result<Self, Refusal> {
+        let scene = asked.scene;
+        let Some(choice) = choice else {
+            let vendor = match asked.pin {
+                Some(pin) => pin.vendor,
+                None => objects::vendor(scene, asked.key, asked.request)?,
+            };
+            if asked.route.endpoint.path == "batches" {
+                objects::may_batch(scene.live, asked.key, vendor)?;
+            }
+            return Ok(Self {
+                choice: None,
+                waiting: Vec::new(),
+                at: 0,
+                asked: 0,
+                vendor,
+                trying: Trying::default(),
+                seed: 0,
+                unsayable: None,
+            });
+        };
+        let mut waiting: Vec<Candidate> = choice.ranked.each().collect();
+        if waiting.is_empty() {
+            waiting.extend(choice.last_resort());
+        }
+        if let Some(pin) = asked.pin {
+            // What it names lives at one vendor, whatever the route says.
+            let models = &scene.live.snapshot.catalog.models;
+            waiting.retain(|candidate| models[candidate.model as usize].vendor == pin.vendor);
+            if waiting.is_empty() {
+                return Err(Refusal::plain(Code::ObjectNotFound));
+            }
+        }
+        let (trying, seed) = (choice.way.trying(), choice.shape.seed);
+        Ok(Self { choice: Some(choice), waiting, at: 0, asked: 0, vendor: 0, trying, seed, unsayable: None })
+    }
+
+    /// The next candidate in whose language the call can be said.
+    fn aim_next<'a>(&mut self, asked: &Asked<'a, 'l>) -> Result<Aim<'a, 'l>, Refusal> {
+        if self.choice.is_none() {
+            self.at += 1;
+            return Aim::at(asked, None, self.vendor);
+        }
+        let models = &asked.scene.live.snapshot.catalog.models;
+        while let Some(candidate) = self.waiting.get(self.at) {
+            self.at += 1;
+            let model = &models[candidate.model as usize];
+            match Aim::at(asked, Some(model), model.vendor) {
+                Ok(aim) => return Ok(aim),
+                Err(refusal) => {
+                    self.unsayable.get_or_insert(refusal);
+                }
+            }
+        }
+        Err(self.unsayable.take().unwrap_or_else(|| Refusal::plain(Code::UpstreamError)))
+    }
+
+    /// Whether the route and the record have room for one more.
+    fn may_go_on(&self, calls: &Cell<usize>) -> bool {
+        self.asked < self.trying.attempts_max && calls.get() < CALLS_MAX
+    }
+
+    fn has_more(&self) -> bool {
+        self.at < self.waiting.len()
+    }
+
+    async fn run<'a>(
+        &mut self,
+        asked: &Asked<'a, 'l>,
+        first: Aim<'a, 'l>,
+        tokens: u64,
+        sink: &mut Sink<'_>,
+        meter: &mut Meter<'l>,
+    ) -> Result<Delivered, Refusal> {
+        let calls = Cell::new(0);
+        let mut aim = first;
+        let mut answer_by_ms = None;
+        loop {
+            meter.aim(aim.model, aim.vendor);
+            let plan = aim.plan(asked, tokens);
+            let times = plan.times();
+            let by = *answer_by_ms.get_or_insert(clock::coarse_ms() + times.first_byte);
+            let round = Round { calls: &calls, answer_by_ms: self.share_of(by), seed: self.seed };
+            self.asked += 1;
+            let elsewhere = self.may_go_on(&calls) && self.has_more();
+            let missed = match one(&plan, asked, sink, meter, &times, &round, elsewhere).await {
+                Ok(delivered) => return Ok(delivered),
+                Err(missed) => missed,
+            };
+            meter.reading = Reading::default();
+            match self.go_on(asked, &missed, &calls) {
+                Next::Candidate(next) => {
+                    plan.scene.core.gauges.add(Counter::Failovers, 1);
+                    aim = *next;
+                }
+                Next::Again => {
+                    if !pause(sink).await {
+                        return Ok(Delivered::gone(meter));
+                    }
+                    plan.scene.core.gauges.add(Counter::Retries, 1);
+                }
+                Next::Nowhere => return attempt::tell(missed.refusal, &plan, sink, meter).await,
+            }
+        }
+    }
+
+    /// While there is somebody else to ask, one candidate's silence may take half of the time that is left.
+    fn share_of(&self, by_ms: u64) -> u64 {
+        let now = clock::coarse_ms();
+        let left = by_ms.saturating_sub(now);
+        if self.has_more() { now + left / 2 } else { by_ms }
+    }
+
+    fn go_on<'a>(&mut self, asked: &Asked<'a, 'l>, missed: &Missed, calls: &Cell<usize>) -> Next<'a, 'l> {
+        // A generated answer may be generated twice: what the first left at its vendor, nobody knows the id of.
+        let language = asked.route.language;
+        let generates = language.speech().is_some() || language.leaves_nothing(asked.route.endpoint);
+        let harmless = self.trying.retry_ambiguous && generates;
+        let may = match missed.onward {
+            Onward::Elsewhere => true,
+            Onward::Ambiguous => harmless,
+            Onward::Nowhere => false,
+        };
+        if !may || !self.may_go_on(calls) {
+            return Next::Nowhere;
+        }
+        // The first change to somebody else who is well costs nothing; whatever follows comes out of the budget.
+        if self.has_more()
+            && (self.asked == 1 || FURTHER_ATTEMPTS.spend())
+            && let Ok(aim) = self.aim_next(asked)
+        {
+            return Next::Candidate(Box::new(aim));
+        }
+        if missed.again && self.choice.is_some() && FURTHER_ATTEMPTS.spend() { Next::Again } else { Next::Nowhere }
+    }
+}
+
+enum Next<'a, 'l> {
+    Candidate(Box<Aim<'a, 'l>>),
+    /// The same once more.
+    Again,
+    Nowhere,
+}
+
+/// A moment before the same vendor is asked again: chance puts it between two ticks. False when the caller goes meanwhile.
+async fn pause(sink: &mut Sink<'_>) -> bool {
+    let pulse = Deadline::bare();
+    pulse.nudge_after(BACKOFF_MS);
+    let mut due = pin!(pulse.nudged());
+    let mut gone = pin!(sink.caller.gone());
+    matches!(either(due.as_mut(), gone.as_mut()).await, Either::First(()))
+}
+
+/// The sweeper looks ten times a second, so this becomes ten to a hundred milliseconds.
+const BACKOFF_MS: u64 = 10;
+
+/// Asks one candidate and delivers what it answers.
+async fn one<'l>(
+    plan: &Plan<'_, 'l>,
+    asked: &Asked<'_, 'l>,
+    sink: &mut Sink<'_>,
+    meter: &mut Meter<'l>,
+    times: &Times,
+    round: &Round<'_>,
+    elsewhere: bool,
+) -> Result<Delivered, Missed> {
+    let (answer, pass, mut trial) = match attempt::run(plan, sink, meter, times, round).await? {
+        Attempted::Answered(answer, pass, trial) => (answer, pass, trial),
+        Attempted::Over(delivered) => return Ok(delivered),
+    };
+    let trial = &mut trial;
+    let delivered = match deliver::manner(plan, &answer) {
+        Ok(Manner::Stream) => {
+            let wants = deliver::Wants { usage: asked.call.usage_asked, elsewhere };
+            deliver::stream(plan, answer, &pass, trial, sink, meter, wants, times).await
+        }
+        Ok(Manner::Document) => deliver::document(plan, answer, &pass, trial, sink, meter, times).await,
+        Ok(Manner::Bytes) => deliver::bytes(plan, answer, sink, meter, times).await.map_err(deliver::unheard),
+        Err(refusal) => Err(deliver::unheard(refusal)),
+    };
+    pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));
+    delivered
+}

@@ -1,0 +1,232 @@
+//! Where a call goes: the candidates of its name that may see it, in the order in which they are tried, and which
+//! credential of each carries it.
+//!
+//! The choice itself is a pure function of the crate `shared`, so that `weirctl` makes the same one again from a record;
+//! here it is fed what this node knows: how candidates are doing, and what the call is like.
+
+mod asker;
+mod budget;
+mod needs;
+mod pass;
+mod trial;
+
+pub use budget::FURTHER_ATTEMPTS;
+pub use pass::{NoPass, Pass, REST_NS, REST_NS_MAX, next_pass, retry_in};
+pub use trial::Trial;
+
+use weir_shared::catalog::Model;
+use weir_shared::ledger;
+use weir_shared::routing::{
+    self, Candidate, Eligible, Grade, Ranked, Shape, Unfit, Unseen, Vital, Vitals, Way, conditions, dice, rank,
+};
+use weir_shared::snapshot::Key;
+
+use crate::accept::Request;
+use crate::admit;
+use crate::clock::{self, Nanos};
+use crate::live::Live;
+use crate::parse;
+
+/// What a call is to be routed by.
+pub struct Wish<'w> {
+    pub live: &'w Live,
+    pub key: &'w Key,
+    pub route: &'w parse::Route,
+    pub call: &'w parse::Call<'w>,
+    pub request: &'w Request,
+    pub body: &'w [u8],
+    /// Which models' languages this call can be told in.
+    pub reaches: &'w dyn Fn(&Model) -> bool,
+    /// Any number that differs from call to call; it stands in the record.
+    pub seed: u64,
+    pub now: Nanos,
+}
+
+/// A choice that was made, and all that it was made by.
+pub struct Choice<'l> {
+    pub way: Way<'l>,
+    pub eligible: Eligible,
+    pub shape: Shape,
+    pub vitals: Vitals,
+    pub ranked: Ranked<'l>,
+}
+
+/// Why there is no candidate at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoWay {
+    /// Unknown or forbidden: a caller cannot tell which.
+    NotFound,
+    /// All of them speak another dialect, and calls of this endpoint are not translated.
+    OtherDialect(weir_shared::catalog::Dialect),
+    /// What the operator demands of whoever sees the call is true of none.
+    NotAllowed(Unfit),
+    /// None can do what the call needs.
+    Unable,
+    /// All are out of traffic: they failed too often just now, or an operator took them out.
+    Closed { drained: bool, retry_in_ms: u64 },
+}
+
+/// Longer names are nobody's.
+const NAME_BYTES_MAX: usize = 256;
+
+pub fn choose<'l>(wish: &Wish<'_>, live: &'l Live, key: &Key) -> Result<Choice<'l>, NoWay> {
+    let snapshot = &live.snapshot;
+    if wish.call.model.len() > NAME_BYTES_MAX {
+        return Err(NoWay::NotFound);
+    }
+    let way = Way::to(snapshot, &wish.call.model, key);
+    let shape = shape(wish, &way);
+    let eligible = Eligible::of(&way, snapshot, key, &shape);
+    if eligible.is_empty() {
+        return Err(none_eligible(&way, live, &eligible));
+    }
+    let vitals = vitals(live, &way, &eligible, &shape, wish.now);
+    let ranked = rank(&way, snapshot, &eligible, &shape, &vitals, &mut Unseen);
+    let choice = Choice { way, eligible, shape, vitals, ranked };
+    if choice.ranked.is_empty() && choice.last_resort().is_none() {
+        return Err(choice.closed(live, wish.now));
+    }
+    Ok(choice)
+}
+
+/// What the call is like. What only a choice between several wants to know is not looked for when there is none.
+fn shape(wish: &Wish<'_>, way: &Way<'_>) -> Shape {
+    let models = &wish.live.snapshot.catalog.models;
+    let mut shape =
+        Shape { seed: wish.seed, now_s: clock::wall_at(wish.now).div_euclid(1_000_000_000) as u32, ..Shape::default() };
+    for (at, &place) in way.places().iter().enumerate() {
+        let model = &models[place as usize];
+        let spoken = wish.live.snapshot.vendor_of(model).dialect;
+        let reached = spoken == wish.route.language.dialect() || (wish.reaches)(model);
+        shape.reach |= u16::from(reached) << at;
+    }
+    let able = way.places().iter().any(|&place| models[place as usize].can.is_some());
+    if way.places().len() < 2 && way.route.is_none() && !able {
+        return shape;
+    }
+    let small = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
+    shape.prompt_tokens = small(wish.body.len() as u64 / admit::BYTES_PER_TOKEN + 1);
+    shape.answer_tokens = small(admit::expected_tokens(0, wish.call.tokens_max, 0, wish.call.choices));
+    shape.needs = needs::of(wish.body, wish.call.stream);
+    if let Some(route) = way.route {
+        let asker = asker::Calling { wish };
+        shape.conditions = conditions(route, &asker, shape.needs, shape.prompt_tokens);
+        for (place, by) in route.sticky.iter().enumerate().take(shape.sticky.len()) {
+            shape.sticky[place] = routing::Asker::sticky(&asker, by);
+        }
+    }
+    shape
+}
+
+fn none_eligible(way: &Way<'_>, live: &Live, eligible: &Eligible) -> NoWay {
+    let reasons = (0..way.places().len() as u8).filter_map(|at| eligible.reason(at));
+    // The nearest miss is worth telling; what the key may not use, is not there.
+    let nearest = reasons.filter(|unfit| *unfit != Unfit::Forbidden).max_by_key(|unfit| *unfit as u8);
+    match nearest {
+        None => NoWay::NotFound,
+        Some(Unfit::Capability | Unfit::Context) => NoWay::Unable,
+        Some(Unfit::Language) => {
+            let other = |&place: &u32| &live.snapshot.catalog.models[place as usize];
+            let first = way.places().iter().map(other).next();
+            first.map_or(NoWay::NotFound, |model| NoWay::OtherDialect(live.snapshot.vendor_of(model).dialect))
+        }
+        Some(unfit) => NoWay::NotAllowed(unfit),
+    }
+}
+
+fn vitals(live: &Live, way: &Way<'_>, eligible: &Eligible, shape: &Shape, now: Nanos) -> Vitals {
+    let mut vitals = Vitals::default();
+    for (at, &place) in way.places().iter().enumerate() {
+        if eligible.holds(at as u8) {
+            vitals[at] = vital(live, place, dice(shape.seed, 0x1_0000 + at as u64), shape.now_s, now);
+        }
+    }
+    vitals
+}
+
+/// A candidate is as well as the best of its credentials.
+fn vital(live: &Live, place: u32, dice: u64, now_s: u32, now: Nanos) -> Vital {
+    let snapshot = &live.snapshot;
+    let model = &snapshot.catalog.models[place as usize];
+    let (vendor, target) = live.target(model.vendor);
+    let overlay = &snapshot.overlay;
+    if !overlay.is_empty() && overlay.drains_model(&snapshot.catalog, place, u64::from(now_s)) {
+        return Vital { grade: Grade::Drained, ..Vital::default() };
+    }
+    let mut best = Vital { grade: Grade::Barred, ..Vital::default() };
+    for (at, credential) in vendor.credentials.iter().enumerate() {
+        let mut vital = match model.health.get(at).and_then(|cell| cell.known()) {
+            Some(health) => health.vital(&vendor.breaker, now / 1_000_000, dice),
+            None => Vital::default(),
+        };
+        let secret = target.secrets.get(at).and_then(Option::as_deref);
+        let own = if secret.is_none() {
+            Grade::Barred
+        } else if !overlay.is_empty() && overlay.drains_credential(&vendor.name, &credential.name, u64::from(now_s)) {
+            Grade::Drained
+        } else if secret.is_some_and(|secret| secret.rests(now)) {
+            Grade::Cooling
+        } else if is_full(credential, now) {
+            Grade::Full
+        } else {
+            vital.grade
+        };
+        vital.grade = own;
+        let better = (vital.grade as u8, vital.pace, vital.busy) < (best.grade as u8, best.pace, best.busy);
+        if better {
+            best = vital;
+        }
+    }
+    best
+}
+
+fn is_full(credential: &weir_shared::catalog::Credential, now: Nanos) -> bool {
+    let (limits, state) = (&credential.limits, &credential.state);
+    limits.concurrent.is_some_and(|most| state.running() >= most)
+        || state.requests_left(limits, now).is_some_and(|left| left.remaining == 0)
+        || state.tokens_left(limits, now).is_some_and(|left| left.remaining == 0)
+}
+
+impl<'l> Choice<'l> {
+    /// When nobody takes calls: one that only rests or is at its limits may be asked all the same, so that the caller
+    /// hears the vendor's own word, or our word about its limits.
+    pub fn last_resort(&self) -> Option<Candidate> {
+        let places = self.way.places();
+        let waits = |at: &u8| self.ranked.waiting & 1 << at != 0;
+        let soft =
+            |at: &u8| matches!(self.vitals[usize::from(*at)].grade, Grade::Cooling | Grade::Full | Grade::Barred);
+        let at = (0..places.len() as u8).filter(waits).find(soft)?;
+        Some(Candidate { at, model: places[usize::from(at)], grade: self.vitals[usize::from(at)].grade })
+    }
+
+    /// Whether there was anything to choose; only then the record tells how.
+    pub fn is_told(&self) -> bool {
+        self.way.route.is_some() || self.way.places().len() > 1
+    }
+
+    pub fn record<'a>(&'a self, asked: &'a str) -> ledger::Choice<'a> {
+        ledger::Choice {
+            asked,
+            label: self.ranked.label.map_or("", |label| label),
+            shape: self.shape,
+            vitals: self.vitals,
+            candidates: self.way.places().len() as u8,
+        }
+    }
+
+    fn closed(&self, live: &Live, now: Nanos) -> NoWay {
+        let models = &live.snapshot.catalog.models;
+        let mut retry_in_ms = u64::MAX;
+        for (at, &place) in self.way.places().iter().enumerate() {
+            if self.ranked.waiting & 1 << at == 0 || self.vitals[at].grade == Grade::Drained {
+                continue;
+            }
+            let model = &models[place as usize];
+            let rules = &live.snapshot.vendor_of(model).breaker;
+            for health in model.health.iter().filter_map(|cell| cell.known()) {
+                retry_in_ms = retry_in_ms.min(health.retry_in_ms(rules, now / 1_000_000));
+            }
+        }
+        NoWay::Closed { drained: retry_in_ms == u64::MAX, retry_in_ms: retry_in_ms.min(60_000) }
+    }
+}

@@ -1,0 +1,154 @@
+//! What an operator changed by hand at one in the morning: vendors, credentials and models out of traffic, and traffic moved
+//! from one to another. It lies over the folder's routes, survives `apply`, names its author, and ends by itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::snapshot::Catalog;
+
+/// As it stands in the store.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OverlayDraft {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drains: Vec<DrainDraft>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shifts: Vec<ShiftDraft>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DrainDraft {
+    /// `vendor`, `vendor#credential` or `vendor/model`.
+    pub what: String,
+    pub author: String,
+    #[serde(default)]
+    pub reason: String,
+    /// Seconds since 1970.
+    pub since: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ShiftDraft {
+    /// `vendor` or `vendor/model`.
+    pub from: String,
+    pub to: String,
+    pub percent: u32,
+    pub author: String,
+    #[serde(default)]
+    pub reason: String,
+    pub since: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+}
+
+/// As it is obeyed.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    pub drains: Vec<Drain>,
+    pub shifts: Vec<Shift>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Drain {
+    pub what: Part,
+    pub until: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Shift {
+    pub from: Part,
+    pub to: Part,
+    pub percent: u32,
+    pub until: u64,
+}
+
+/// A part of the catalog, by its names: it may come and go while the overlay stays.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Part {
+    Vendor(Box<str>),
+    Credential(Box<str>, Box<str>),
+    Model(Box<str>, Box<str>),
+}
+
+impl Part {
+    pub fn parse(text: &str) -> Option<Self> {
+        let named = |name: &str| Some(Box::<str>::from(name)).filter(|name| !name.is_empty());
+        if let Some((vendor, credential)) = text.split_once('#') {
+            return Some(Self::Credential(named(vendor)?, named(credential)?));
+        }
+        match text.split_once('/') {
+            Some((vendor, model)) => Some(Self::Model(named(vendor)?, named(model)?)),
+            None => named(text).map(Self::Vendor),
+        }
+    }
+
+    /// Whether the model is (of) this part. A credential is no model.
+    pub fn covers(&self, catalog: &Catalog, place: u32) -> bool {
+        let Some(model) = catalog.models.get(place as usize) else { return false };
+        let vendor = &catalog.vendors[model.vendor as usize].name;
+        match self {
+            Self::Vendor(name) => **name == **vendor,
+            Self::Model(name, id) => **name == **vendor && **id == *model.id,
+            Self::Credential(..) => false,
+        }
+    }
+
+    /// Whether the part is there at all.
+    pub fn exists(&self, catalog: &Catalog) -> bool {
+        let vendor = |name: &str| catalog.vendors.iter().find(|vendor| &*vendor.name == name);
+        match self {
+            Self::Vendor(name) => vendor(name).is_some(),
+            Self::Credential(name, credential) => {
+                vendor(name).is_some_and(|v| v.credentials.iter().any(|known| *known.name == **credential))
+            }
+            Self::Model(..) => (0..catalog.models.len() as u32).any(|place| self.covers(catalog, place)),
+        }
+    }
+}
+
+impl Overlay {
+    /// What cannot be read is passed over: it was checked when it was written, and a newer build may know more.
+    pub fn compile(draft: &OverlayDraft) -> Self {
+        let until = |until: Option<u64>| until.unwrap_or(u64::MAX);
+        let drain = |d: &DrainDraft| Some(Drain { what: Part::parse(&d.what)?, until: until(d.until) });
+        let shift = |s: &ShiftDraft| {
+            let (from, to) = (Part::parse(&s.from)?, Part::parse(&s.to)?);
+            Some(Shift { from, to, percent: s.percent.min(100), until: until(s.until) })
+        };
+        Self {
+            drains: draft.drains.iter().filter_map(drain).collect(),
+            shifts: draft.shifts.iter().filter_map(shift).collect(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.drains.is_empty() && self.shifts.is_empty()
+    }
+
+    pub fn drains_model(&self, catalog: &Catalog, place: u32, now_s: u64) -> bool {
+        self.drains.iter().any(|drain| drain.until > now_s && drain.what.covers(catalog, place))
+    }
+
+    pub fn drains_credential(&self, vendor: &str, credential: &str, now_s: u64) -> bool {
+        let is = |drain: &Drain| match &drain.what {
+            Part::Credential(v, c) => **v == *vendor && **c == *credential,
+            _ => false,
+        };
+        self.drains.iter().any(|drain| drain.until > now_s && is(drain))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_read() {
+        assert_eq!(Part::parse("openai"), Some(Part::Vendor("openai".into())));
+        assert_eq!(Part::parse("openai#main"), Some(Part::Credential("openai".into(), "main".into())));
+        assert_eq!(Part::parse("router/openai/gpt"), Some(Part::Model("router".into(), "openai/gpt".into())));
+        for wrong in ["", "/gpt", "openai/", "#x", "openai#"] {
+            assert_eq!(Part::parse(wrong), None, "{wrong}");
+        }
+    }
+}

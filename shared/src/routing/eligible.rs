@@ -1,0 +1,128 @@
+//! The hard constraints, before any choice. Only this file can say that a candidate may see a call.
+
+use crate::catalog::{Model, Vendor};
+use crate::policy::routing::{CANDIDATES_MAX, Require};
+use crate::snapshot::{Key, Snapshot};
+
+use super::way::{Way, is_able};
+use super::{Shape, need};
+
+/// Why a candidate may not see a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Unfit {
+    /// The key or its tenant may not use the model.
+    Forbidden,
+    /// None of its regions is allowed.
+    Region,
+    /// It keeps what it is sent, or nobody said that it does not.
+    Retention,
+    /// It trains on what it is sent, or nobody said that it does not.
+    Training,
+    /// It cannot do what the call needs.
+    Capability,
+    /// The call cannot be said in its language.
+    Language,
+    /// The prompt is longer than what it can read, as far as its length tells, and another's is not.
+    Context,
+}
+
+impl Unfit {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forbidden => "the key may not use it",
+            Self::Region => "its region is not allowed",
+            Self::Retention => "it may keep what it is sent",
+            Self::Training => "it may train on what it is sent",
+            Self::Capability => "it cannot do what the call needs",
+            Self::Language => "the call cannot be said in its language",
+            Self::Context => "the prompt is too long for it",
+        }
+    }
+}
+
+/// The candidates of a way that may see a call. There is no other way to make one, and `rank` takes nothing else: no
+/// fallback can leave the set.
+#[derive(Clone, Copy, Debug)]
+pub struct Eligible {
+    mask: u16,
+    unfit: [Option<Unfit>; CANDIDATES_MAX],
+}
+
+impl Eligible {
+    pub fn of(way: &Way<'_>, snapshot: &Snapshot, key: &Key, shape: &Shape) -> Self {
+        let mut eligible = Self { mask: 0, unfit: [None; CANDIDATES_MAX] };
+        let mut short = 0;
+        for (at, &place) in way.places().iter().enumerate() {
+            let model = &snapshot.catalog.models[place as usize];
+            let unfit = unfit(way, snapshot, key, shape, at, place, model);
+            eligible.unfit[at] = unfit;
+            match unfit {
+                None => eligible.mask |= 1 << at,
+                Some(Unfit::Context) => short |= 1 << at,
+                Some(_) => {}
+            }
+        }
+        if eligible.mask == 0 {
+            // A guess about tokens refuses nobody: the vendor knows better, and says so in its own words.
+            eligible.mask = short;
+        }
+        eligible
+    }
+
+    pub fn holds(&self, at: u8) -> bool {
+        self.mask & 1 << at != 0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.mask == 0
+    }
+
+    /// Why a candidate is not among them. The first reason that was met.
+    pub fn reason(&self, at: u8) -> Option<Unfit> {
+        self.unfit.get(usize::from(at)).copied().flatten().filter(|_| !self.holds(at))
+    }
+
+    pub fn mask(&self) -> u16 {
+        self.mask
+    }
+}
+
+fn unfit(
+    way: &Way<'_>,
+    snapshot: &Snapshot,
+    key: &Key,
+    shape: &Shape,
+    at: usize,
+    place: u32,
+    model: &Model,
+) -> Option<Unfit> {
+    if !snapshot.may_use(place, key) {
+        return Some(Unfit::Forbidden);
+    }
+    let vendor = snapshot.vendor_of(model);
+    let required = way.require().into_iter().chain([&key.tenant.require]);
+    if let Some(unfit) = required.filter_map(|require| breaks(require, vendor)).next() {
+        return Some(unfit);
+    }
+    if shape.reach & 1 << at == 0 {
+        return Some(Unfit::Language);
+    }
+    if !is_able(model, shape.needs) {
+        return Some(Unfit::Capability);
+    }
+    // Four fifths: the guess is a token for every four bytes, and some texts take fewer.
+    let prompt = u64::from(shape.prompt_tokens) * 4 / 5;
+    let media = shape.needs & (need::IMAGES | need::AUDIO | need::FILES) != 0;
+    (model.context_tokens > 0 && prompt > model.context_tokens && !media).then_some(Unfit::Context)
+}
+
+fn breaks(require: &Require, vendor: &Vendor) -> Option<Unfit> {
+    let within = |region: &std::sync::Arc<str>| require.regions.contains(region);
+    if !require.regions.is_empty() && (vendor.regions.is_empty() || !vendor.regions.iter().all(within)) {
+        return Some(Unfit::Region);
+    }
+    if require.zero_retention && !vendor.zero_retention {
+        return Some(Unfit::Retention);
+    }
+    (require.no_training && !vendor.no_training).then_some(Unfit::Training)
+}

@@ -1,0 +1,434 @@
+//! A failed vendor is invisible: routes, breakers, failover, constraints, and what operators change by hand.
+
+use std::time::Duration;
+
+use weir_shared::ledger::{Outcome, Record};
+use weir_tests::gateway::within;
+use weir_tests::table::{ensure, same};
+use weir_tests::{Answer, Call, Dialect, Gateway, Model, NO_BREAKER, Setup, Table, clock};
+use weirbench::grammar::End;
+
+use caller::{Ask, Speaks};
+
+#[allow(dead_code, reason = "the pairs ask for more")]
+#[path = "pairs/caller.rs"]
+mod caller;
+
+const TIMES: &str = "connect = \"400ms\"\nfirst_byte = \"2s\"\nidle = \"800ms\"\ntotal = \"5s\"";
+
+/// What a vendor may do before the model has said anything.
+const BEFORE: &[&str] = &[
+    "fault=refuse",
+    "fault=blackhole",
+    "fault=mute",
+    "fault=accept_close",
+    "fault=rst",
+    "fault=eof",
+    "fault=reset",
+    "fault=stall",
+    "ttfb=30s",
+    "fault=html",
+    "fault=empty",
+    "fault=204",
+    "fault=cl_dup",
+    "fault=headnul",
+    "fault=head64k",
+    "fault=redirect",
+    "fault=gzip_broken",
+    "error=500",
+    "error=502",
+    "error=503",
+    "error=529",
+    "error=429,retry_after=7",
+    "error=429",
+    "error=401",
+    "error=403",
+];
+/// The same for a stream whose head has come, and for a whole answer.
+const BEFORE_OUTPUT: &[&str] =
+    &["fault=eof@0", "fault=reset@0", "fault=stall@0", "fault=errorevent@0", "fault=errornamed@0", "fault=badjson@0"];
+const WHOLE: &[&str] =
+    &["fault=badjson", "fault=badutf8", "fault=truncate", "fault=eof@3", "fault=reset@3", "fault=cl_large"];
+
+fn route(name: &str, to: &str) -> String {
+    format!("[[route]]\nname = \"{name}\"\n[route.to]\n{to}\n")
+}
+
+/// A model that does this, with short times.
+fn add(setup: &mut Setup, dialect: Dialect, id: &str, words: &str) {
+    let words = format!("name={id},{words}");
+    setup.add(Model::new(dialect, &words).id(id).times(TIMES));
+}
+
+fn calls(weir: &Gateway, id: &str, words: &str) -> u64 {
+    weir.vendor().counter(&format!("name={id},{words}")).requests
+}
+
+struct Case {
+    words: &'static str,
+    caller: Speaks,
+    stream: bool,
+    route: String,
+}
+
+/// With a healthy second candidate, every fault before the first output is a good answer, in every caller's language.
+#[test]
+fn faults_before_the_first_output_are_invisible() {
+    let mut setup = Setup::new("routing-before");
+    setup.folder(NO_BREAKER);
+    add(&mut setup, Dialect::Anthropic, "well", "events=4");
+    let mut cases = Vec::new();
+    let faults = BEFORE.iter().flat_map(|words| [(*words, false), (*words, true)]);
+    let faults = faults.chain(BEFORE_OUTPUT.iter().map(|words| (*words, true)));
+    for (place, (words, stream)) in faults.chain(WHOLE.iter().map(|words| (*words, false))).enumerate() {
+        let id = format!("ill-{place}");
+        add(&mut setup, Dialect::OpenAi, &id, words);
+        let name = format!("r-{place}");
+        setup.folder(&route(&name, &format!("order = [\"{id}\", \"well\"]")));
+        // Every caller's language meets every kind of fault; each fault meets two of them.
+        for turn in 0..2 {
+            let caller = Speaks::ALL[(place + turn * 3) % Speaks::ALL.len()];
+            cases.push(Case { words, caller, stream, route: name.clone() });
+        }
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for group in cases.chunks(16) {
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = group.iter().map(|case| scope.spawn(|| unseen(&weir, case))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        for (case, outcome) in group.iter().zip(outcomes) {
+            table.case(format!("{:?} {} {}", case.caller, case.stream, case.words), outcome);
+        }
+    }
+    weir.lives();
+    table.end();
+}
+
+fn unseen(weir: &Gateway, case: &Case) -> Result<(), String> {
+    let started = clock::now();
+    let answer = weir.call(&case.caller.request(&case.route, &Ask { stream: case.stream, ..Ask::of("hi") }));
+    let took = started.elapsed();
+    let reading = case.caller.read(&answer, case.stream)?;
+    same("end", reading.end, End::Finished)?;
+    ensure(!reading.text.is_empty(), "no text")?;
+    ensure(took < Duration::from_secs(6), format!("took {took:?}"))?;
+    let record = weir.record(&answer.request_id());
+    same("vendor", record.vendor, "vendor-well")?;
+    same("outcome", record.outcome, Outcome::Complete)?;
+    // One that refused its credential rests: the next call goes elsewhere at once.
+    ensure((1..=4).contains(&record.attempts.len()), format!("{:?}", record.attempts))?;
+    same("status of the last attempt", record.attempts.last().map(|attempt| attempt.status), Some(200))?;
+    ensure(record.cost.0 > 0, "free")
+}
+
+/// After the first output there is no second attempt: the caller is told in its stream.
+#[test]
+fn after_the_first_output_nobody_else_is_asked() {
+    let mut setup = Setup::new("routing-after");
+    setup.folder(NO_BREAKER);
+    add(&mut setup, Dialect::OpenAi, "well", "events=4");
+    let faults = ["fault=eof@3", "fault=reset@3", "fault=errorevent@3", "fault=badjson@3", "fault=stall@3"];
+    for (place, words) in faults.iter().enumerate() {
+        add(&mut setup, Dialect::OpenAi, &format!("ill-{place}"), words);
+        setup.folder(&route(&format!("r-{place}"), &format!("order = [\"ill-{place}\", \"well\"]")));
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (place, words) in faults.iter().enumerate() {
+        for caller in [Speaks::Chat, Speaks::Messages] {
+            let ask = Ask { stream: true, ..Ask::of("hi") };
+            let answer = weir.call(&caller.request(&format!("r-{place}"), &ask));
+            let outcome = caller.read(&answer, true).and_then(|reading| {
+                ensure(reading.end != End::Finished, "it looks finished")?;
+                ensure(!reading.text.is_empty(), "the text is lost")?;
+                same("attempts", weir.record(&answer.request_id()).attempts.len(), 1)
+            });
+            table.case(format!("{caller:?} {words}"), outcome);
+        }
+    }
+    same("calls to the other", calls(&weir, "well", "events=4"), 0).unwrap();
+    weir.lives();
+    table.end();
+}
+
+/// A whole answer or the preamble of a stream that fails on the last candidate is told as it always was.
+#[test]
+fn the_last_candidates_failure_is_told() {
+    let mut setup = Setup::new("routing-last");
+    setup.folder(NO_BREAKER);
+    add(&mut setup, Dialect::OpenAi, "one", "error=500");
+    add(&mut setup, Dialect::OpenAi, "two", "error=503");
+    add(&mut setup, Dialect::OpenAi, "three", "error=400");
+    setup.folder(&route("both", "order = [\"one\", \"two\"]"));
+    setup.folder(&route("mistaken", "order = [\"three\", \"good-openai\"]"));
+    let weir = setup.start();
+    for stream in [false, true] {
+        let answer = weir.call(&Call::Chat.request("both", stream));
+        assert_eq!((answer.status, answer.code().as_str()), (503, "upstream_overloaded"), "{}", answer.text());
+        // The caller's own mistake is nobody else's to try.
+        let before = calls(&weir, "three", "error=400");
+        let answer = weir.call(&Call::Chat.request("mistaken", stream));
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert_eq!(calls(&weir, "three", "error=400"), before + 1);
+        assert_eq!(weir.record(&answer.request_id()).attempts.len(), 1);
+    }
+    weir.lives();
+}
+
+/// When everything is down, a hundred requests cost at most a hundred and fifty calls, and an open breaker answers at once.
+#[test]
+fn a_total_outage_is_cheap() {
+    let mut setup = Setup::new("routing-outage");
+    for id in ["one", "two", "three"] {
+        add(&mut setup, Dialect::OpenAi, id, "error=500");
+    }
+    setup.folder("[gateway.breaker]\nprobe_after = \"30s\"\nprobe_after_max = \"60s\"");
+    setup.folder(&route("all", "order = [\"one\", \"two\", \"three\"]"));
+    let weir = setup.start();
+    let mut slowest = Duration::ZERO;
+    for number in 0..200 {
+        let started = clock::now();
+        let answer = weir.call(&Call::Chat.request("all", number % 2 == 0));
+        assert!(matches!(answer.status, 502 | 503), "{}", answer.text());
+        if answer.code() == "upstream_unavailable" {
+            slowest = slowest.max(started.elapsed());
+            assert!(answer.header("retry-after").is_some(), "{:?}", answer.headers);
+        }
+    }
+    let made: u64 = ["one", "two", "three"].iter().map(|id| calls(&weir, id, "error=500")).sum();
+    assert!(made <= 300, "{made} calls");
+    assert!(slowest > Duration::ZERO && slowest < Duration::from_millis(50), "{slowest:?}");
+    weir.lives();
+}
+
+/// A vendor that recovers gets traffic again within five seconds, and not all at once.
+#[test]
+fn recovery_is_quick_and_slow() {
+    let mut setup = Setup::new("routing-recovery");
+    add(&mut setup, Dialect::OpenAi, "ill", "error=500");
+    add(&mut setup, Dialect::OpenAi, "well", "events=2");
+    setup.folder(&route("r", "order = [\"ill\", \"well\"]"));
+    let weir = setup.start();
+    for _ in 0..20 {
+        assert_eq!(weir.chat("r").status, 200);
+    }
+    let ill = "name=ill,error=500";
+    let tried = weir.vendor().counter(ill).requests;
+    assert!(tried <= 10, "{tried} calls before the breaker tripped");
+    weir.vendor().set(ill, "events=2").unwrap();
+    let began = clock::now();
+    let mut order = Vec::new();
+    while began.elapsed() < Duration::from_secs(9) {
+        let answer = weir.chat("r");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        order.push((began.elapsed(), weir.vendor().counter(ill).requests));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let first = order.iter().find(|(_, count)| *count > tried).expect("it gets traffic again").0;
+    assert!(first < Duration::from_secs(5), "{first:?}");
+    // While it comes back, others still take calls; at the end it has all.
+    let taken = |from: Duration, to: Duration| {
+        let within: Vec<_> = order.iter().filter(|(at, _)| *at >= from && *at < to).map(|(_, count)| *count).collect();
+        within.windows(2).filter(|pair| pair[1] > pair[0]).count() as f64 / (within.len().max(2) - 1) as f64
+    };
+    let early = taken(first, first + Duration::from_secs(2));
+    let late = taken(Duration::from_millis(8_300), Duration::from_secs(9));
+    assert!(early < 0.9, "{early}");
+    assert!(late > 0.9, "{late}");
+    weir.lives();
+}
+
+/// 429 cools: while `Retry-After` runs, nobody bothers that vendor, and its breaker stays as it is.
+#[test]
+fn too_many_requests_cool_and_do_not_trip() {
+    let mut setup = Setup::new("routing-cool");
+    add(&mut setup, Dialect::OpenAi, "busy", "error=429,retry_after=2");
+    add(&mut setup, Dialect::OpenAi, "well", "events=2");
+    setup.folder(&route("r", "order = [\"busy\", \"well\"]"));
+    let weir = setup.start();
+    let began = clock::now();
+    let mut requests = 0;
+    while began.elapsed() < Duration::from_millis(1_500) {
+        assert_eq!(weir.chat("r").status, 200);
+        requests += 1;
+    }
+    assert!(requests > 10);
+    assert_eq!(calls(&weir, "busy", "error=429,retry_after=2"), 1);
+    weir.vendor().set("name=busy,error=429,retry_after=2", "events=2").unwrap();
+    let again = within(Duration::from_secs(5), || {
+        weir.chat("r");
+        calls(&weir, "busy", "error=429,retry_after=2") > 1
+    });
+    assert!(again && began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    // No ramp: it was well all the time.
+    let record = weir.record(&weir.chat("r").request_id());
+    assert_eq!(record.vendor, "vendor-busy");
+    weir.lives();
+}
+
+/// What a key's calls are bound to holds, whoever is down.
+#[test]
+fn a_fallback_never_leaves_what_is_allowed() {
+    let mut setup = Setup::new("routing-allowed");
+    setup.folder(NO_BREAKER);
+    let model = |id: &str, words: &str, lines: &str| {
+        Model::new(Dialect::OpenAi, &format!("name={id},{words}")).id(id).times(TIMES).vendor(lines)
+    };
+    setup.add(model("eu", "error=503", "regions = [\"eu\"]\nzero_retention = true"));
+    setup.add(model("us", "events=2", "regions = [\"us\"]"));
+    setup.add(model("both", "events=2", "regions = [\"us\", \"eu\"]\nno_training = true"));
+    setup.folder("[[tenant]]\nname = \"default\"\n[[tenant]]\nname = \"europe\"\nregions = [\"eu\"]");
+    setup.folder("[[tenant]]\nname = \"quiet\"\nzero_retention = true\n[[tenant]]\nname = \"own\"\nno_training = true");
+    setup.folder(&route("r", "order = [\"eu\", \"us\", \"both\"]"));
+    setup.folder(&route("abroad", "order = [\"us\", \"both\"]"));
+    let weir = setup.start();
+    let ask = |tenant: &str, name: &str| {
+        let key = weir.new_key(&["--tenant", tenant, "--name", tenant]);
+        weir.call(&Call::Chat.request(name, false).key(&key))
+    };
+    let answered = |answer: &Answer| weir.record(&answer.request_id()).vendor;
+    assert_eq!(answered(&weir.chat("r")), "vendor-us");
+    for tenant in ["europe", "quiet"] {
+        // Down is down: the only vendor that is allowed says so, and nobody else is asked.
+        let answer = ask(tenant, "r");
+        assert_eq!((answer.status, answer.code().as_str()), (503, "upstream_overloaded"), "{}", answer.text());
+        let answer = ask(tenant, "abroad");
+        assert_eq!((answer.status, answer.code().as_str()), (403, "no_eligible_vendor"), "{}", answer.text());
+    }
+    assert_eq!(answered(&ask("own", "r")), "vendor-both");
+    // A key that may not use a model does not get it through a route either, and cannot tell that it is there.
+    let key = weir.new_key(&["--name", "narrow", "--model", "nothing-*"]);
+    let answer = weir.call(&Call::Chat.request("r", false).key(&key));
+    assert_eq!((answer.status, answer.code().as_str()), (404, "model_not_found"));
+    assert_eq!(calls(&weir, "us", "events=2"), 1);
+    weir.lives();
+}
+
+/// What operators do at one in the morning holds on every core within a second, and is undone as quickly.
+#[test]
+fn a_drain_and_a_shift_hold_at_once() {
+    let mut setup = Setup::new("routing-hand");
+    add(&mut setup, Dialect::OpenAi, "one", "events=2");
+    add(&mut setup, Dialect::OpenAi, "two", "events=2");
+    setup.folder(&route("r", "order = [\"one\", \"two\"]"));
+    let weir = setup.start();
+    // How many of so many calls each of them got.
+    let share = |name: &str, count: u64| {
+        let before = ["one", "two"].map(|id| calls(&weir, id, "events=2"));
+        (0..count).for_each(|_| assert_eq!(weir.chat(name).status, 200));
+        let [one, two] = ["one", "two"].map(|id| calls(&weir, id, "events=2"));
+        (one - before[0], two - before[1])
+    };
+    assert_eq!(share("r", 4), (4, 0));
+    weir.ctl(&["route", "drain", "vendor-one", "--reason", "a test", "--wait", "--json"]);
+    assert_eq!(share("r", 6), (0, 6));
+    // A name with nobody else is refused, with words that say who did it.
+    let answer = weir.chat("one");
+    assert_eq!((answer.status, answer.code().as_str()), (503, "upstream_drained"), "{}", answer.text());
+    // It survives an apply.
+    weir.apply();
+    assert_eq!(share("r", 4), (0, 4));
+    weir.ctl(&["route", "restore", "vendor-one", "--wait", "--json"]);
+    assert_eq!(share("r", 4), (4, 0));
+    weir.ctl(&["route", "shift", "vendor-one", "vendor-two/two", "100%", "--wait", "--json"]);
+    assert_eq!(share("r", 6), (0, 6));
+    assert_eq!(share("one", 6), (0, 6), "a name without a route is shifted, too");
+    weir.ctl(&["route", "shift", "vendor-one", "vendor-two/two", "30%", "--for", "20s", "--wait", "--json"]);
+    let (_, moved) = share("r", 100);
+    assert!((12..50).contains(&moved), "{moved}");
+    assert!(within(Duration::from_secs(40), || share("r", 12) == (12, 0)), "it ends by itself");
+    weir.lives();
+}
+
+/// The scenarios that a gateway is bought for.
+#[test]
+fn the_nights_that_nobody_is_woken() {
+    let mut setup = Setup::new("routing-nights");
+    add(&mut setup, Dialect::OpenAi, "gpt-4o", "error=429,retry_after=600");
+    add(&mut setup, Dialect::Anthropic, "claude-3-5-haiku", "events=3");
+    add(&mut setup, Dialect::Gemini, "gemini-1.5-flash", "events=3");
+    add(&mut setup, Dialect::OpenAi, "mistral-large", "ttfb=30s");
+    add(&mut setup, Dialect::OpenAi, "qwen-max", "events=3");
+    add(&mut setup, Dialect::OpenAi, "llama-3", "events=3");
+    add(&mut setup, Dialect::OpenAi, "deepseek-chat", "fault=refuse");
+    add(&mut setup, Dialect::OpenAi, "mistral-small", "events=3");
+    let dear =
+        Model::new(Dialect::OpenAi, "name=thinker,events=3").id("thinker").price("input = \"15\"\noutput = \"60\"\n");
+    setup.add(dear);
+    let cheap =
+        Model::new(Dialect::OpenAi, "name=nano,events=3").id("nano").price("input = \"0.05\"\noutput = \"0.4\"\n");
+    setup.add(cheap);
+    setup
+        .folder(&route("assistant", "order = [\"gpt-4o\", { weight = [\"claude-3-5-haiku\", \"gemini-1.5-flash\"] }]"));
+    setup.folder(&route("fast", "order = [\"mistral-large\", \"qwen-max\", \"llama-3\"]"));
+    setup.folder(&route("batch", "order = [\"deepseek-chat\", \"mistral-small\"]"));
+    setup.folder(&route(
+        "auto",
+        "order = [{ when = { reasoning = true }, model = \"thinker\" }, { least_cost = [\"thinker\", \"nano\"] }]",
+    ));
+    let weir = setup.start();
+    let vendor = |answer: &Answer| -> String {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        weir.record(&answer.request_id()).vendor.to_owned()
+    };
+    // GPT-4o answers 429: Claude or Gemini answer, in OpenAI's words, streamed and whole.
+    let mut seen = std::collections::BTreeSet::new();
+    for number in 0..12 {
+        let answer = weir.call(&Call::Chat.request("assistant", number % 2 == 0));
+        seen.insert(vendor(&answer));
+        if number % 2 == 0 {
+            answer.finished(Call::Chat.grammar()).unwrap();
+        }
+    }
+    let both = ["vendor-claude-3-5-haiku", "vendor-gemini-1.5-flash"].map(str::to_owned);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), both);
+    assert_eq!(calls(&weir, "gpt-4o", "error=429,retry_after=600"), 1, "it said when to come again");
+    // Mistral is slow: Qwen.
+    assert_eq!(vendor(&weir.stream("fast")), "vendor-qwen-max");
+    // DeepSeek is down in the middle of a batch of calls: Mistral, for all of them.
+    assert!((0..6).all(|_| vendor(&weir.chat("batch")) == "vendor-mistral-small"));
+    // Simple calls go to the cheapest, those that ask for thought to the dearest.
+    assert_eq!(vendor(&weir.chat("auto")), "vendor-nano");
+    let thoughtful = Call::Chat.request_with("auto", false, ",\"reasoning_effort\":\"high\"");
+    assert_eq!(vendor(&weir.call(&thoughtful)), "vendor-thinker");
+    weir.lives();
+}
+
+/// A split's branch stands in the record, a cohort stays itself, and `/v1/models` lists routes.
+#[test]
+fn splits_are_told_and_cohorts_stay() {
+    let mut setup = Setup::new("routing-split");
+    add(&mut setup, Dialect::OpenAi, "one", "events=2");
+    add(&mut setup, Dialect::OpenAi, "two", "events=2");
+    setup.folder(&route(
+        "ab",
+        "split = [{ name = \"control\", model = \"one\", share = 1 }, { name = \"canary\", model = \"two\", share = 1 }]",
+    ));
+    setup.folder(&route("steady", "sticky = [\"one\", \"two\"]\nby = \"header:x-cohort\""));
+    let weir = setup.start();
+    let ids: Vec<_> = (0..30).map(|_| weir.chat("ab").request_id()).collect();
+    let records: Vec<Record<'_>> =
+        weir.records().into_iter().filter(|record| ids.contains(&record.id.to_string())).collect();
+    assert_eq!(records.len(), 30);
+    for record in &records {
+        let choice = record.choice.as_ref().expect("a route tells its choice");
+        let expected = if record.vendor == "vendor-one" { "control" } else { "canary" };
+        assert_eq!((choice.label, choice.asked), (expected, "ab"));
+    }
+    assert!(records.iter().any(|record| record.vendor == "vendor-one"));
+    assert!(records.iter().any(|record| record.vendor == "vendor-two"));
+    let mut firsts = std::collections::BTreeSet::new();
+    for cohort in 0..8 {
+        let request = Call::Chat.request("steady", false).header("X-Cohort", &format!("c{cohort}"));
+        let vendors: Vec<_> = (0..3).map(|_| weir.record(&weir.call(&request).request_id()).vendor).collect();
+        assert!(vendors.iter().all(|vendor| *vendor == vendors[0]), "{vendors:?}");
+        firsts.insert(vendors[0].to_owned());
+    }
+    assert_eq!(firsts.len(), 2);
+    let listed = weir.call(&weir_tests::Request::get("/v1/models")).json();
+    let ids: Vec<_> = listed["data"].as_array().unwrap().iter().filter_map(|model| model["id"].as_str()).collect();
+    assert!(ids.contains(&"ab") && ids.contains(&"steady"), "{ids:?}");
+    weir.lives();
+}
