@@ -46,11 +46,35 @@ pub struct ListedVendor {
     /// The vendor whose models and prices these are, where one cloud serves them by several ways.
     #[serde(default)]
     pub models_of: Option<String>,
+    /// Under which names `catalog import` finds it in price lists.
+    #[serde(default, rename = "list")]
+    pub lists: Vec<ListedIn>,
+}
+
+/// A vendor's place in a price list, and how its models are called there.
+#[derive(Deserialize, Clone, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct ListedIn {
+    /// `litellm` or `models.dev`.
+    pub of: String,
+    pub name: String,
+    /// What stands before a model's id there and not here; the name and a slash when left out.
+    #[serde(default)]
+    pub cut: Option<String>,
+    /// What stands before it here and not there.
+    #[serde(default)]
+    pub put: String,
+    /// Patterns of the ids that are this vendor's; all when left out.
+    #[serde(default)]
+    pub only: Vec<String>,
+    /// The list's prices are not known to be this vendor's own.
+    #[serde(default)]
+    pub unverified: bool,
 }
 
 /// Keys of `[vendor]` that a vendor of the folder takes as they stand.
 const TAKEN: &[&str] =
-    &["auth", "responses", "deviations", "region", "api_version", "service", "scope", "headers", "path"];
+    &["auth", "responses", "rerank", "deviations", "region", "api_version", "service", "scope", "headers", "path"];
 
 impl Listed {
     /// What a vendor of the folder takes over, where it says nothing itself.
@@ -115,7 +139,12 @@ impl Catalog {
             Ok(mut listed) => {
                 if let Some(of) = listed.vendor.models_of.as_deref().filter(|of| *of != name) {
                     match self.vendor(of) {
-                        Some(Ok(other)) => listed.models.extend(other.models.iter().map(Rc::clone)),
+                        Some(Ok(other)) => {
+                            listed.models.extend(other.models.iter().map(Rc::clone));
+                            if listed.vendor.lists.is_empty() {
+                                listed.vendor.lists.clone_from(&other.vendor.lists);
+                            }
+                        }
                         Some(Err(wrong)) => return Some(Err(wrong)),
                         None => return Some(Err(vec![no_such_models(of)])),
                     }
@@ -245,5 +274,48 @@ mod tests {
             assert_eq!(listed.vendor.name, name);
         }
         assert!(catalog.vendor("nobody").is_none());
+    }
+
+    /// A breadth that is promised, and the models that README's example of a bill names, at their own vendors.
+    #[test]
+    fn it_is_as_wide_as_it_is_said_to_be() {
+        let catalog = Catalog::built_in();
+        let vendors: Vec<_> = catalog.names().map(|name| catalog.vendor(name).unwrap().unwrap()).collect();
+        let own = |listed: &Rc<Listed>| listed.models.iter().filter(|model| *model.file == *listed.vendor.name).count();
+        assert!(vendors.iter().filter(|listed| own(listed) > 0).count() >= 30);
+        assert!(vendors.iter().map(own).sum::<usize>() >= 500);
+        for (vendor, id) in [
+            ("openai", "gpt-5.5"),
+            ("openai", "gpt-5.5-pro"),
+            ("anthropic", "claude-opus-4-8"),
+            ("anthropic", "claude-sonnet-4-6"),
+            ("gemini", "gemini-3.1-pro-preview"),
+            ("gemini", "gemini-3.5-flash"),
+            ("deepseek", "deepseek-v4-pro"),
+            ("xai", "grok-4.20-0309-reasoning"),
+            ("moonshotai", "kimi-k2.7-code"),
+            ("alibaba", "qwen3.6-plus"),
+            ("minimax", "MiniMax-M3"),
+        ] {
+            let listed = catalog.vendor(vendor).unwrap().unwrap();
+            let model = listed.models.iter().find(|model| model.is.id == id);
+            let model = model.unwrap_or_else(|| panic!("{vendor} has no {id}"));
+            let price = model.is.price.as_ref().unwrap_or_else(|| panic!("{vendor}/{id} has no price"));
+            assert!(price.rates.contains_key("input") && price.rates.contains_key("output"), "{vendor}/{id}");
+            assert!(!model.is.unverified, "{vendor}/{id} is unverified");
+        }
+    }
+
+    /// Nothing is looked up under a list that no import reads.
+    #[test]
+    fn price_lists_are_called_by_their_names() {
+        use crate::pricelist::List;
+        let catalog = Catalog::built_in();
+        for name in catalog.names() {
+            for place in &catalog.vendor(name).unwrap().unwrap().vendor.lists {
+                let known = [List::LiteLlm, List::ModelsDev].iter().any(|list| list.name() == place.of);
+                assert!(known && !place.name.is_empty(), "{name}: {place:?}");
+            }
+        }
     }
 }

@@ -24,6 +24,7 @@ pub struct Folder {
     pub files: usize,
     /// Vendors of the draft that take from the catalog, and how many of its models were left out for lack of a price.
     pub left_out: Vec<(String, usize)>,
+    pub taking: Vec<Taking>,
     faults: Vec<Fault>,
     /// The tables as they were written, to find the line of a key.
     tables: HashMap<Source, Table>,
@@ -37,6 +38,11 @@ pub struct Folder {
 
 impl Folder {
     pub fn read(root: &Path, catalog: &Catalog) -> Result<Self, Failure> {
+        Ok(Self::parse(Self::texts(root)?, catalog))
+    }
+
+    /// Every file's name (relative to the folder) and text, in the order of preference.
+    pub fn texts(root: &Path) -> Result<Vec<(String, String)>, Failure> {
         let mut files = Vec::new();
         if !root.is_dir() {
             let what = format!("there is no folder {}", root.display());
@@ -50,22 +56,23 @@ impl Folder {
         for (name, path) in files {
             texts.push((name, read_text(&path)?));
         }
-        Ok(Self::parse(texts, catalog))
+        Ok(texts)
     }
 
-    /// From files' names (relative to the folder) and texts, in the order of preference.
+    /// From what [`Self::texts`] gave.
     pub fn parse(texts: Vec<(String, String)>, catalog: &Catalog) -> Self {
         let folder = Self {
             draft: Draft::default(),
             files: texts.len(),
             left_out: Vec::new(),
+            taking: Vec::new(),
             faults: Vec::new(),
             tables: HashMap::new(),
             told: HashSet::new(),
             torn: false,
             models_unknown: false,
         };
-        let mut reader = Reader { folder, catalog, taking: Vec::new(), models: Vec::new() };
+        let mut reader = Reader { folder, catalog, models: Vec::new() };
         for (name, text) in &texts {
             reader.file(name, text);
         }
@@ -151,20 +158,24 @@ fn read_text(path: &Path) -> Result<String, Failure> {
 struct Reader<'a> {
     folder: Folder,
     catalog: &'a Catalog,
-    taking: Vec<Taking>,
     /// Models are read last, when all vendors are known.
     models: Vec<(Source, Table)>,
 }
 
 /// A vendor that takes from the catalog.
-struct Taking {
-    vendor: String,
-    listed: Rc<Listed>,
+pub struct Taking {
+    pub vendor: String,
+    pub listed: Rc<Listed>,
     patterns: Option<Vec<Pattern>>,
 }
 
 impl Taking {
-    fn find(&self, id: &str) -> Option<&Rc<ListedModel>> {
+    /// The operator takes all of the vendor's models, or this one.
+    pub fn wants(&self, id: &str) -> bool {
+        self.patterns.as_ref().is_none_or(|all| all.iter().any(|pattern| pattern.matches(id)))
+    }
+
+    pub fn find(&self, id: &str) -> Option<&Rc<ListedModel>> {
         self.listed.models.iter().find(|model| model.is.id == id)
     }
 }
@@ -314,7 +325,7 @@ impl Reader<'_> {
         let Some(is) = self.take::<VendorDraft>(&source, &table, &["catalog", "models"]) else { return };
         if let Some(listed) = listed {
             let patterns = wanted.and_then(|node| self.patterns(&source, &node, &listed));
-            self.taking.push(Taking { vendor: is.name.clone(), listed, patterns });
+            self.folder.taking.push(Taking { vendor: is.name.clone(), listed, patterns });
         }
         self.folder.draft.vendors.push(Sourced { source, is });
     }
@@ -397,7 +408,7 @@ impl Reader<'_> {
     /// What a folder says of a model, over what the catalog says of it.
     fn model(&mut self, source: Source, mut table: Table) {
         let vendor = table.text("vendor").unwrap_or_default().to_owned();
-        let taking = self.taking.iter().find(|taking| taking.vendor == vendor);
+        let taking = self.folder.taking.iter().find(|taking| taking.vendor == vendor);
         let named = |key| table.text(key).and_then(|id| taking?.find(id));
         let listed = named("id").or_else(|| named("upstream")).map(Rc::clone);
         price::shape(&mut table);
@@ -438,11 +449,10 @@ impl Reader<'_> {
         }
         let own: HashSet<(String, String)> =
             self.folder.draft.models.iter().map(|model| (model.is.vendor.clone(), model.is.id.clone())).collect();
-        for taking in &self.taking {
+        for taking in &self.folder.taking {
             let mut left_out = 0;
             for model in &taking.listed.models {
-                let wanted = taking.patterns.as_ref().is_none_or(|all| all.iter().any(|p| p.matches(&model.is.id)));
-                if !wanted || own.contains(&(taking.vendor.clone(), model.is.id.clone())) {
+                if !taking.wants(&model.is.id) || own.contains(&(taking.vendor.clone(), model.is.id.clone())) {
                     continue;
                 }
                 if !model.has_price() {

@@ -130,6 +130,30 @@ pub enum Thinking {
     Effort,
 }
 
+/// The form in which a vendor of OpenAI's dialect, which has no word for it, is asked to rank documents.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Rerank {
+    /// `rerank` with `top_n`, answered by `results`: Jina, Together, SiliconFlow, Novita, vLLM and most others.
+    #[default]
+    Jina,
+    /// `rerank` with `top_k`, answered by `data`.
+    Voyage,
+    /// `reranking` with `input` and `top_k`, answered by `data` with a `score`.
+    Mixedbread,
+}
+
+impl Rerank {
+    pub const ALL: &[Self] = &[Self::Jina, Self::Voyage, Self::Mixedbread];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jina => "jina",
+            Self::Voyage => "voyage",
+            Self::Mixedbread => "mixedbread",
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnlyPath {
     Chat,
@@ -312,6 +336,7 @@ pub struct Vendor {
     pub strict_events: bool,
     /// Serves OpenAI's Responses beside chat completions.
     pub responses: bool,
+    pub rerank: Rerank,
     pub deviations: Deviations,
     pub headers: Vec<(Arc<str>, Arc<str>)>,
     pub regions: Vec<Arc<str>>,
@@ -357,9 +382,9 @@ impl HealthCell {
 }
 
 impl Model {
-    /// It answers in words or in vectors: calls of any dialect reach it.
+    /// It answers in words, in vectors or in ranks: calls of any dialect that has such calls reach it.
     pub fn is_universal(&self) -> bool {
-        matches!(&*self.kind, "chat" | "embedding")
+        matches!(&*self.kind, "chat" | "embedding" | "rerank")
     }
 }
 

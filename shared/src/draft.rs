@@ -145,6 +145,9 @@ pub struct VendorDraft {
     /// Whether it serves OpenAI's Responses beside chat completions; yes, when left out. Of the dialect `openai` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub responses: Option<bool>,
+    /// How it is asked to rank documents: `jina` (when left out), `voyage`, `mixedbread`. Of the dialect `openai` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<String>,
     /// Where it departs from its dialect. With any, its answers are normalised instead of passed byte by byte.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deviations: Vec<String>,

@@ -8,8 +8,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use crate::catalog::{
-    AuthScheme, BaseUrl, Credential, Deviation, Deviations, Dialect, HealthCell, Model, OnHangUp, OnlyPath, Roots,
-    SecretRef, Thinking, Untranslatable, Vendor,
+    AuthScheme, BaseUrl, Credential, Deviation, Deviations, Dialect, HealthCell, Model, OnHangUp, OnlyPath, Rerank,
+    Roots, SecretRef, Thinking, Untranslatable, Vendor,
 };
 use crate::draft::{self, Draft, ModelDraft, PriceDraft, Sourced, TenantDraft, VendorDraft, part};
 use crate::fault::{Fault, Source};
@@ -516,6 +516,17 @@ fn compile_vendor(
     if is.responses.is_some() && dialect != Dialect::OpenAi {
         fault("responses", "responses is of the dialect openai only".into(), "remove it");
     }
+    let rerank = match is.rerank.as_deref() {
+        None => Rerank::default(),
+        Some(name) => Rerank::ALL.iter().copied().find(|form| form.name() == name).unwrap_or_else(|| {
+            let known: Vec<_> = Rerank::ALL.iter().map(|form| form.name()).collect();
+            fault("rerank", format!("rerank = {name:?} is not known"), &format!("one of {}", known.join(", ")));
+            Rerank::default()
+        }),
+    };
+    if is.rerank.is_some() && dialect != Dialect::OpenAi {
+        fault("rerank", "rerank is of the dialect openai only".into(), "remove it");
+    }
     for (name, value) in &is.headers {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if name.is_empty() || !name.bytes().all(token) || !value.bytes().all(|b| (0x20..0x7f).contains(&b)) {
@@ -546,6 +557,7 @@ fn compile_vendor(
         on_hang_up,
         strict_events,
         responses: is.responses.unwrap_or(true),
+        rerank,
         deviations,
         headers: is.headers.iter().map(|(n, v)| (n.as_str().into(), v.as_str().into())).collect(),
         regions: is.regions.iter().map(|region| region.as_str().into()).collect(),

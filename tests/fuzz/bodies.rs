@@ -16,7 +16,9 @@ use weir_shared::key::{Fingerprint, Pepper};
 use weir_shared::ledger::{HEADER_BYTES, Records};
 use weir_shared::money::Rate;
 use weir_shared::policy::size::JSON_DEPTH_MAX;
+use weir_shared::usage::Unit;
 use weirbench::grammar;
+use weirctl::pricelist;
 
 pub struct Body {
     pub name: &'static str,
@@ -48,6 +50,7 @@ pub const ALL: &[Body] = &[
         run: prices,
         seeds: &["0.15", "10", "0.000001", "1e3", ".5", "-1", "18446744073709.551615"],
     },
+    Body { name: "price_lists", run: price_lists, seeds: PRICE_LISTS },
 ];
 
 /// A head that grows byte by byte is judged at the first moment at which it can be, and like the whole.
@@ -433,6 +436,31 @@ pub fn journal(data: &[u8]) {
     assert!(count <= data.len() as u64 / 100);
 }
 
+/// A list is refused as a whole, or each entry is believed or left out with a reason; what is believed can be written into a
+/// folder: names of visible ASCII, figures within their bounds that read back as they were.
+pub fn price_lists(data: &[u8]) {
+    let Ok(listing) = pricelist::read(data) else { return };
+    for entry in listing.entries {
+        let Ok(said) = entry.said else { continue };
+        assert!(entry.id.bytes().chain(entry.vendor.bytes()).all(|byte| byte.is_ascii_graphic()));
+        for (class, pico) in said.prices.values().flatten() {
+            assert!((1..=pricelist::figure::most(*class)).contains(pico));
+            let text = pricelist::figure::dollars(*class, *pico);
+            let read = match class.unit() {
+                Unit::One => Rate::per_unit(&text),
+                Unit::MillionTokens | Unit::MillionCharacters => Rate::per_million(&text),
+            };
+            assert_eq!(read, Ok(Rate(*pico)), "{text}");
+        }
+    }
+    // A number alone, against the only other reader of decimals that there is.
+    if let Ok(text) = std::str::from_utf8(data)
+        && let (Ok(found), Ok(same)) = (pricelist::figure::scaled(text, 6, u64::MAX / 16), Rate::per_million(text))
+    {
+        assert_eq!((Rate(found.units), found.rounded), (same, false), "{text}");
+    }
+}
+
 /// A price is read exactly, or not at all.
 pub fn prices(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -506,3 +534,6 @@ const FORMS: &[&str] = &[
     "--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n\r\n--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\nContent-Type: x/y\r\n\r\n--A\r\n--\r\n\r\n--B--",
     "--B\r\nContent-Disposition: form-data; name=a\r\n\r\n--B--\r\nmore",
 ];
+
+const PRICE_LISTS: &[&str] =
+    &[include_str!("../lists/litellm.json"), include_str!("../lists/models_dev.json"), "0.15", "12.000001"];

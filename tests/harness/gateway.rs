@@ -1,6 +1,6 @@
 //! A running gateway, everything a test asks of it, and its end.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -249,10 +249,22 @@ pub fn ctl(setup: &Setup, arguments: &[&str]) -> Value {
 
 /// Its exit code and all that it said.
 pub fn try_ctl(setup: &Setup, arguments: &[&str]) -> (i32, String) {
+    try_ctl_reading(setup, arguments, b"")
+}
+
+/// The same with something on its standard input.
+pub fn try_ctl_reading(setup: &Setup, arguments: &[&str], input: &[u8]) -> (i32, String) {
     let mut command = Command::new(binary::weirctl());
     command.args(arguments).arg("--state").arg(setup.scratch.join("state"));
     command.arg("--folder").arg(setup.scratch.join("weir.d")).current_dir(setup.scratch.path());
-    let output = clean(&mut command).stdin(Stdio::null()).output().expect("weirctl starts");
+    let piped = clean(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("weirctl starts");
+    let mut pipe = child.stdin.take().expect("it is piped");
+    let output = std::thread::scope(|scope| {
+        // It may end without reading to the end.
+        scope.spawn(move || pipe.write_all(input));
+        child.wait_with_output().expect("weirctl ends")
+    });
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         said += &String::from_utf8_lossy(&output.stderr);

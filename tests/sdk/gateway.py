@@ -44,6 +44,7 @@ PAIR_SCENARIOS = {
     "text": "strict=yes,events=12,tokens_in=100,tokens_out=50",
     "tool": "strict=yes,answer=tool,events=12",
     "agent": "strict=yes,answer=agent,events=12",
+    "json": "strict=yes,answer=json,events=12",
     "limited": "error=429,retry_after=1",
     "refusing": "error=400",
     "broken": "events=12,fault=eof@4",
@@ -112,6 +113,11 @@ class Gateway:
             text += SIGNED.format(name=name, variable=f"AWS_{name.upper()}", port=self.signed_port)
         (self.folder / "weir.d").mkdir()
         (self.folder / "weir.d/weir.toml").write_text(text)
+
+    def node(self):
+        """What the tests in JavaScript are told of all this."""
+        told = {"url": self.url, "key": self.key, "languages": list(LANGUAGES)}
+        return dict(os.environ, WEIR_TESTS=json.dumps(told), NO_COLOR="1")
 
     def post(self, path, body):
         headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}

@@ -14,7 +14,7 @@ use weir::dialect::{self, Reading};
 use weir_shared::catalog::{Deviation, Deviations};
 use weir_shared::usage::Class;
 use weir_tests::Table;
-use weir_tests::table::same;
+use weir_tests::table::{ensure, same};
 use weirbench::grammar;
 
 struct Recording {
@@ -144,12 +144,21 @@ fn heading<'h>(call: &'h Call<'h>) -> Heading<'h> {
 
 /// A stream of one language as another's, in pieces of this size.
 fn relayed(from: Tongue, to: Tongue, deviations: Deviations, body: &[u8], piece: usize) -> Result<Vec<u8>, String> {
+    relayed_in(from, to, deviations, body.chunks(piece.max(1)))
+}
+
+fn relayed_in<'p>(
+    from: Tongue,
+    to: Tongue,
+    deviations: Deviations,
+    pieces: impl Iterator<Item = &'p [u8]>,
+) -> Result<Vec<u8>, String> {
     let call = Call { stream: true, usage_asked: true, ..Call::default() };
     let heading = heading(&call);
     let mut relay = Relay::new(speech(from).framing(), speech(from).reader(deviations), speech(to).writer(&heading));
     let (mut out, mut reading) = (Vec::new(), Reading::default());
     let (mut held, mut over) = (Vec::new(), false);
-    for piece in body.chunks(piece.max(1)).chain([&b"\n\n"[..]].into_iter().filter(|_| from != Tongue::Converse)) {
+    for piece in pieces.chain([&b"\n\n"[..]].into_iter().filter(|_| from != Tongue::Converse)) {
         held.extend_from_slice(piece);
         match relay.feed(&held, &mut out, &mut reading) {
             Heard::More => {}
@@ -414,6 +423,92 @@ fn answers_mean_the_same_in_every_language() {
                     let outcome = relayed(recording.tongue, to, recording.deviations, &recording.body, piece)
                         .and_then(|bytes| streamed_back(to, &bytes, &before));
                     table.case(format!("{case} stream in {piece}"), outcome);
+                }
+            }
+        }
+    }
+    table.end();
+}
+
+/// Every recorded stream, cut at every byte, into every language: the bytes that callers get are those of the whole stream.
+///
+/// Once byte by byte, and then with each place as a lone cut between larger pieces; a small stream also in two pieces, at
+/// each place. The middle of a character, of a line end and of a frame are among these places.
+#[test]
+fn a_cut_anywhere_changes_no_byte() {
+    let Some(recordings) = recordings() else { return };
+    let streams: Vec<_> = recordings.iter().filter(|recording| recording.stream).collect();
+    assert!(streams.len() > 80, "only {} streams", streams.len());
+    let mut table = Table::new();
+    for (place, recording) in streams.into_iter().enumerate() {
+        table.case(format!("{:?} {}", recording.tongue, recording.id), cut_everywhere(recording, place));
+    }
+    table.end();
+}
+
+/// A prime, so that no rhythm of a stream's own keeps in step with it.
+const APART: usize = 61;
+const TWO_PIECES_BELOW: usize = 3_000;
+
+fn cut_everywhere(recording: &Recording, seed: usize) -> Result<(), String> {
+    let Recording { tongue, deviations, body, .. } = recording;
+    let mut whole = Vec::new();
+    for to in Tongue::ALL {
+        let bytes = relayed(*tongue, *to, *deviations, body, usize::MAX);
+        let pieces = relayed(*tongue, *to, *deviations, body, 1);
+        ensure(bytes == pieces, format!("to {to:?}, byte by byte: {}", apart(&bytes, &pieces)))?;
+        whole.push(bytes);
+    }
+    let check = |at: usize, cuts: &mut dyn Iterator<Item = usize>| {
+        let to = Tongue::ALL[(seed + at) % Tongue::ALL.len()];
+        let mut from = 0;
+        let ends: Vec<usize> = cuts.chain([body.len()]).collect();
+        let pieces = ends.iter().map(|end| &body[std::mem::replace(&mut from, *end)..*end]);
+        let found = relayed_in(*tongue, to, *deviations, pieces);
+        let expected = &whole[(seed + at) % Tongue::ALL.len()];
+        ensure(*expected == found, format!("to {to:?}, cuts from {at}: {}", apart(expected, &found)))
+    };
+    for first in 0..APART {
+        check(first, &mut (first..body.len()).step_by(APART))?;
+    }
+    let small = body.len() < TWO_PIECES_BELOW;
+    (0..if small { body.len() } else { 0 }).try_for_each(|at| check(at, &mut std::iter::once(at)))
+}
+
+/// Where two streams part.
+fn apart(one: &Result<Vec<u8>, String>, other: &Result<Vec<u8>, String>) -> String {
+    let (Ok(one), Ok(other)) = (one, other) else {
+        return format!("{:?}, {:?}", one.as_ref().err(), other.as_ref().err());
+    };
+    let at = one.iter().zip(other).position(|(one, other)| one != other).unwrap_or(one.len().min(other.len()));
+    let shown =
+        |bytes: &[u8]| String::from_utf8_lossy(&bytes[at.saturating_sub(80)..bytes.len().min(at + 80)]).into_owned();
+    format!("{:?} became {:?}", shown(one), shown(other))
+}
+
+/// A `[DONE]` that a vendor leaves out, or says although its language has none, and lines that end in CRLF.
+#[test]
+fn ends_and_line_ends_may_differ() {
+    let Some(recordings) = recordings() else { return };
+    let mut table = Table::new();
+    for recording in recordings.iter().filter(|recording| recording.stream && recording.tongue != Tongue::Converse) {
+        let Recording { tongue, deviations, body, .. } = recording;
+        let Ok(text) = std::str::from_utf8(body) else { continue };
+        let done = "data: [DONE]\n\n";
+        let without = text.replace("data: [DONE]\n", "");
+        let with = format!("{}\n\n{done}", without.trim_end());
+        let as_crlf = text.replace("\r\n", "\n").replace('\n', "\r\n");
+        for to in Tongue::ALL {
+            let whole = relayed(*tongue, *to, *deviations, body, usize::MAX);
+            for (name, body) in [("without [DONE]", &without), ("with [DONE]", &with), ("with CRLF", &as_crlf)] {
+                // To Google, that is an event which is no JSON.
+                if *tongue == Tongue::Generate && name == "with [DONE]" {
+                    continue;
+                }
+                let case = format!("{tongue:?} to {to:?} {} {name}", recording.id);
+                for piece in [usize::MAX, 1] {
+                    let found = relayed(*tongue, *to, *deviations, body.as_bytes(), piece);
+                    table.case(&case, ensure(whole == found, apart(&whole, &found)));
                 }
             }
         }

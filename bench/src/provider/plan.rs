@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::encode::{self, Encoder};
 use super::payload::{
-    self, Frame, Occasion, Part, Saying, anthropic, bedrock, cohere, error, gemini, object, openai, responses,
+    self, Frame, Occasion, Part, Saying, anthropic, bedrock, cohere, error, gemini, object, openai, rerank, responses,
 };
 use super::route::{Dialect, Endpoint, Kind, Route};
 use super::scenario::{BATCH_ALL, Fault, FaultKind, Frame as Framing, Scenario, Style, UsageStyle};
@@ -270,6 +270,7 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
             format!("[{}]\r\n", items.join(",\r\n"))
         }
         Endpoint::CohereChat => cohere::unary(&saying),
+        Endpoint::Rerank(form) => rerank::unary(*form, &saying),
         Endpoint::Converse { .. } => bedrock::unary(&saying),
         Endpoint::CountTokens { .. } => gemini::count_tokens(&saying),
         Endpoint::EmbedContent { batch, .. } => gemini::embed(*batch),

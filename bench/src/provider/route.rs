@@ -37,6 +37,7 @@ pub enum Endpoint {
         batch: bool,
     },
     CohereChat,
+    Rerank(Ranks),
     Converse {
         model: String,
         stream: bool,
@@ -53,6 +54,16 @@ pub enum Endpoint {
     ResponseItems(String),
     /// `HEAD /` and `GET /`, with which some callers knock.
     Root,
+}
+
+/// Whose form of ranking documents it is. Those of OpenAI's dialect have the same path, and are told apart by a segment
+/// in front of the version: `/voyage/v1/rerank`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranks {
+    Cohere,
+    Jina,
+    Voyage,
+    Mixedbread,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +97,18 @@ pub fn route(method: &str, path: &str, query: &str, hint: Dialect) -> Option<Rou
     match (method, &segments[..]) {
         ("POST", [.., "v2", "chat"]) => {
             return Some(Route { dialect: Dialect::Cohere, endpoint: Endpoint::CohereChat });
+        }
+        ("POST", [.., "jina", "v1", "rerank"]) => {
+            return Some(Route { dialect: Dialect::OpenAi, endpoint: Endpoint::Rerank(Ranks::Jina) });
+        }
+        ("POST", [.., "voyage", "v1", "rerank"]) => {
+            return Some(Route { dialect: Dialect::OpenAi, endpoint: Endpoint::Rerank(Ranks::Voyage) });
+        }
+        ("POST", [.., "v1", "reranking"]) => {
+            return Some(Route { dialect: Dialect::OpenAi, endpoint: Endpoint::Rerank(Ranks::Mixedbread) });
+        }
+        ("POST", [.., "v1" | "v2", "rerank"]) => {
+            return Some(Route { dialect: Dialect::Cohere, endpoint: Endpoint::Rerank(Ranks::Cohere) });
         }
         ("POST", [.., "model", model, call @ ("converse" | "converse-stream")]) => {
             let endpoint = Endpoint::Converse { model: super::worker_decode(model), stream: *call != "converse" };

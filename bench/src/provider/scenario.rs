@@ -128,6 +128,8 @@ pub enum Answer {
     Reasoning,
     /// Thoughts, a sentence, two calls: what a step of an agent looks like.
     Agent,
+    /// Text that is an object, for callers who asked for one.
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,8 +250,8 @@ pub const WORDS: &[Word] = &[
     ),
     word!(
         "answer",
-        "text|tool|tools|reasoning|agent",
-        "what the model says: text, one tool call, two tool calls, reasoning and then text, or all of it with two tool calls",
+        "text|tool|tools|reasoning|agent|json",
+        "what the model says: text, one tool call, two tool calls, reasoning and then text, all of it with two tool calls, or text that is an object",
         |s, v| {
             set(
                 &mut s.answer,
@@ -261,6 +263,7 @@ pub const WORDS: &[Word] = &[
                         ("tools", Answer::Tools),
                         ("reasoning", Answer::Reasoning),
                         ("agent", Answer::Agent),
+                        ("json", Answer::Json),
                     ],
                 ),
             )

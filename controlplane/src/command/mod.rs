@@ -1,6 +1,7 @@
 //! The commands, one file a noun.
 
 mod apply;
+mod catalog;
 mod check;
 mod explain;
 mod init;
@@ -35,6 +36,9 @@ pub enum Command {
     Route(route::Route),
     Explain(explain::Explain),
     Usage(usage::Usage),
+    /// Compare prices with public lists, and take them over
+    #[command(subcommand)]
+    Catalog(catalog::CatalogVerb),
     Completions(Completions),
 }
 
@@ -62,6 +66,7 @@ impl Command {
             Self::Route(route) => route.run(place, screen),
             Self::Explain(explain) => explain.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),
+            Self::Catalog(verb) => verb.run(place, screen),
             Self::Completions(Completions { shell }) => {
                 screen.print(&completions(*shell));
                 Ok(Value::Null)

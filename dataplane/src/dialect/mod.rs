@@ -17,6 +17,7 @@ mod sequence;
 pub mod relay;
 mod repeats;
 pub mod embed;
+pub mod rerank;
 pub mod count;
 mod anthropic;
 mod bedrock;

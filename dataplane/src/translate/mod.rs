@@ -4,6 +4,7 @@
 mod count;
 mod embed;
 mod generate;
+mod rerank;
 
 use weir_shared::catalog::{Dialect, Model, Untranslatable, Vendor};
 
@@ -34,6 +35,7 @@ enum Kind<'b> {
     Generate(Box<generate::Generation<'b>>),
     Embed(embed::Embedding<'b>),
     Count(count::Counting),
+    Rank(rerank::Ranking<'b>),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +71,7 @@ pub fn reaches(route: &Route, model: &Model) -> bool {
     match &*model.kind {
         "chat" => generate::caller(route).is_some() || count::caller(route).is_some(),
         "embedding" => embed::caller(route).is_some(),
+        "rerank" => rerank::caller(route).is_some(),
         _ => false,
     }
 }
@@ -81,6 +84,9 @@ pub fn translate<'b>(task: &Task<'_, 'b>) -> Result<Option<Translation<'b>>, Unt
     if let Some(caller) = count::caller(task.route) {
         return count::translate(task, caller);
     }
+    if let Some(caller) = rerank::caller(task.route) {
+        return rerank::translate(task, caller);
+    }
     match embed::caller(task.route) {
         Some(caller) => embed::translate(task, caller),
         None => Ok(None),
@@ -92,7 +98,7 @@ impl Translation<'_> {
     pub fn framings(&self) -> Option<(Framing, Framing)> {
         match &self.kind {
             Kind::Generate(generation) => Some((generation.vendor.framing(), generation.caller.framing())),
-            Kind::Embed(_) | Kind::Count(_) => None,
+            Kind::Embed(_) | Kind::Count(_) | Kind::Rank(_) => None,
         }
     }
 
@@ -121,6 +127,7 @@ impl Translation<'_> {
             Kind::Generate(generation) => generation.document(vendor, naming, body, reading),
             Kind::Embed(embedding) => embedding.document(self.route.language, naming, body, reading),
             Kind::Count(counting) => counting.document(body, reading),
+            Kind::Rank(ranking) => ranking.document(naming, body, reading),
         }
     }
 
@@ -128,7 +135,7 @@ impl Translation<'_> {
     pub fn known(&self) -> Option<Vec<u8>> {
         match &self.kind {
             Kind::Count(counting) => counting.known(),
-            Kind::Generate(_) | Kind::Embed(_) => None,
+            Kind::Generate(_) | Kind::Embed(_) | Kind::Rank(_) => None,
         }
     }
 }

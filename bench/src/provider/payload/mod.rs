@@ -7,6 +7,7 @@ pub mod error;
 pub mod gemini;
 pub mod object;
 pub mod openai;
+pub mod rerank;
 pub mod responses;
 
 use super::scenario::{Answer, Done, Scenario, UsageStyle};
@@ -121,6 +122,7 @@ pub fn compose(scenario: &Scenario, model: &str, occasion: Occasion) -> Saying {
     let tool = tool.unwrap_or_else(|| "get_weather".to_owned());
     let blocks = match scenario.answer {
         Answer::Text => vec![Block::Text(text(events))],
+        Answer::Json => vec![Block::Text(arguments(events))],
         Answer::Tool => vec![Block::Tool { name: tool, arguments: arguments(events) }],
         Answer::Tools => vec![
             Block::Tool { name: tool.clone(), arguments: arguments(events.div_ceil(2)) },

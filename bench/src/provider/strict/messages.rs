@@ -224,6 +224,7 @@ const BODY: &[Field] = &[
             may("description", Shape::Text),
             may("type", Shape::Word(&["custom"])),
             may("strict", Shape::Flag),
+            may("eager_input_streaming", Shape::Flag),
             may("cache_control", CACHE),
         ])),
     ),

@@ -6,6 +6,7 @@ mod cohere;
 mod converse;
 mod generate;
 mod messages;
+mod rerank;
 mod responses;
 mod shape;
 
@@ -22,6 +23,13 @@ pub fn refuses(endpoint: &Endpoint, body: &[u8]) -> Option<String> {
         Endpoint::Generate { .. } | Endpoint::StreamGenerate { .. } => generate::judge,
         Endpoint::CohereChat => cohere::judge,
         Endpoint::Converse { .. } => converse::judge,
+        Endpoint::Rerank(form) => {
+            let form = *form;
+            return match serde_json::from_slice::<Value>(body) {
+                Ok(body) => rerank::judge(form, &body).err(),
+                Err(error) => Some(format!("the body is not JSON: {error}")),
+            };
+        }
         _ => return None,
     };
     match serde_json::from_slice::<Value>(body) {

@@ -23,6 +23,8 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"serviceTier" => reader.service_tier(key, value),
             // The path names it; some programs say it twice.
             b"model" => {}
+            // LangChain says it in every call; a list of no settings sets nothing.
+            b"safetySettings" if value == b"[]" => {}
             name if read_param(PARAMS, "", name, value, &mut reader.call.params) => {}
             _ => reader.unmapped("", key, value),
         }

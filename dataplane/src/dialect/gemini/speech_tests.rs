@@ -66,6 +66,12 @@ fn a_call_in_either_spelling_is_the_same_call() {
 }
 
 #[test]
+fn a_list_of_no_settings_sets_nothing() {
+    let call = call(r#"{"contents":[{"role":"user","parts":[{"text":"x"}]}],"safetySettings": []}"#);
+    assert!(call.unmapped.is_empty() && !format!("{:?}", call.params).contains("SafetySettings"), "{call:?}");
+}
+
+#[test]
 fn every_member_is_accounted_for() {
     let body = r#"{"contents":[{"role":"user","parts":[{"text":"x","videoMetadata":{"fps":1}},{"codeExecutionResult":{"outcome":"OK"}}],"odd":1}],
         "tools":[{"googleSearch":{}},{"functionDeclarations":[{"name":"f","response":{"type":"STRING"}}]}],"toolConfig":{"retrievalConfig":{"a":1}},

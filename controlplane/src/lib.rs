@@ -1,0 +1,134 @@
+//! `weirctl`: the operator's command line. A library, so that its readers of strangers' files can be fuzzed; `main.rs` runs it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use weir_shared::fault::Exit;
+
+use crate::place::Place;
+use crate::screen::Screen;
+
+mod when;
+mod table;
+mod screen;
+mod failure;
+mod tree;
+mod price;
+pub mod pricelist;
+mod catalog;
+mod folder;
+mod publish;
+mod place;
+mod change;
+mod import;
+mod follow;
+mod journal;
+mod command;
+
+/// Operates a Weir gateway: what it serves, who may call it, what it has cost
+///
+/// The operator's folder (vendors, models and prices, aliases, tenants, limits; kept in git) is checked and published as
+/// a revision. Every node follows within a second, or refuses with a reason. Callers' keys live in the store.
+#[derive(Parser)]
+#[command(name = "weirctl", version, after_help = exits(), after_long_help = start(), max_term_width = 120)]
+struct Line {
+    #[command(flatten)]
+    place: Place,
+
+    /// Answer in JSON, also when something fails
+    #[arg(long, global = true, display_order = 900)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: command::Command,
+}
+
+pub fn main() -> ExitCode {
+    let line = Line::parse();
+    let screen = Screen::new(line.json);
+    match line.command.run(&line.place, &screen) {
+        Ok(answer) => {
+            if line.json && !answer.is_null() {
+                screen.print(&format!("{answer:#}"));
+            }
+            ExitCode::from(Exit::Done as u8)
+        }
+        Err(failure) => {
+            screen.progress_over();
+            if line.json {
+                screen.print(&format!("{:#}", failure.json()));
+            } else {
+                screen.fail(&failure);
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn start() -> String {
+    format!(
+        "From nothing to the first answer:\n  \
+         weirctl init --vendor openai          # writes ./weir.d\n  \
+         weirctl apply                         # checks it and publishes revision 1\n  \
+         weirctl key create --name me          # prints a key, once\n  \
+         weir                                  # a node; it finds the rest in ./weir-state\n\n{}",
+        exits()
+    )
+}
+
+fn exits() -> String {
+    let lines = Exit::ALL.iter().map(|exit| format!("  {}  {:<9} {}", *exit as u8, exit.name(), exit.meaning()));
+    format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_tells_every_exit_code() {
+        Line::command().debug_assert();
+        let help = Line::command().render_help().to_string();
+        for exit in Exit::ALL {
+            assert!(help.contains(exit.meaning()), "{}", exit.name());
+        }
+    }
+
+    #[test]
+    fn the_readme_lists_the_exit_codes_as_they_are() {
+        let readme = include_str!("../README.md");
+        for exit in Exit::ALL {
+            assert!(readme.contains(&format!("| {} | {} | {} |", *exit as u8, exit.name(), exit.meaning())));
+        }
+    }
+
+    #[test]
+    fn every_command_teaches_with_an_example() {
+        fn visit(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            if command.get_subcommands().count() == 0 && command.get_name() != "help" {
+                let help = command.clone().render_long_help().to_string();
+                assert!(help.contains("Examples:"), "{path} shows no example");
+            }
+            command.get_subcommands().for_each(|inner| visit(inner, &path));
+        }
+        visit(&Line::command(), "");
+    }
+
+    #[test]
+    fn completions_are_what_the_shell_reads() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let script = command::completions(shell);
+            assert!(script.contains("weirctl") && script.contains("rollback"));
+            let name = shell.to_string();
+            let path = std::env::temp_dir().join(format!("weirctl-completions-{}-{name}", std::process::id()));
+            std::fs::write(&path, &script).unwrap();
+            // Where that shell is not installed, nobody needs its completions.
+            if let Ok(output) = std::process::Command::new(&name).arg("-n").arg(&path).output() {
+                assert!(output.status.success(), "{name}: {output:?}");
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+}
