@@ -167,7 +167,8 @@ impl<'a> Reader<'a> {
                 b"type" | b"cache_control" => {}
                 b"text" => text = Some(string(value, &at.key(key))?),
                 // What was said of an earlier answer's words; the words are there.
-                b"citations" if role == Role::Assistant || json::is_empty_array(value) => {}
+                b"citations" if role == Role::Assistant => self.call.hint(at.key(key), value),
+                b"citations" if json::is_empty_array(value) => {}
                 _ => self.unmapped(at.key(key)),
             }
         }
@@ -307,8 +308,8 @@ impl<'a> Reader<'a> {
                 Some(b"\"text\"" | b"\"image\"" | b"\"document\"") => {
                     parts.extend(self.block(block, Role::User, at)?.map(Part::from));
                     // The whole result is cached, or none of it.
-                    if json::get(block, "cache_control").is_some_and(|mark| mark != b"null") {
-                        self.unmapped(at.key(b"cache_control"));
+                    if let Some(mark) = json::get(block, "cache_control").filter(|mark| *mark != b"null") {
+                        self.call.hint(at.key(b"cache_control"), mark);
                     }
                 }
                 kind => {
@@ -366,7 +367,7 @@ impl<'a> Reader<'a> {
                 b"strict" => read.strict = Some(flag(value, &at)?),
                 b"cache_control" => read.cache = self.cache_mark(value, at)?,
                 // How arguments are cut on their way; what arrives is the same.
-                b"eager_input_streaming" => {}
+                b"eager_input_streaming" => self.call.hint(at, value),
                 b"defer_loading" if value == b"false" => {}
                 b"allowed_callers" if value == b"[\"direct\"]" => {}
                 _ => self.unmapped(at),

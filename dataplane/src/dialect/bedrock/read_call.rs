@@ -278,6 +278,9 @@ impl<'a> Reader<'a> {
     /// What was said of an earlier answer's words; the words are there.
     fn cited(&mut self, value: &'a [u8], at: At<'_>) -> Result<Option<What<'a>>, Unreadable> {
         object(value, &at)?;
+        if let Some(cited) = json::get(value, "citations") {
+            self.call.hint(at.key(b"citations"), cited);
+        }
         let text = json::get(value, "content").and_then(joined);
         Ok(text.filter(|text| !text.is_empty()).map(What::Text))
     }

@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
                 b"tool_calls" => calls = Some(value),
                 b"tool_call_id" => id = Some(string(value, &format!("{at}.tool_call_id"))?),
                 // What Cohere said of its own text, and hears again without using it.
-                b"citations" => {}
+                b"citations" => self.call.hint(format_args!("{at}.citations"), value),
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
         }
@@ -149,7 +149,13 @@ impl<'a> Reader<'a> {
                 (!thought.text.is_empty() || thought.proof.is_some()).then_some(What::Reasoning(thought))
             }
             "image_url" => Some(What::Media(self.image(inside.ok_or_else(missing)?, at)?)),
-            "document" => Some(document(inside.ok_or_else(missing)?)),
+            "document" => {
+                let inside = inside.ok_or_else(missing)?;
+                // For citations only.
+                let id = json::get(inside, "id").filter(|id| *id != b"null" && json::get(inside, "data").is_some());
+                id.iter().for_each(|id| self.call.hint(format_args!("{at}.document.id"), id));
+                Some(document(inside))
+            }
             _ => {
                 self.call.unmapped.push(at.to_owned());
                 None
@@ -293,7 +299,7 @@ fn foreign(value: &[u8]) -> Option<Proof<'_>> {
     Some(proof::unwrap(raw, Tongue::Cohere, false)).filter(|proof| proof.of != Tongue::Cohere)
 }
 
-/// A document that the model may cite: its words, or all its fields as JSON. Its id is for citations only.
+/// A document that the model may cite: its words, or all its fields as JSON.
 fn document(document: &[u8]) -> What<'_> {
     let data = json::get(document, "data").unwrap_or(document);
     let mut members = json::members(data);

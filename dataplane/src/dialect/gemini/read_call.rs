@@ -271,7 +271,8 @@ impl<'a> Reader<'a> {
                 b"description" => tool.description = Some(string(value, at, "description")?),
                 b"parametersJsonSchema" => (tool.schema, exact) = (Some(Json::of(value)), true),
                 b"parameters" if !exact => tool.schema = Some(schema::to_json_schema(value)),
-                b"parameters" => {}
+                // Told twice.
+                b"parameters" => self.call.hint(format_args!("{at}.parameters"), value),
                 b"behavior" if is_word(value, &["unspecified", "blocking"]) => {}
                 _ => self.unmapped(&format!("{at}."), key, value),
             }

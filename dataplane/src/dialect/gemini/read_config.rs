@@ -13,7 +13,9 @@ impl<'a> Reader<'a> {
             match &*camel(key) {
                 b"functionCallingConfig" => self.function_calling(value)?,
                 // How a vendor's own tools are shown: the tools themselves are named where they stand.
-                b"includeServerSideToolInvocations" => {}
+                b"includeServerSideToolInvocations" => {
+                    self.call.hint("toolConfig.includeServerSideToolInvocations", value);
+                }
                 _ => self.unmapped("toolConfig.", key, value),
             }
         }
@@ -32,7 +34,9 @@ impl<'a> Reader<'a> {
                     }
                 }
                 // Whole arguments are legal for those who can take pieces.
-                b"streamFunctionCallArguments" => {}
+                b"streamFunctionCallArguments" => {
+                    self.call.hint("toolConfig.functionCallingConfig.streamFunctionCallArguments", value);
+                }
                 _ => self.unmapped("toolConfig.functionCallingConfig.", key, value),
             }
         }

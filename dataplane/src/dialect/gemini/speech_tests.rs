@@ -204,7 +204,7 @@ fn images_are_looked_at_as_closely_as_wished() {
     let (body, lost) = look([Some("low"), Some("low")], Thinking::Budget);
     assert_eq!((&body["generationConfig"]["mediaResolution"], lost), (&"MEDIA_RESOLUTION_LOW".into(), vec![]));
     let (_, lost) = look([Some("low"), None], Thinking::Budget);
-    assert_eq!(lost, [Lost::Thing("how closely one image of several is looked at")]);
+    assert_eq!(lost, [Lost::Hint("how closely one image of several is looked at")]);
     let (body, lost) = look([Some("low"), None], Thinking::Effort);
     let parts = &body["contents"][0]["parts"];
     assert_eq!((&parts[0]["mediaResolution"]["level"], lost), (&"MEDIA_RESOLUTION_LOW".into(), vec![]));

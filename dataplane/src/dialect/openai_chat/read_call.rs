@@ -14,7 +14,7 @@ use crate::wire::json;
 
 pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
     let mut reader = Reader { call: Call { stream: asked.streams, ..Call::default() } };
-    let mut functions = None;
+    let (mut functions, mut user) = (None, None);
     for (key, value) in given(asked.body) {
         match key {
             // The vendor is chosen by it before anything is read here.
@@ -58,10 +58,13 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"min_p" => reader.call.params.set(Param::MinP, Json::of(value)),
             // What was used is told at the end of every whole answer.
             b"usage" => reader.usage(value),
-            b"safety_identifier" => reader.call.params.set(Param::User, Json::of(value)),
+            b"safety_identifier" => user = Some(value),
             name if read_param(PARAMS, "", name, value, &mut reader.call.params) => {}
             other => reader.call.unmapped.push(path("", other)),
         }
+    }
+    if let Some(user) = user {
+        reader.call.name_user("safety_identifier", user);
     }
     if let Some(functions) = functions.filter(|_| reader.call.tools.is_empty()) {
         for (place, function) in list(functions, "functions")?.enumerate() {
@@ -124,7 +127,9 @@ impl<'a> Reader<'a> {
                 // Of Mistral's: the answer does not go on from here.
                 b"prefix" | b"partial" if value == b"false" => {}
                 // What the model showed beside its words; nobody takes it back.
-                b"annotations" | b"images" if role == Role::Assistant => {}
+                b"annotations" | b"images" if role == Role::Assistant => {
+                    self.call.hint(format_args!("{at}.{}", String::from_utf8_lossy(key)), value);
+                }
                 b"audio" if role == Role::Assistant && json::members(value).next().is_none() => {}
                 other => self.lose(at, other),
             }
@@ -133,7 +138,9 @@ impl<'a> Reader<'a> {
             last.cache = Some(mark);
         }
         if matches!(&*said, "tool" | "function") {
-            self.tool_result(id, name, parts, at);
+            // The whole result is cached, or none of it.
+            let cache = parts.iter_mut().filter_map(|part| part.cache.take()).last();
+            self.tool_result(id, name, parts, cache);
             return Ok(());
         }
         let mut all = thoughts.parts();
@@ -146,11 +153,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Results of calls that were made at once are one turn, as they are in other languages.
-    fn tool_result(&mut self, id: Option<Text<'a>>, name: Option<Text<'a>>, content: Vec<Part<'a>>, _at: &str) {
+    fn tool_result(
+        &mut self,
+        id: Option<Text<'a>>,
+        name: Option<Text<'a>>,
+        content: Vec<Part<'a>>,
+        cache: Option<CacheMark>,
+    ) {
         // The older functions have no ids: the name is all there is.
         let id = id.or_else(|| name.clone()).unwrap_or_default();
         let name = name.or_else(|| self.call.tool_called(&id).cloned());
-        let result = What::ToolResult(ToolResult { id, name, content, failed: false }).into();
+        let what = What::ToolResult(ToolResult { id, name, content, failed: false });
+        let result = Part { what, cache };
         let is_results = |turn: &Turn<'_>| {
             turn.role == Role::User && turn.parts.iter().all(|part| matches!(part.what, What::ToolResult(_)))
         };
@@ -182,7 +196,7 @@ impl<'a> Reader<'a> {
             match key {
                 b"type" => {}
                 b"cache_control" => cache = cache_mark(value),
-                b"annotations" => {}
+                b"annotations" => self.call.hint(format_args!("{at}.annotations"), value),
                 name if name == kind.as_bytes() => inside = Some(value),
                 other => self.lose(at, other),
             }
@@ -248,7 +262,7 @@ impl<'a> Reader<'a> {
     }
 
     fn file(&mut self, file: &'a [u8], at: &str) -> Result<Media<'a>, Unreadable> {
-        let (mut name, mut source) = (None, None);
+        let (mut name, mut source, mut detail) = (None, None, None);
         for (key, value) in given(file) {
             match key {
                 b"filename" => name = Some(string(value, &format!("{at}.filename"))?),
@@ -261,7 +275,10 @@ impl<'a> Reader<'a> {
                 b"file_url" => {
                     source = Some(Source::Url { url: string(value, &format!("{at}.file_url"))?, mime: None });
                 }
-                b"format" | b"detail" => {}
+                b"detail" if value == b"\"auto\"" => {}
+                b"detail" => detail = Some(string(value, &format!("{at}.detail"))?),
+                // Of some who serve several vendors: the type, which the data itself names.
+                b"format" => self.call.hint(format_args!("{at}.format"), value),
                 other => self.lose(at, other),
             }
         }
@@ -272,7 +289,7 @@ impl<'a> Reader<'a> {
             Source::Data { mime, .. } if mime.raw().starts_with(b"video/") => MediaKind::Video,
             _ => MediaKind::Document,
         };
-        Ok(Media { kind, source, name, detail: None })
+        Ok(Media { kind, source, name, detail })
     }
 
     fn tool_call(&mut self, call: &'a [u8], at: &str) -> Result<ToolCall<'a>, Unreadable> {
@@ -500,7 +517,7 @@ impl<'a> Reader<'a> {
             match key {
                 b"include_usage" => self.call.usage_asked = value == b"true",
                 // A filler against eavesdroppers, which our own answers do without.
-                b"include_obfuscation" => {}
+                b"include_obfuscation" => self.call.hint("stream_options.include_obfuscation", value),
                 other => self.lose("stream_options", other),
             }
         }

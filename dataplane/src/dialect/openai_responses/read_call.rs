@@ -4,7 +4,7 @@ use super::PARAMS;
 use super::carried::{self, Carried};
 use super::freeform;
 use crate::dialect::call::{
-    Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Reasoning, Role, Source, Space, Thought, Tool,
+    Amount, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Space, Thought, Tool,
     ToolCall, ToolChoice, ToolResult, Turn, What,
 };
 use crate::dialect::given::{data_url, flag, given, list, object, string, whole};
@@ -43,10 +43,11 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"stream" => reader.call.stream |= value == b"true",
             // The path of the request is chosen by it before anything is read here.
             b"model" => {}
-            // Nothing is stored either way; a caller who goes on from what was stored says so, and is refused.
-            b"store" => {}
-            // How a stream is padded, and which of its installations a program is: of no answer.
-            b"stream_options" | b"client_metadata" => {}
+            // Nothing is stored either way; a caller who goes on from what was stored says so, and is refused. How a stream
+            // is padded, and which of its installations a program is, are of no answer.
+            b"store" | b"stream_options" | b"client_metadata" => {
+                reader.call.hint(String::from_utf8_lossy(key), value);
+            }
             b"truncation" if value == b"\"disabled\"" => {}
             b"top_logprobs" if value == b"0" => {}
             b"metadata" if value == b"{}" => {}
@@ -55,11 +56,7 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
         }
     }
     if let Some(user) = user {
-        match reader.call.params.get(Param::User) {
-            None => reader.call.params.set(Param::User, Json::of(user)),
-            Some(said) if said.raw() == user => {}
-            Some(_) => reader.call.unmapped.push("safety_identifier".into()),
-        }
+        reader.call.name_user("safety_identifier", user);
     }
     if let Some(text) = instructions.filter(|text| !text.is_empty()) {
         let parts = vec![What::Text(text).into()];
@@ -121,8 +118,10 @@ impl<'a> Reader<'a> {
         for (key, value) in given(message) {
             match key {
                 b"content" => parts = self.content(value, &format!("{at}.content"))?,
-                // Names for a store, and which of its texts the model meant as the last one.
-                b"type" | b"role" | b"id" | b"status" | b"phase" => {}
+                // Names for a store.
+                b"type" | b"role" | b"id" | b"status" => {}
+                // Which of its texts the model meant as the last one.
+                b"phase" => self.call.hint(format_args!("{at}.phase"), value),
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
         }
@@ -172,7 +171,6 @@ impl<'a> Reader<'a> {
             string(value, &format!("{at}.{key}"))
         };
         let (known, what): (&[&str], _) = match &*kind {
-            // What is cited is told to people.
             "input_text" | "output_text" | "text" => (&["text", "annotations", "logprobs"], What::Text(words("text")?)),
             "refusal" => (&["refusal"], What::Refusal(words("refusal")?)),
             "input_image" => (&["image_url", "file_id", "detail"], What::Media(image(part, at)?)),
@@ -184,7 +182,10 @@ impl<'a> Reader<'a> {
             }
         };
         for (key, value) in given(part) {
-            if key != b"type" && !known.iter().any(|name| name.as_bytes() == key) {
+            // What the model said of its own words.
+            if matches!(key, b"annotations" | b"logprobs") && known.contains(&"annotations") {
+                self.call.hint(format_args!("{at}.{}", String::from_utf8_lossy(key)), value);
+            } else if key != b"type" && !known.iter().any(|name| name.as_bytes() == key) {
                 self.unmapped(&format!("{at}."), key, value);
             }
         }
@@ -321,7 +322,9 @@ impl<'a> Reader<'a> {
                 "custom" => self.freeform(tool, &at)?,
                 "namespace" => self.space(tool, &at)?,
                 // A search that may not leave its vendor's own index finds nothing that another vendor could.
-                "web_search" if json::get(tool, "external_web_access") == Some(b"false") => {}
+                "web_search" if json::get(tool, "external_web_access") == Some(b"false") => {
+                    self.call.hint(format_args!("{at}.web_search"), tool);
+                }
                 // Tools that the vendor runs.
                 other => {
                     let name = json::get(tool, "name").and_then(json::text);
@@ -508,7 +511,12 @@ impl<'a> Reader<'a> {
                     });
                 }
                 // How long a summary is, is its vendor's business.
-                b"summary" | b"generate_summary" => read.shown = Some(value != b"\"none\""),
+                b"summary" | b"generate_summary" => {
+                    read.shown = Some(value != b"\"none\"");
+                    if !matches!(value, b"\"none\"" | b"\"auto\"") {
+                        self.call.hint("reasoning.summary", value);
+                    }
+                }
                 _ => self.unmapped("reasoning.", key, value),
             }
         }

@@ -112,9 +112,10 @@ fn every_member_is_accounted_for() {
             "reasoning.context",
             "tool_choice.web_search",
             "surprise",
-            "safety_identifier",
         ]
     );
+    let hints = ["input[4].phase", "store", "client_metadata", "stream_options", "safety_identifier"];
+    assert_eq!(call.hints, hints);
     for wrong in [
         r#"{"input":7}"#,
         r#"{"input":[7]}"#,
@@ -170,6 +171,7 @@ fn what_a_vendor_cannot_take_is_named() {
     let things = [
         Lost::Thing("names of participants"),
         Lost::Thing("thinking, by a model that does not"),
+        Lost::Hint("a limit under 16 tokens"),
         Lost::Thing("stop sequences"),
         Lost::Thing("more than one answer"),
         Lost::Param(crate::dialect::call::Param::Seed),

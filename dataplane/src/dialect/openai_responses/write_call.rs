@@ -6,8 +6,11 @@ use crate::dialect::call::{
     What,
 };
 use crate::dialect::compose::{Array, Object, number, quoted};
+use crate::dialect::hints::{self, Hint};
+use crate::dialect::results;
 use crate::dialect::speech::{Lost, Recipient, lose_params};
 use crate::dialect::text::Text;
+use crate::dialect::turns::EARLIER_THOUGHTS;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
     let front = call.turns.iter().take_while(|turn| turn.role == Role::System).count();
@@ -20,6 +23,9 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
         writer.text(body);
         writer.thinking(body);
         if let Some(tokens) = call.tokens_max {
+            if tokens < TOKENS_MIN {
+                Lost::Hint("a limit under 16 tokens").tell(writer.lost);
+            }
             body.number("max_output_tokens", tokens.max(TOKENS_MIN));
         }
         for (param, path) in PARAMS {
@@ -38,11 +44,22 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     if call.choices.is_some_and(|choices| choices > 1) {
         lost.push(Lost::Thing("more than one answer"));
     }
+    hints::lose(HINTS, call, lost);
     lose_params(PARAMS, call, Param::ALL, lost);
 }
 
 /// OpenAI refuses a lower limit, which programs that only try a key like to send.
 const TOKENS_MIN: u64 = 16;
+
+const HINTS: &[Hint] = &[
+    Hint::ImageDetail,
+    Hint::FileDetail,
+    Hint::FileNames,
+    Hint::SchemaName,
+    Hint::SchemaDescription,
+    Hint::ThoughtsShown,
+    Hint::ThoughtsHidden,
+];
 
 struct Writer<'w> {
     call: &'w Call<'w>,
@@ -127,7 +144,10 @@ impl<'w> Writer<'w> {
                 }
                 What::Reasoning(thought) => {
                     // Without its own proof it is text for people.
-                    let Some((id, encrypted)) = thought.proof.as_ref().and_then(carried::parts) else { continue };
+                    let Some((id, encrypted)) = thought.proof.as_ref().and_then(carried::parts) else {
+                        Lost::Hint(EARLIER_THOUGHTS).tell(self.lost);
+                        continue;
+                    };
                     flush(&mut said, items);
                     items.object(|item| {
                         item.str("type", "reasoning");
@@ -181,11 +201,12 @@ impl<'w> Writer<'w> {
             let place = near.into_iter().position(|(called, _)| *called == name).unwrap_or(0);
             id = self.made_up.remove(place).1;
         }
+        let failure = results::told_failure(result);
         let mut content = Vec::new();
         let mut only = None;
         let mut parts = 0;
         Array::write(&mut content, |list| {
-            for part in &result.content {
+            for part in failure.as_ref().unwrap_or(&result.content) {
                 parts += 1;
                 match &part.what {
                     What::Text(text) | What::Refusal(text) => {
@@ -246,6 +267,7 @@ impl<'w> Writer<'w> {
                         Source::Id(id) => quoted(part.member("file_id"), id.raw()),
                         Source::Text(_) => {}
                     }
+                    media.detail.iter().for_each(|detail| _ = part.text("detail", detail));
                 });
             }
             (MediaKind::Audio, Source::Data { mime, base64 }) => {
@@ -336,9 +358,7 @@ impl<'w> Writer<'w> {
     }
 
     fn lose(&mut self, thing: &'static str) {
-        if !self.lost.contains(&Lost::Thing(thing)) {
-            self.lost.push(Lost::Thing(thing));
-        }
+        Lost::Thing(thing).tell(self.lost);
     }
 }
 
