@@ -16,6 +16,7 @@ mod hints;
 mod results;
 mod turns;
 mod budget;
+mod likely;
 mod sequence;
 pub mod relay;
 mod repeats;

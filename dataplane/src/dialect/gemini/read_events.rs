@@ -9,6 +9,7 @@ use super::partial::Partial;
 use super::read_usage;
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::event::{Block, Event, Finish, Piece};
+use crate::dialect::likely;
 use crate::dialect::speech::{Malformed, ReadEvents, Step};
 use crate::dialect::text::Text;
 use crate::wire::json::{self, Member};
@@ -182,19 +183,23 @@ impl Reader {
         if choice.finished {
             return Ok(());
         }
-        let (mut parts, mut reason) = (None, None);
+        let (mut parts, mut reason, mut likely) = (None, None, None);
         let mut sources = Sources::default();
         for (key, value) in json::members(candidate) {
             match key {
                 b"content" => parts = json::get(value, "parts"),
                 b"finishReason" if value.len() > 2 && value.starts_with(b"\"") => reason = Some(inner(value)),
                 b"groundingMetadata" => sources.grounding = Some(value),
+                b"logprobsResult" => likely = Some(likely::of_google(value)),
                 b"citationMetadata" => sources.citations = json::get(value, "citations"),
                 _ => {}
             }
         }
         for part in parts.into_iter().flat_map(json::elements) {
             choice.part(number, part, &mut sources, blocks, each)?;
+        }
+        if let (Some(tokens), Some((block, Kind::Text))) = (likely.filter(|tokens| !tokens.is_empty()), choice.open) {
+            each(Event::Piece { block, piece: Piece::Likely(&tokens) });
         }
         if sources.is_some() {
             choice.open(number, Kind::Text, blocks, each);

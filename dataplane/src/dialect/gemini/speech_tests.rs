@@ -81,7 +81,6 @@ fn every_member_is_accounted_for() {
             "tools[0].googleSearch",
             "tools[1].functionDeclarations[0].response",
             "toolConfig.retrievalConfig",
-            "generationConfig.responseLogprobs",
             "generationConfig.speechConfig",
             "cachedContent",
             "store"

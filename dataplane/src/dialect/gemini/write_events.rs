@@ -12,6 +12,7 @@ use super::write_error;
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
 use crate::dialect::event::{Block, Event, Finish, Piece};
+use crate::dialect::likely;
 use crate::dialect::speech::{Heading, WriteEvents};
 use crate::dialect::text::{Arguments, Text, plain};
 use crate::wire::json;
@@ -138,6 +139,18 @@ impl Writer {
                 open.hold(object);
             }
             (Kind::Media, Piece::Data(data)) => open.hold(data.raw()),
+            (Kind::Text, Piece::Likely(list)) => {
+                self.begin(out);
+                out.extend_from_slice(
+                    b"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}],\"role\":\"model\"},\"index\":",
+                );
+                number(out, u64::from(choice));
+                out.extend_from_slice(b",\"logprobsResult\":");
+                likely::write_google(list, out);
+                out.extend_from_slice(b"}]");
+                out.extend_from_slice(&self.behind);
+                self.finish_chunk(out);
+            }
             (Kind::Text, Piece::Citation(citation)) => {
                 if let Some(candidate) = self.candidates.get_mut(choice as usize) {
                     candidate.sources.add(&citation);

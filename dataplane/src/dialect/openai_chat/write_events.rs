@@ -9,6 +9,7 @@ use crate::dialect::answer::{Answer, Choice, Whole};
 use crate::dialect::call::{MediaKind, Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
+use crate::dialect::likely;
 use crate::dialect::proof;
 use crate::dialect::speech::{Heading, WriteEvents};
 use crate::dialect::text::{Text, escape_json};
@@ -192,10 +193,11 @@ impl Writer {
                 out.extend_from_slice(&self.front);
                 out.extend_from_slice(b"{\"index\":");
                 number(out, u64::from(choice));
-                out.extend_from_slice(b",\"delta\":{},\"logprobs\":{\"content\":");
-                // Line ends between a list's tokens would be the event's.
-                list.split(|byte| matches!(byte, b'\n' | b'\r')).for_each(|line| out.extend_from_slice(line));
-                out.extend_from_slice(b",\"refusal\":null},\"finish_reason\":null}]}\n\n");
+                out.extend_from_slice(b",\"delta\":{},\"logprobs\":{\"content\":[");
+                let mut tokens = Vec::new();
+                likely::append(list, &mut tokens);
+                out.extend_from_slice(&tokens);
+                out.extend_from_slice(b"],\"refusal\":null},\"finish_reason\":null}]}\n\n");
             }
             (Kind::Picture, Piece::Data(data)) if open.held.len() + data.raw().len() <= PICTURE_BYTES_MAX => {
                 open.held.extend_from_slice(data.raw());
@@ -308,7 +310,7 @@ pub fn write_answer(answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
                 choices.object(|one| {
                     one.number("index", place as u64);
                     one.object("message", |message| whole_message(choice, heading, message));
-                    likely(choice, one.member("logprobs"));
+                    write_likely(choice, one.member("logprobs"));
                     one.str("finish_reason", choice.finish.as_ref().map_or("stop", word));
                 });
             }
@@ -372,16 +374,13 @@ fn whole_message(choice: &Choice, heading: &Heading<'_>, message: &mut Object<'_
     }
 }
 
-fn likely(choice: &Choice, out: &mut Vec<u8>) {
-    let mut lists = choice.blocks.iter().map(|block| &block.likely).filter(|list| !list.is_empty());
-    let Some(first) = lists.next() else { return out.extend_from_slice(b"null") };
-    out.extend_from_slice(b"{\"content\":[");
-    out.extend_from_slice(first);
-    for list in lists {
-        out.push(b',');
-        out.extend_from_slice(list);
+fn write_likely(choice: &Choice, out: &mut Vec<u8>) {
+    let mut tokens = Vec::new();
+    choice.blocks.iter().for_each(|block| likely::append(&block.likely(), &mut tokens));
+    if tokens.is_empty() {
+        return out.extend_from_slice(b"null");
     }
-    out.extend_from_slice(b"],\"refusal\":null}");
+    Object::write(out, |told| _ = told.array("content", |list| _ = list.raw(tokens)).null("refusal"));
 }
 
 fn whole_thought(block: &Whole, index: u64, detail: &mut Object<'_>) {

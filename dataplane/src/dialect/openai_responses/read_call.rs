@@ -4,7 +4,7 @@ use super::PARAMS;
 use super::carried::{self, Carried};
 use super::freeform;
 use crate::dialect::call::{
-    Amount, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Space, Thought, Tool,
+    Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Reasoning, Role, Source, Space, Thought, Tool,
     ToolCall, ToolChoice, ToolResult, Turn, What,
 };
 use crate::dialect::given::{data_url, flag, given, list, object, string, whole};
@@ -32,10 +32,16 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"max_output_tokens" => reader.call.tokens_max = Some(whole(value, "max_output_tokens")?),
             b"include" => {
                 for (place, wanted) in list(value, "include")?.enumerate() {
-                    // Given anyhow, since nothing is stored.
-                    if wanted != b"\"reasoning.encrypted_content\"" {
-                        let wanted = string(wanted, "include")?;
-                        reader.call.unmapped.push(format!("include[{place}]: {}", wanted.plain()));
+                    match wanted {
+                        // Given anyhow, since nothing is stored.
+                        b"\"reasoning.encrypted_content\"" => {}
+                        b"\"message.output_text.logprobs\"" => {
+                            reader.call.params.set(Param::Logprobs, Json::of(b"true"));
+                        }
+                        other => {
+                            let other = string(other, "include")?;
+                            reader.call.unmapped.push(format!("include[{place}]: {}", other.plain()));
+                        }
                     }
                 }
             }
@@ -50,6 +56,11 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             }
             b"truncation" if value == b"\"disabled\"" => {}
             b"top_logprobs" if value == b"0" => {}
+            // Who wants to know which others there were wants to know.
+            b"top_logprobs" => {
+                reader.call.params.set(Param::Logprobs, Json::of(b"true"));
+                reader.call.params.set(Param::TopLogprobs, Json::of(value));
+            }
             b"metadata" if value == b"{}" => {}
             name if read_param(PARAMS, "", name, value, &mut reader.call.params) => {}
             _ => reader.unmapped("", key, value),

@@ -107,8 +107,6 @@ fn every_member_is_accounted_for() {
             "previous_response_id",
             "conversation",
             "prompt",
-            "include[1]: message.output_text.logprobs",
-            "top_logprobs",
             "reasoning.context",
             "tool_choice.web_search",
             "surprise",

@@ -22,6 +22,7 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
         writer.tools(body);
         writer.text(body);
         writer.thinking(body);
+        writer.include(body);
         if let Some(tokens) = call.tokens_max {
             if tokens < TOKENS_MIN {
                 Lost::Hint("a limit under 16 tokens").tell(writer.lost);
@@ -354,7 +355,21 @@ impl<'w> Writer<'w> {
                 }
             });
         }
-        body.raw("include", br#"["reasoning.encrypted_content"]"#);
+    }
+
+    fn include(&mut self, body: &mut Object<'_>) {
+        let likely = self.call.params.get(Param::Logprobs).is_some_and(|wanted| wanted.raw() == b"true");
+        if !self.to.reasoning && !likely {
+            return;
+        }
+        body.array("include", |list| {
+            if self.to.reasoning {
+                list.raw("\"reasoning.encrypted_content\"");
+            }
+            if likely {
+                list.raw("\"message.output_text.logprobs\"");
+            }
+        });
     }
 
     fn lose(&mut self, thing: &'static str) {
