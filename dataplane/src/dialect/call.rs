@@ -427,21 +427,7 @@ impl<'a> Call<'a> {
         }
         joined
     }
-
-    /// The name of the tool that was called under an id, for languages whose results carry no name.
-    ///
-    /// From the end: results follow their calls. Who separates them by thousands of parts gets none, rather than a core.
-    pub fn tool_called(&self, id: &Text<'_>) -> Option<&Text<'a>> {
-        let parts = self.turns.iter().rev().flat_map(|turn| turn.parts.iter().rev());
-        parts.take(PAIRED_WITHIN).find_map(|part| match &part.what {
-            What::ToolCall(call) if call.id.raw() == id.raw() => Some(&call.name),
-            _ => None,
-        })
-    }
 }
-
-/// Parts between a call and its result, at most.
-pub const PAIRED_WITHIN: usize = 2_048;
 
 #[cfg(test)]
 mod tests {

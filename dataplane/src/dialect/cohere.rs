@@ -78,8 +78,14 @@ impl Language for Chat {
                 if let Some(usage) = json::get(delta, "usage").filter(|usage| *usage != b"null") {
                     reading.take_usage(read_usage(usage));
                 }
+                let reason =
+                    json::get(delta, "finish_reason").filter(|reason| reason.len() > 2 && reason.starts_with(b"\""));
+                if reason.is_none() {
+                    // It would look whole to whoever reads it, and nobody knows that it is.
+                    return Err(NotJson { at: 0, why: "an end without a reason" });
+                }
                 (reading.finished, reading.ended) = (true, true);
-                if json::get(delta, "finish_reason") == Some(b"\"ERROR\"") {
+                if reason == Some(b"\"ERROR\"") {
                     reading.failed = true;
                     return Ok(Sense::Failed);
                 }
@@ -219,6 +225,16 @@ mod tests {
         assert_eq!(Chat.read_event(b"message-end", end, &mut reading).unwrap(), Sense::Marked);
         assert!(reading.finished && reading.ended);
         assert_eq!(seen(&reading), [("input", 41), ("output", 28)]);
+    }
+
+    #[test]
+    fn an_end_without_a_reason_is_none() {
+        let mut reading = Reading::default();
+        for end in [r#"{"type":"message-end","delta":{}}"#, r#"{"type":"message-end","delta":{"finish_reason":null}}"#]
+        {
+            assert!(Chat.read_event(b"message-end", end.as_bytes(), &mut reading).is_err(), "{end}");
+        }
+        assert!(!reading.finished && !reading.ended);
     }
 
     #[test]

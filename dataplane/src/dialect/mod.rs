@@ -17,6 +17,7 @@ mod results;
 mod turns;
 mod budget;
 mod likely;
+mod pairing;
 mod sequence;
 pub mod relay;
 mod repeats;

@@ -5,13 +5,15 @@ use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Thought, Tongue, Tool,
     ToolCall, ToolChoice, ToolResult, Turn, What,
 };
+use crate::dialect::pairing::Pairing;
 use crate::dialect::proof;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text, escape_json};
 use crate::wire::json;
 
 pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
-    let mut reader = Reader { call: Call { stream: asked.streams, ..Call::default() } };
+    let call = Call { stream: asked.streams, ..Call::default() };
+    let mut reader = Reader { call, called: Pairing::default() };
     let mut strict = None;
     for (key, value) in given(asked.body) {
         match key {
@@ -52,6 +54,7 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
 
 struct Reader<'a> {
     call: Call<'a>,
+    called: Pairing<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -87,7 +90,7 @@ impl<'a> Reader<'a> {
         }
         if is_tool {
             let id = id.ok_or_else(|| Unreadable(format!("{at}.tool_call_id is missing")))?;
-            let name = self.call.tool_called(&id).cloned();
+            let name = self.called.name(&id).cloned();
             let result = What::ToolResult(ToolResult { id, name, content, failed: false });
             // Results of calls that were made at once are one turn, as elsewhere.
             if let Some(last) = self.call.turns.last_mut().filter(|turn| is_answers(turn)) {
@@ -103,7 +106,9 @@ impl<'a> Reader<'a> {
         }
         parts.append(&mut content);
         for (place, call) in calls.into_iter().flat_map(json::elements).enumerate() {
-            parts.push(What::ToolCall(self.tool_call(call, &format!("{at}.tool_calls[{place}]"))?).into());
+            let call = self.tool_call(call, &format!("{at}.tool_calls[{place}]"))?;
+            self.called.called(call.id.clone(), call.name.clone());
+            parts.push(What::ToolCall(call).into());
         }
         if !parts.is_empty() {
             self.call.turns.push(Turn { role, name: None, parts });

@@ -148,7 +148,7 @@ impl Writer<'_> {
     }
 
     fn result<'r>(&mut self, result: &'r ToolResult<'_>, list: &mut Array<'_>, beside: &mut Vec<&'r Media<'r>>) {
-        let name = result.name.as_ref().or_else(|| self.call.tool_called(&result.id)).unwrap_or(&result.id);
+        let name = result.name.as_ref().unwrap_or(&result.id);
         let media: Vec<&Media<'_>> = result.content.iter().filter_map(media_of).collect();
         list.object(|part| {
             part.object("functionResponse", |response| {

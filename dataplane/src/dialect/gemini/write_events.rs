@@ -24,6 +24,8 @@ pub struct Writer {
     behind: Vec<u8>,
     chunks: u64,
     blocks: Vec<Open>,
+    /// Bytes of arguments and media that are not whole.
+    held: usize,
     candidates: Vec<Candidate>,
     usage: Option<(Usage, Tier)>,
     over: bool,
@@ -76,6 +78,7 @@ impl Writer {
             behind,
             chunks: 0,
             blocks: Vec::with_capacity(8),
+            held: 0,
             candidates: Vec::with_capacity(1),
             usage: None,
             over: false,
@@ -132,13 +135,24 @@ impl Writer {
                 self.chunk(choice, &[&part], out);
             }
             // Whole ones have no more pieces.
-            (Kind::Call, Piece::Arguments(text)) if !open.object => open.hold(text.raw()),
+            (Kind::Call, Piece::Arguments(text)) if !open.object => self.held += open.hold(text.raw()),
             (Kind::Call, Piece::ArgumentsObject(object)) => {
+                self.held = self.held.saturating_sub(open.held.len());
                 open.held.clear();
                 open.object = true;
-                open.hold(object);
+                self.held += open.hold(object);
             }
-            (Kind::Media, Piece::Data(data)) => open.hold(data.raw()),
+            (Kind::Media, Piece::Data(data)) => {
+                self.held += open.hold(data.raw());
+                if open.too_long {
+                    // Half of it is nothing, and an answer without it is another one.
+                    self.fail(
+                        Code::UpstreamInvalid,
+                        "The vendor made a picture or sound that is too large to be told.",
+                        out,
+                    );
+                }
+            }
             (Kind::Text, Piece::Likely(list)) => {
                 self.begin(out);
                 out.extend_from_slice(
@@ -163,6 +177,7 @@ impl Writer {
     fn close(&mut self, block: u32, out: &mut Vec<u8>) {
         let Some(open) = self.blocks.get_mut(block as usize) else { return };
         let Open { choice, kind, head, tail, held, object, too_long } = std::mem::take(open);
+        self.held = self.held.saturating_sub(held.len());
         match kind {
             Kind::Media if !too_long && !held.is_empty() => self.chunk(choice, &[&head, &held, b"\"}}"], out),
             Kind::Call => {
@@ -245,17 +260,26 @@ impl Writer {
 }
 
 impl Open {
-    fn hold(&mut self, raw: &[u8]) {
+    /// How many bytes more are held.
+    fn hold(&mut self, raw: &[u8]) -> usize {
         if self.held.len() + raw.len() > ARGUMENTS_BYTES_MAX {
             self.too_long = true;
-        } else {
-            self.held.extend_from_slice(raw);
+            return 0;
         }
+        self.held.extend_from_slice(raw);
+        raw.len()
     }
 }
 
 impl WriteEvents for Writer {
+    fn held(&self) -> usize {
+        self.held
+    }
+
     fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
         match event {
             Event::Piece { block, piece } => self.piece(block, piece, out),
             Event::Open { block, choice, kind } => self.open(block, choice, kind),

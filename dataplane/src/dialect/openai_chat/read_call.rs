@@ -7,13 +7,15 @@ use crate::dialect::call::{
     Tongue, Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
 };
 use crate::dialect::given::{data_url, flag, given, list, object, path, string, whole};
+use crate::dialect::pairing::Pairing;
 use crate::dialect::proof;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text};
 use crate::wire::json;
 
 pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
-    let mut reader = Reader { call: Call { stream: asked.streams, ..Call::default() } };
+    let call = Call { stream: asked.streams, ..Call::default() };
+    let mut reader = Reader { call, called: Pairing::default() };
     let (mut functions, mut user) = (None, None);
     for (key, value) in given(asked.body) {
         match key {
@@ -77,6 +79,7 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
 
 struct Reader<'a> {
     call: Call<'a>,
+    called: Pairing<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -143,6 +146,7 @@ impl<'a> Reader<'a> {
             self.tool_result(id, name, parts, cache);
             return Ok(());
         }
+        calls.iter().for_each(|call| self.called.called(call.id.clone(), call.name.clone()));
         let mut all = thoughts.parts();
         all.append(&mut parts);
         all.extend(calls.into_iter().map(|call| What::ToolCall(call).into()));
@@ -162,7 +166,7 @@ impl<'a> Reader<'a> {
     ) {
         // The older functions have no ids: the name is all there is.
         let id = id.or_else(|| name.clone()).unwrap_or_default();
-        let name = name.or_else(|| self.call.tool_called(&id).cloned());
+        let name = name.or_else(|| self.called.name(&id).cloned());
         let what = What::ToolResult(ToolResult { id, name, content, failed: false });
         let result = Part { what, cache };
         let is_results = |turn: &Turn<'_>| {

@@ -22,6 +22,8 @@ pub struct Writer {
     usage_asked: bool,
     over: bool,
     blocks: Vec<Open>,
+    /// Bytes of pictures that are not whole.
+    held: usize,
     choices: Vec<Told>,
     usage: Option<Usage>,
     tier: Tier,
@@ -78,6 +80,7 @@ impl Writer {
             usage_asked: heading.call.usage_asked,
             over: false,
             blocks: Vec::with_capacity(8),
+            held: 0,
             choices: Vec::with_capacity(1),
             usage: None,
             tier: Tier::default(),
@@ -147,6 +150,7 @@ impl Writer {
             }
             Block::Media { kind: MediaKind::Image, mime } => {
                 open.held = [b"data:", mime.raw(), b";base64,"].concat();
+                self.held += open.held.len();
                 Kind::Picture
             }
             Block::VendorTool { .. } | Block::Media { .. } => Kind::Silent,
@@ -199,13 +203,14 @@ impl Writer {
                 out.extend_from_slice(&tokens);
                 out.extend_from_slice(b"],\"refusal\":null},\"finish_reason\":null}]}\n\n");
             }
-            (Kind::Picture, Piece::Data(data)) if open.held.len() + data.raw().len() <= PICTURE_BYTES_MAX => {
+            (Kind::Picture, Piece::Data(data)) => {
+                self.held += data.raw().len();
                 open.held.extend_from_slice(data.raw());
-            }
-            // Half a picture is none.
-            (Kind::Picture, Piece::Data(_)) => {
-                open.kind = Kind::Silent;
-                open.held = Vec::new();
+                if self.held > PICTURE_BYTES_MAX {
+                    // Half a picture is none, and an answer without it is another one.
+                    (open.kind, open.held) = (Kind::Silent, Vec::new());
+                    self.fail(Code::UpstreamInvalid, "The vendor made a picture that is too large to be told.", out);
+                }
             }
             _ => {}
         }
@@ -239,11 +244,14 @@ impl Writer {
             Kind::Call if !open.said => {
                 self.arguments(open.choice, open.index, out, |out| out.extend_from_slice(b"{}"));
             }
-            Kind::Picture => self.chunk(open.choice, out, |out| {
-                out.extend_from_slice(b"\"images\":[");
-                picture(&open.held, out);
-                out.push(b']');
-            }),
+            Kind::Picture => {
+                self.held = self.held.saturating_sub(open.held.len());
+                self.chunk(open.choice, out, |out| {
+                    out.extend_from_slice(b"\"images\":[");
+                    picture(&open.held, out);
+                    out.push(b']');
+                });
+            }
             _ => {}
         }
     }
@@ -265,7 +273,14 @@ impl Writer {
 }
 
 impl WriteEvents for Writer {
+    fn held(&self) -> usize {
+        self.held
+    }
+
     fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
         match event {
             Event::Piece { block, piece } => self.piece(block, piece, out),
             Event::Start { .. } => self.chunk(0, out, |out| out.extend_from_slice(b"\"content\":\"\"")),

@@ -8,13 +8,14 @@ use crate::dialect::call::{
     ToolCall, ToolChoice, ToolResult, Turn, What,
 };
 use crate::dialect::given::{data_url, flag, given, list, object, string, whole};
+use crate::dialect::pairing::Pairing;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text};
 use crate::wire::json;
 
 pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
-    let mut reader =
-        Reader { call: Call { stream: asked.streams, usage_asked: true, ..Call::default() }, pending: None };
+    let call = Call { stream: asked.streams, usage_asked: true, ..Call::default() };
+    let mut reader = Reader { call, pending: None, called: Pairing::default() };
     let (mut instructions, mut user) = (None, None);
     // What items call by two names, tools have declared.
     if let Some(tools) = json::get(asked.body, "tools").filter(|tools| *tools != b"null") {
@@ -80,6 +81,7 @@ struct Reader<'a> {
     call: Call<'a>,
     /// The proof of the call that comes next.
     pending: Option<Proof<'a>>,
+    called: Pairing<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -239,6 +241,7 @@ impl<'a> Reader<'a> {
         let name = name.ok_or_else(|| Unreadable(format!("{at}.name is missing")))?;
         let name = space.map_or_else(|| name.clone(), |space| flat(&space, &name));
         let arguments = Arguments::InString(arguments);
+        self.called.called(id.clone(), name.clone());
         let call = ToolCall { id, name, arguments, proof: self.pending.take() };
         self.say(Role::Assistant, vec![What::ToolCall(call).into()]);
         Ok(())
@@ -257,6 +260,7 @@ impl<'a> Reader<'a> {
         }
         let id = id.ok_or_else(|| Unreadable(format!("{at}.call_id is missing")))?;
         let name = name.ok_or_else(|| Unreadable(format!("{at}.name is missing")))?;
+        self.called.called(id.clone(), name.clone());
         let call = ToolCall { id, name, arguments: freeform::arguments(&input), proof: self.pending.take() };
         self.say(Role::Assistant, vec![What::ToolCall(call).into()]);
         Ok(())
@@ -273,7 +277,7 @@ impl<'a> Reader<'a> {
             }
         }
         let id = id.ok_or_else(|| Unreadable(format!("{at}.call_id is missing")))?;
-        let name = self.call.tool_called(&id).cloned();
+        let name = self.called.name(&id).cloned();
         self.say(Role::User, vec![What::ToolResult(ToolResult { id, name, content, failed: false }).into()]);
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::dialect::call::{
 };
 use crate::dialect::compose::{Array, Object, number, quoted};
 use crate::dialect::hints::{self, Hint};
+use crate::dialect::pairing::Pairing;
 use crate::dialect::results;
 use crate::dialect::speech::{Lost, Recipient, lose_params};
 use crate::dialect::text::Text;
@@ -14,7 +15,7 @@ use crate::dialect::turns::EARLIER_THOUGHTS;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
     let front = call.turns.iter().take_while(|turn| turn.role == Role::System).count();
-    let mut writer = Writer { call, to, lost, made_up: Vec::new(), calls: 0 };
+    let mut writer = Writer { call, to, lost, made_up: Pairing::default(), calls: 0 };
     Object::write(out, |body| {
         body.str("model", to.model).bool("stream", call.stream).bool("store", false);
         writer.instructions(&call.turns[..front], body);
@@ -66,8 +67,8 @@ struct Writer<'w> {
     call: &'w Call<'w>,
     to: &'w Recipient<'w>,
     lost: &'w mut Vec<Lost>,
-    /// Calls without an id that no result has answered yet: the name, and the id that they got here.
-    made_up: Vec<(&'w [u8], Vec<u8>)>,
+    /// Calls without an id, under the ids that they got here.
+    made_up: Pairing<'w>,
     calls: u64,
 }
 
@@ -181,7 +182,7 @@ impl<'w> Writer<'w> {
         if id.is_empty() {
             id.extend_from_slice(b"call_");
             number(&mut id, self.calls);
-            self.made_up.push((call.name.raw(), id.clone()));
+            self.made_up.called(Text::of_raw_owned(id.clone()), call.name.shorter());
         }
         self.calls += 1;
         let mut arguments = Vec::new();
@@ -196,11 +197,10 @@ impl<'w> Writer<'w> {
 
     fn result(&mut self, result: &ToolResult<'_>, items: &mut Array<'_>) {
         let mut id = result.id.raw().to_vec();
-        if id.is_empty() && !self.made_up.is_empty() {
-            let name = result.name.as_ref().map_or(&b""[..], Text::raw);
-            let near = self.made_up.iter().take(crate::dialect::call::PAIRED_WITHIN);
-            let place = near.into_iter().position(|(called, _)| *called == name).unwrap_or(0);
-            id = self.made_up.remove(place).1;
+        if id.is_empty()
+            && let Some((made_up, _)) = self.made_up.answer(&result.id, result.name.as_ref())
+        {
+            id = made_up.raw().to_vec();
         }
         let failure = results::told_failure(result);
         let mut content = Vec::new();

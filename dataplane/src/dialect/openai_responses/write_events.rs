@@ -344,8 +344,9 @@ impl<'h> Writer<'h> {
             (Kind::Image, Piece::Data(data)) => {
                 self.held += data.raw().len();
                 if self.held > HELD_BYTES_MAX {
-                    // Half a picture is none.
+                    // Half a picture is none, and the answer is not whole.
                     open = Open::default();
+                    self.finish = Some(Finish::Length);
                 } else {
                     open.text.extend_from_slice(data.raw());
                 }
