@@ -117,22 +117,30 @@ impl ReadEvents for Reader {
     }
 
     fn read_answer(&mut self, body: &[u8], each: Each<'_>) -> Result<(), Malformed> {
-        json::validate(body)?;
-        self.start(body, each);
-        if let Some(error) = json::get(body, "error").filter(|error| error.starts_with(b"{")) {
+        let (mut id, mut error, mut content, mut usage) = (None, None, &b""[..], &b""[..]);
+        let (mut reason, mut sequence) = (&b""[..], &b""[..]);
+        json::scan(body, |member| match (member.depth, member.key) {
+            (1, b"id") => id = Text::of_value(member.value),
+            (1, b"error") => error = Some(member.value).filter(|error| error.starts_with(b"{")),
+            (1, b"content") => content = member.value,
+            (1, b"usage") => usage = member.value,
+            (1, b"stop_reason") => reason = inner(member.value),
+            (1, b"stop_sequence") => sequence = member.value,
+            _ => {}
+        })?;
+        self.start_as(id, each);
+        if let Some(error) = error {
             fail(error, each);
             return Ok(());
         }
         if !body.trim_ascii_start().starts_with(b"{") {
             return Err(Malformed("no message"));
         }
-        for content in json::elements(json::get(body, "content").unwrap_or_default()) {
-            self.whole(content, each)?;
+        for block in json::elements(content) {
+            self.whole(block, each)?;
         }
-        self.usage(json::get(body, "usage").unwrap_or_default(), each);
-        let reason = json::get(body, "stop_reason").map(inner).unwrap_or_default();
+        self.usage(usage, each);
         if !reason.is_empty() {
-            let sequence = json::get(body, "stop_sequence").unwrap_or_default();
             each(Event::Finish { choice: 0, why: finish(reason, sequence) });
         }
         Ok(())
@@ -141,9 +149,14 @@ impl ReadEvents for Reader {
 
 impl Reader {
     fn start(&mut self, message: &[u8], each: Each<'_>) {
+        if !self.started {
+            self.start_as(json::get(message, "id").and_then(Text::of_value), each);
+        }
+    }
+
+    fn start_as(&mut self, id: Option<Text<'_>>, each: Each<'_>) {
         if !std::mem::replace(&mut self.started, true) {
-            let id = json::get(message, "id").and_then(Text::of_value).unwrap_or_default();
-            each(Event::Start { id });
+            each(Event::Start { id: id.unwrap_or_default() });
         }
     }
 
