@@ -61,7 +61,7 @@ impl Language for Chat {
         let mut delta: Option<&[u8]> = None;
         let mut output_bytes = 0;
         json::scan(data, |member| match (member.depth, member.key) {
-            (1, b"type") => kind = inner(member.value),
+            (1, b"type") => kind = json::inner(member.value),
             (1, b"delta") => delta = Some(member.value),
             (2.., key) if template::is_output(key) && member.value.starts_with(b"\"") => {
                 output_bytes += member.value.len() as u64 - 2
@@ -171,11 +171,6 @@ fn write_error(out: &mut Vec<u8>, code: Code, message: &str) {
     out.extend_from_slice(b"\",\"code\":\"");
     out.extend_from_slice(code.name().as_bytes());
     out.extend_from_slice(b"\"}}\n\n");
-}
-
-/// What stands between a string's quotes.
-fn inner(value: &[u8]) -> &[u8] {
-    value.get(1..value.len().saturating_sub(1)).unwrap_or_default()
 }
 
 /// What Cohere bills is told apart from what its models read: preambles and templates are on the house. Where nothing is

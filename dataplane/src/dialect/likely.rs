@@ -21,7 +21,7 @@ impl<'a> Token<'a> {
         let mut read = Self { words: b"", logprob: IMPOSSIBLE, bytes: b"", others: b"" };
         for (key, value) in json::members(token) {
             match key {
-                b"token" => read.words = inner(value),
+                b"token" => read.words = json::inner(value),
                 b"logprob" if is_number(value) => read.logprob = value,
                 b"bytes" if value.starts_with(b"[") => read.bytes = value,
                 b"top_logprobs" => read.others = value,
@@ -35,7 +35,7 @@ impl<'a> Token<'a> {
         let mut read = Self { words: b"", logprob: IMPOSSIBLE, bytes: b"", others: b"" };
         for (key, value) in json::members(candidate) {
             match key {
-                b"token" => read.words = inner(value),
+                b"token" => read.words = json::inner(value),
                 b"logProbability" if is_number(value) => read.logprob = value,
                 _ => {}
             }
@@ -67,10 +67,6 @@ impl<'a> Token<'a> {
 
 /// What both vendors say of a token that nobody would have expected.
 const IMPOSSIBLE: &[u8] = b"-9999.0";
-
-fn inner(value: &[u8]) -> &[u8] {
-    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or_default()
-}
 
 fn is_number(value: &[u8]) -> bool {
     value.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-')

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::compose::number;
 use super::text::Text;
+use crate::wire::json;
 
 /// The calls of a conversation, in their order.
 #[derive(Default)]
@@ -62,6 +64,18 @@ impl<'a> Pairing<'a> {
         }
         Some(self.oldest)
     }
+}
+
+/// The vendor's id of a call, or one of ours that its result can be paired by. The strictest SDKs take no other letters.
+pub fn call_id(given: &[u8], answer: &str, block: u32, out: &mut Vec<u8>) {
+    if !given.is_empty() {
+        out.extend_from_slice(given);
+        return;
+    }
+    out.extend_from_slice(b"call_");
+    json::escape_into(out, answer);
+    out.push(b'_');
+    number(out, u64::from(block));
 }
 
 #[cfg(test)]

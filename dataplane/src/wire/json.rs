@@ -137,6 +137,11 @@ pub fn text(value: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
     serde_json::from_slice(value).ok().map(std::borrow::Cow::Owned)
 }
 
+/// What stands between a string's quotes; nothing when it is none.
+pub fn inner(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or_default()
+}
+
 /// Whether a raw key means this name, escapes or not.
 pub fn key_is(raw: &[u8], name: &str) -> bool {
     if !raw.contains(&b'\\') {

@@ -7,7 +7,7 @@ use crate::dialect::call::{
     Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Thought, Tongue,
     Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
 };
-use crate::dialect::given::{At, flag, given, list, object, string, whole};
+use crate::dialect::given::{At, flag, given, inside, list, object, string, whole};
 use crate::dialect::proof;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text};
@@ -490,12 +490,6 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
-}
-
-/// What stands between a string's quotes, for as long as the body lives.
-fn inside<'a>(value: &'a [u8], at: At<'_>) -> Result<&'a [u8], Unreadable> {
-    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-    inner.ok_or_else(|| Unreadable(format!("{at} must be a string")))
 }
 
 /// A document that is told as a string or as pieces of text. `None` when there is something else in it.

@@ -7,6 +7,7 @@ use crate::dialect::answer::{Answer, Whole};
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
 use crate::dialect::event::{Block, Citation, Finish};
+use crate::dialect::pairing::call_id;
 use crate::dialect::proof;
 use crate::dialect::sequence::{Form, InTurn, Kind, Message, Opened, Strict};
 use crate::dialect::speech::Heading;
@@ -193,18 +194,6 @@ fn write_block(block: &Whole, place: usize, id: &str, content: &mut Array<'_>) {
         // Neither has a block that a caller of this language could make anything of.
         Block::VendorTool { .. } | Block::Media { .. } => {}
     }
-}
-
-/// The vendor's, or one that the next turn can be paired by.
-fn call_id(given: &[u8], id: &str, block: u32, out: &mut Vec<u8>) {
-    if !given.is_empty() {
-        out.extend_from_slice(given);
-        return;
-    }
-    out.extend_from_slice(b"call_");
-    json::escape_into(out, id);
-    out.push(b'_');
-    number(out, u64::from(block));
 }
 
 fn write_citation(citation: &Citation<'_>, out: &mut Vec<u8>) {

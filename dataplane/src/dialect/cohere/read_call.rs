@@ -5,6 +5,7 @@ use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Thought, Tongue, Tool,
     ToolCall, ToolChoice, ToolResult, Turn, What,
 };
+use crate::dialect::given::{data_url, given, object};
 use crate::dialect::pairing::Pairing;
 use crate::dialect::proof;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
@@ -179,7 +180,7 @@ impl<'a> Reader<'a> {
             }
         }
         let url = url.ok_or_else(|| Unreadable(format!("{at}.image_url.url is missing")))?;
-        let source = taken_apart(&url).unwrap_or(Source::Url { url, mime: None });
+        let source = data_url(&url).unwrap_or(Source::Url { url, mime: None });
         Ok(Media { kind: MediaKind::Image, source, name: None, detail })
     }
 
@@ -318,23 +319,6 @@ fn document(document: &[u8]) -> What<'_> {
         escape_json(&mut text, data);
         Text::of_raw_owned(text)
     }))
-}
-
-/// A data URL in its parts.
-fn taken_apart<'a>(url: &Text<'a>) -> Option<Source<'a>> {
-    let plain = url.plain();
-    let rest = plain.strip_prefix("data:")?;
-    let (mime, base64) = rest.split_once(";base64,")?;
-    Some(Source::Data { mime: Text::of_plain(mime), base64: Text::of_plain(base64) })
-}
-
-/// The members that say something: `null` is not given.
-fn given(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    json::members(object).filter(|(_, value)| *value != b"null")
-}
-
-fn object(value: &[u8], at: &str) -> Result<(), Unreadable> {
-    if value.starts_with(b"{") { Ok(()) } else { Err(Unreadable(format!("{at} must be an object"))) }
 }
 
 fn string<'a>(value: &'a [u8], at: &str) -> Result<Text<'a>, Unreadable> {

@@ -4,7 +4,7 @@ use super::PARAMS;
 use crate::dialect::call::{
     Amount, Call, Format, Media, MediaKind, Param, Part, Role, Source, ToolCall, ToolChoice, Turn, What,
 };
-use crate::dialect::compose::{Array, Object, quoted};
+use crate::dialect::compose::{Array, Object, data_url, quoted};
 use crate::dialect::hints::{self, Hint};
 use crate::dialect::results;
 use crate::dialect::speech::{Lost, Recipient, lose_params};
@@ -177,9 +177,7 @@ impl Writer<'_> {
         match (&media.source, media.kind) {
             (Source::Text(text), _) => return results::write_text(text, list),
             (Source::Data { mime, base64 }, MediaKind::Image) => {
-                for piece in [&b"data:"[..], mime.raw(), b";base64,", base64.raw()] {
-                    url.extend_from_slice(piece);
-                }
+                data_url(mime, base64, &mut url);
             }
             (Source::Url { url: given, .. }, MediaKind::Image) => url.extend_from_slice(given.raw()),
             (Source::Id(_), _) => return self.lose("files by id"),

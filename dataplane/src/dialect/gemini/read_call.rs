@@ -6,6 +6,7 @@ use super::{PARAMS, camel, schema, signature};
 use crate::dialect::call::{
     Call, Media, MediaKind, Part, Role, Source, Thought, Tool, ToolCall, ToolResult, Turn, What,
 };
+use crate::dialect::given::{given, object};
 use crate::dialect::pairing::Pairing;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text, escape_json};
@@ -172,7 +173,7 @@ impl<'a> Reader<'a> {
                 b"id" => id = string(value, at, "id")?,
                 b"name" => name = string(value, at, "name")?,
                 b"args" => {
-                    object(value, &format!("{at}.args"))?;
+                    object(value, &format_args!("{at}.args"))?;
                     args = Some(Json::of(value));
                 }
                 _ => self.unmapped(&format!("{at}."), key, value),
@@ -296,19 +297,10 @@ fn said(response: &[u8]) -> (Option<Text<'_>>, bool) {
     (Some(text), failed)
 }
 
-/// The members that say something: `null` is not given.
-pub fn given(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    json::members(object).filter(|(_, value)| *value != b"null")
-}
-
 /// The elements of a list, or the only thing where one belongs.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let one = (!value.starts_with(b"[")).then_some(value);
     one.into_iter().chain(json::elements(value))
-}
-
-fn object(value: &[u8], at: &str) -> Result<(), Unreadable> {
-    if value.starts_with(b"{") { Ok(()) } else { Err(Unreadable(format!("{at} must be an object"))) }
 }
 
 pub fn string<'a>(value: &'a [u8], at: &str, name: &str) -> Result<Text<'a>, Unreadable> {

@@ -1,8 +1,9 @@
 //! How a generateContent body wants its answer made: `toolConfig`, `generationConfig`, `serviceTier`.
 
-use super::read_call::{Reader, given, is_word, list, string, whole};
+use super::read_call::{Reader, is_word, list, string, whole};
 use super::{PARAMS, camel, schema};
 use crate::dialect::call::{Amount, Effort, Format, Param, Reasoning, ToolChoice};
+use crate::dialect::given::given;
 use crate::dialect::speech::{Unreadable, read_param};
 use crate::dialect::text::Json;
 use crate::wire::json;

@@ -133,7 +133,7 @@ impl<'a> Glance<'a> {
 
     fn only_text(&self) -> Option<&'a [u8]> {
         let simple = self.texts == 1 && self.indices < 2 && !self.rich && self.index < CHOICES_MAX as u64;
-        self.text.filter(|text| simple && text.starts_with(b"\"")).map(inner)
+        self.text.filter(|text| simple && text.starts_with(b"\"")).map(json::inner)
     }
 }
 
@@ -188,7 +188,7 @@ impl Reader {
         for (key, value) in json::members(candidate) {
             match key {
                 b"content" => parts = json::get(value, "parts"),
-                b"finishReason" if value.len() > 2 && value.starts_with(b"\"") => reason = Some(inner(value)),
+                b"finishReason" if value.len() > 2 && value.starts_with(b"\"") => reason = Some(json::inner(value)),
                 b"groundingMetadata" => sources.grounding = Some(value),
                 b"logprobsResult" => likely = Some(likely::of_google(value)),
                 b"citationMetadata" => sources.citations = json::get(value, "citations"),
@@ -245,10 +245,11 @@ impl<'a> PartOf<'a> {
         let mut found = Self::default();
         for (key, value) in json::members(part) {
             match key {
-                b"text" if value.starts_with(b"\"") => found.text = Some(inner(value)),
+                b"text" if value.starts_with(b"\"") => found.text = Some(json::inner(value)),
                 b"thought" => found.thought = value == b"true",
                 b"thoughtSignature" if value.len() > 2 && value.starts_with(b"\"") => {
-                    found.proof = Some(Proof { of: Tongue::Generate, data: Text::of_raw(inner(value)), sealed: false });
+                    found.proof =
+                        Some(Proof { of: Tongue::Generate, data: Text::of_raw(json::inner(value)), sealed: false });
                 }
                 b"functionCall" if value.starts_with(b"{") => found.call = Some(value),
                 b"inlineData" if value.starts_with(b"{") => found.data = Some(value),
@@ -446,9 +447,4 @@ fn next(blocks: &mut u32) -> u32 {
     let block = *blocks;
     *blocks = blocks.saturating_add(1);
     block
-}
-
-/// What stands between a string's quotes.
-fn inner(value: &[u8]) -> &[u8] {
-    value.get(1..value.len().saturating_sub(1)).unwrap_or_default()
 }

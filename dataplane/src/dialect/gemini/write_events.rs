@@ -13,6 +13,7 @@ use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
 use crate::dialect::event::{Block, Event, Finish, Piece};
 use crate::dialect::likely;
+use crate::dialect::pairing::call_id;
 use crate::dialect::speech::{Heading, WriteEvents};
 use crate::dialect::text::{Arguments, Text, plain};
 use crate::wire::json;
@@ -342,14 +343,7 @@ pub fn thought(text: &Text<'_>, proof: Option<&Proof<'_>>, streamed: bool, out: 
 
 pub fn call_head(id: &Text<'_>, name: &Text<'_>, answer: &str, block: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"functionCall\":{\"id\":\"");
-    if id.is_empty() {
-        out.extend_from_slice(b"call_");
-        json::escape_into(out, answer);
-        out.push(b'_');
-        number(out, u64::from(block));
-    } else {
-        out.extend_from_slice(id.raw());
-    }
+    call_id(id.raw(), answer, block, out);
     out.extend_from_slice(b"\",\"name\":");
     quoted(out, name.raw());
     out.extend_from_slice(b",\"args\":");

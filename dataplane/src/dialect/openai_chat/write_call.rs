@@ -7,7 +7,7 @@ use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Role, Source, Thought, Tongue, ToolCall,
     ToolChoice, Turn, What,
 };
-use crate::dialect::compose::{Array, Object};
+use crate::dialect::compose::{Array, Object, data_url};
 use crate::dialect::hints::{self, Hint};
 use crate::dialect::results::{self, write_text};
 use crate::dialect::speech::{Lost, Recipient, lose_params};
@@ -175,12 +175,6 @@ fn file(content: &mut Array<'_>, fill: impl FnOnce(&mut Object<'_>)) {
         object.str("type", "file");
         object.object("file", fill);
     });
-}
-
-fn data_url(mime: &Text<'_>, base64: &Text<'_>, out: &mut Vec<u8>) {
-    for piece in [b"data:", mime.raw(), b";base64,", base64.raw()] {
-        out.extend_from_slice(piece);
-    }
 }
 
 fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {

@@ -10,6 +10,7 @@ use crate::dialect::call::{MediaKind, Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
 use crate::dialect::likely;
+use crate::dialect::pairing::call_id;
 use crate::dialect::proof;
 use crate::dialect::speech::{Heading, WriteEvents};
 use crate::dialect::text::{Text, escape_json};
@@ -423,11 +424,10 @@ fn whole_call(block: &Whole, place: u32, heading: &Heading<'_>, calls: &mut Arra
 
 /// A call without an id of its vendor's gets one of ours, so that its result can be paired with it.
 fn call_head(id: &Text<'_>, own: &str, block: u32, call: &mut Object<'_>) {
-    if id.is_empty() {
-        call.str("id", &format!("call_{own}_{block}"));
-    } else {
-        call.text("id", id);
-    }
+    let out = call.member("id");
+    out.push(b'"');
+    call_id(id.raw(), own, block, out);
+    out.push(b'"');
     call.str("type", "function");
 }
 

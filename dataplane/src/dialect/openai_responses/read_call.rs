@@ -287,7 +287,7 @@ impl<'a> Reader<'a> {
         let (mut id, mut encrypted, mut summary, mut content) = (&b""[..], None, Vec::new(), Vec::new());
         for (key, value) in given(item) {
             match key {
-                b"id" => id = inner(value),
+                b"id" => id = json::inner(value),
                 b"encrypted_content" => encrypted = Some(string(value, at)?),
                 b"summary" => summary = texts(value),
                 b"content" => content = texts(value),
@@ -296,7 +296,7 @@ impl<'a> Reader<'a> {
             }
         }
         let text = joined(if summary.is_empty() { &content } else { &summary });
-        let raw = json::get(item, "encrypted_content").map(inner).filter(|_| encrypted.is_some());
+        let raw = json::get(item, "encrypted_content").map(json::inner).filter(|_| encrypted.is_some());
         let proof = match raw.filter(|raw| !raw.is_empty()).map(|raw| carried::read(id, raw, !text.is_empty())) {
             Some(Carried::Call(proof)) => {
                 self.pending = Some(proof);
@@ -610,9 +610,4 @@ fn file<'a>(part: &'a [u8], at: &str) -> Result<Media<'a>, Unreadable> {
 
 pub fn image_mime<'a>(format: &[u8]) -> Text<'a> {
     Text::of_raw_owned([b"image/", format].concat())
-}
-
-/// What stands between a string's quotes.
-fn inner(value: &[u8]) -> &[u8] {
-    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or_default()
 }

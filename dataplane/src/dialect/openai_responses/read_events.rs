@@ -156,8 +156,8 @@ impl<'a> Glance<'a> {
             return;
         }
         match key {
-            b"type" => self.kind = inner(value),
-            b"delta" => self.delta = inner(value),
+            b"type" => self.kind = json::inner(value),
+            b"delta" => self.delta = json::inner(value),
             b"output_index" => self.index = json::integer(value).unwrap_or(0),
             b"content_index" => self.part = json::integer(value).unwrap_or(0),
             b"summary_index" => self.summary = json::integer(value).unwrap_or(0),
@@ -499,9 +499,4 @@ fn string<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
 
 fn string_of(value: &[u8]) -> Option<&[u8]> {
     value.strip_prefix(b"\"")?.strip_suffix(b"\"")
-}
-
-/// What stands between a string's quotes.
-fn inner(value: &[u8]) -> &[u8] {
-    string_of(value).unwrap_or_default()
 }

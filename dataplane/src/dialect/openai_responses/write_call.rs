@@ -5,7 +5,7 @@ use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Role, Source, ToolCall, ToolChoice, ToolResult, Turn,
     What,
 };
-use crate::dialect::compose::{Array, Object, number, quoted};
+use crate::dialect::compose::{Array, Object, data_url, number, quoted};
 use crate::dialect::hints::{self, Hint};
 use crate::dialect::pairing::Pairing;
 use crate::dialect::results;
@@ -240,7 +240,7 @@ impl<'w> Writer<'w> {
                 list.object(|part| {
                     part.str("type", "input_image");
                     match source {
-                        Source::Data { mime, base64 } => data_url(part.member("image_url"), mime, base64),
+                        Source::Data { mime, base64 } => write_data(part.member("image_url"), mime, base64),
                         Source::Url { url, .. } => quoted(part.member("image_url"), url.raw()),
                         Source::Id(id) => quoted(part.member("file_id"), id.raw()),
                         Source::Text(_) => {}
@@ -262,7 +262,7 @@ impl<'w> Writer<'w> {
                                 None if mime.raw().starts_with(b"text/") => part.str("filename", "document.txt"),
                                 None => part.str("filename", "document.pdf"),
                             };
-                            data_url(part.member("file_data"), mime, base64);
+                            write_data(part.member("file_data"), mime, base64);
                         }
                         Source::Url { url, .. } => quoted(part.member("file_url"), url.raw()),
                         Source::Id(id) => quoted(part.member("file_id"), id.raw()),
@@ -450,9 +450,8 @@ fn flush(said: &mut Vec<u8>, items: &mut Array<'_>) {
     }
 }
 
-fn data_url(out: &mut Vec<u8>, mime: &Text<'_>, base64: &Text<'_>) {
-    out.extend_from_slice(b"\"data:");
-    for piece in [mime.raw(), b";base64,", base64.raw(), b"\""] {
-        out.extend_from_slice(piece);
-    }
+fn write_data(out: &mut Vec<u8>, mime: &Text<'_>, base64: &Text<'_>) {
+    out.push(b'"');
+    data_url(mime, base64, out);
+    out.push(b'"');
 }
