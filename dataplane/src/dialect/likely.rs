@@ -18,25 +18,21 @@ struct Token<'a> {
 
 impl<'a> Token<'a> {
     fn of_openai(token: &'a [u8]) -> Self {
+        Self::read(token, b"logprob")
+    }
+
+    fn of_google(candidate: &'a [u8]) -> Self {
+        Self::read(candidate, b"logProbability")
+    }
+
+    fn read(token: &'a [u8], likely: &[u8]) -> Self {
         let mut read = Self { words: b"", logprob: IMPOSSIBLE, bytes: b"", others: b"" };
         for (key, value) in json::members(token) {
             match key {
                 b"token" => read.words = json::inner(value),
-                b"logprob" if is_number(value) => read.logprob = value,
                 b"bytes" if value.starts_with(b"[") => read.bytes = value,
                 b"top_logprobs" => read.others = value,
-                _ => {}
-            }
-        }
-        read
-    }
-
-    fn of_google(candidate: &'a [u8]) -> Self {
-        let mut read = Self { words: b"", logprob: IMPOSSIBLE, bytes: b"", others: b"" };
-        for (key, value) in json::members(candidate) {
-            match key {
-                b"token" => read.words = json::inner(value),
-                b"logProbability" if is_number(value) => read.logprob = value,
+                key if key == likely && is_number(value) => read.logprob = value,
                 _ => {}
             }
         }

@@ -112,6 +112,17 @@ pub fn object_schema(schema: &[u8], out: &mut Vec<u8>) {
 
 pub const NO_ARGUMENTS: &str = "{\"type\":\"object\",\"properties\":{}}";
 
+/// What Anthropic's models are told of hints, here and on Bedrock.
+pub const HINTS: &[Hint] = &[
+    Hint::CacheMarks,
+    Hint::FileNames,
+    // As the schema's own title and description, where it has no place beside it.
+    Hint::SchemaName,
+    Hint::SchemaDescription,
+    Hint::ThoughtsShown,
+    Hint::ThoughtsHidden,
+];
+
 /// What of a call neither a language's tables hold nor its vendor would miss.
 pub fn lose(table: ParamTable, known: &[Hint], own: Tongue, call: &Call<'_>, lost: &mut Vec<Lost>) {
     hints::lose(known, call, lost);

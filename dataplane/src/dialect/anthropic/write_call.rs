@@ -9,7 +9,6 @@ use crate::dialect::call::{
     ToolChoice, ToolResult, What,
 };
 use crate::dialect::compose::{Array, Object, quoted};
-use crate::dialect::hints::Hint;
 use crate::dialect::speech::{Lost, Recipient};
 use crate::dialect::text::Text;
 use crate::dialect::turns::{self, NOTHING_SAID};
@@ -18,21 +17,11 @@ use crate::dialect::turns::{self, NOTHING_SAID};
 /// language give.
 const TOKENS_MAX: u64 = 4_096;
 
-const HINTS: &[Hint] = &[
-    Hint::CacheMarks,
-    Hint::FileNames,
-    // As the schema's own title and description.
-    Hint::SchemaName,
-    Hint::SchemaDescription,
-    Hint::ThoughtsShown,
-    Hint::ThoughtsHidden,
-];
-
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
     let turns = turns::conversation(call, Tongue::Messages);
     let plan = budget::plan(call, to, &turns, Tongue::Messages, lost);
     let mut writer = Writer { call, lost };
-    turns::lose(PARAMS, HINTS, Tongue::Messages, call, writer.lost);
+    turns::lose(PARAMS, turns::HINTS, Tongue::Messages, call, writer.lost);
     Object::write(out, |body| {
         body.str("model", to.model);
         body.number("max_tokens", plan.tokens_max.unwrap_or(TOKENS_MAX));

@@ -21,7 +21,7 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     let turns = turns::conversation(call, Tongue::Converse);
     let plan = budget::plan(call, to, &turns, Tongue::Converse, lost);
     let maker = Maker::of(to.model, &plan);
-    let hints = if maker == Maker::Anthropic { ANTHROPIC_HINTS } else { HINTS };
+    let hints = if maker == Maker::Anthropic { turns::HINTS } else { HINTS };
     turns::lose(PARAMS, hints, Tongue::Converse, call, lost);
     let mut writer = Writer { call, lost, names: HashSet::new(), maker };
     Object::write(out, |body| {
@@ -44,15 +44,6 @@ const HINTS: &[Hint] = &[
     Hint::SchemaDescription,
     // Shown when they are there.
     Hint::ThoughtsShown,
-];
-/// Anthropic's own fields are told which of them.
-const ANTHROPIC_HINTS: &[Hint] = &[
-    Hint::CacheMarks,
-    Hint::FileNames,
-    Hint::SchemaName,
-    Hint::SchemaDescription,
-    Hint::ThoughtsShown,
-    Hint::ThoughtsHidden,
 ];
 
 /// Who made the model decides what its own fields are called: Converse has one word for most things, not for all.
