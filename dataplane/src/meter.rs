@@ -209,7 +209,13 @@ impl<'l> Meter<'l> {
         let absurd = self.reading.usage.is_some_and(|usage| usage.tokens() > self.plausible_tokens);
         match (self.reading.usage, self.reading.usage_invalid || absurd) {
             (Some(usage), false) if complete || usage.answer_tokens() > 0 => {
-                (self.at_least_delivered(usage, complete), 0)
+                let usage = self.at_least_delivered(usage, complete);
+                // No prompt is free: who tells of the answer alone leaves the prompt to be counted.
+                if usage.answer_tokens() > 0 && usage.prompt_tokens() == 0 {
+                    let prompt = self.prompt_bytes.div_ceil(BYTES_PER_TOKEN);
+                    return (usage.with(Class::Input, prompt), if prompt > 0 { flag::ESTIMATED } else { 0 });
+                }
+                (usage, 0)
             }
             (_, invalid) => {
                 let answer = self.reading.output_bytes.div_ceil(BYTES_PER_TOKEN);

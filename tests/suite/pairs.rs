@@ -210,7 +210,13 @@ fn stops_arrive_where_there_are_any() {
 fn schemas_of_answers_arrive() {
     Pairs::start("pairs-schemas", "strict=yes,events=3").each(|pair| {
         pair.ask(&Ask { schema: true, ..Ask::of("Who?") })?;
-        same("schema", pair.asked().schema, Some(caller::schema()))
+        let mut schema = pair.asked().schema;
+        // Where a schema has no name, its title is what its caller named it.
+        if let Some(title) = schema.as_mut().and_then(|schema| schema.as_object_mut()).and_then(|it| it.remove("title"))
+        {
+            same("title", title, "person".into())?;
+        }
+        same("schema", schema, Some(caller::schema()))
     });
 }
 
@@ -241,6 +247,21 @@ fn what_nobody_knows_is_refused_by_name() {
             ensure(answer.text().contains("frobnicate"), format!("it is not named: {}", answer.text()))?;
             let reading = pair.caller.read_whole(&answer)?;
             ensure(matches!(reading.end, End::Error { .. }), "an error of the caller's language")?;
+        }
+        Ok(())
+    });
+}
+
+/// A hint that the vendor's language has no word for: nobody is refused for it, and its caller is told.
+#[test]
+fn hints_fall_and_are_told() {
+    Pairs::start("pairs-hints", "strict=yes,events=3").each(|pair| {
+        let Some((_, name, known)) = pair.caller.hint().filter(|_| pair.translated()) else { return Ok(()) };
+        for stream in BOTH {
+            let (answer, _) = pair.ask(&Ask { hint: true, stream, ..Ask::of("hi") })?;
+            let told = answer.header("x-weir-dropped").unwrap_or_default();
+            let is_known = known == Some(pair.vendor);
+            same("is it told", told.contains(name), !is_known).map_err(|why| format!("{why}: {told:?}"))?;
         }
         Ok(())
     });

@@ -1,6 +1,9 @@
 //! What vendors really sent, through the middle language: each recorded answer must mean what its vendor's SDK made of it,
 //! and must mean the same in each of our six languages, as a stream and as a whole. `WEIR_RECORDINGS` names the recordings.
 
+#[path = "translation/projections.rs"]
+mod projections;
+
 use std::path::PathBuf;
 
 use base64_lite::decode;

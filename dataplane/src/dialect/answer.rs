@@ -112,6 +112,11 @@ impl Whole {
     pub fn text(&self) -> Text<'_> {
         Text::of_raw(&self.text)
     }
+
+    /// How likely its tokens were, as a list; empty when nobody said.
+    pub fn likely(&self) -> Vec<u8> {
+        if self.likely.is_empty() { Vec::new() } else { [b"[", &self.likely[..], b"]"].concat() }
+    }
 }
 
 impl Proof<'_> {

@@ -204,7 +204,7 @@ impl Speech for Converse {
     }
 
     fn writer<'h>(&self, heading: &'h Heading<'h>) -> Box<dyn WriteEvents + 'h> {
-        Box::new(write_events::Writer::new(heading))
+        Box::new(write_events::Writer::of(heading))
     }
 
     fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {

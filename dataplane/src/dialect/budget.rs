@@ -32,13 +32,14 @@ impl Plan {
 
 /// Nobody who names no limit wants more at once, whatever the model could.
 const UNASKED_TOKENS_MAX: u64 = 32_000;
+const BESIDE_FORCED_TOOL: &str = "thinking beside a forced tool";
 /// Fewer are refused.
 const BUDGET_MIN: u64 = 1_024;
 /// What stays for the answer behind its thoughts when nobody named a limit.
 const ANSWER_TOKENS: u64 = 4_096;
 
-/// An amount is what is thought at most. Where the vendor's rules forbid thinking it is nothing: the call is worth more
-/// than its thoughts, and its caller cannot know these rules.
+/// An amount is what is thought at most. Where the vendor's rules forbid thinking it is nothing, and told: the call is worth
+/// more than its thoughts, and its caller cannot know these rules.
 pub fn plan(
     call: &Call<'_>,
     to: &Recipient<'_>,
@@ -48,6 +49,9 @@ pub fn plan(
 ) -> Plan {
     let model = Some(to.output_tokens_max).filter(|most| *most > 0);
     let asked = call.tokens_max.map(|asked| asked.min(model.unwrap_or(u64::MAX)));
+    if asked != call.tokens_max {
+        Lost::Hint("a limit above the model's own").tell(lost);
+    }
     let tokens_max = asked.or(model.map(|model| model.min(UNASKED_TOKENS_MAX)));
     let unsaid = Plan { tokens_max, thoughts: Thoughts::Unsaid, effort: None };
     let Some(amount) = call.reasoning.and_then(|reasoning| reasoning.amount) else { return unsaid };
@@ -70,10 +74,20 @@ pub fn plan(
                 Amount::Tokens(tokens) => Some(Effort::of_tokens(tokens)),
                 Amount::Off | Amount::Auto => None,
             };
-            let thoughts = if forced { Thoughts::Unsaid } else { Thoughts::Adaptive };
-            Plan { thoughts, effort, ..unsaid }
+            if forced {
+                Lost::Hint(BESIDE_FORCED_TOOL).tell(lost);
+                return Plan { effort, ..unsaid };
+            }
+            Plan { thoughts: Thoughts::Adaptive, effort, ..unsaid }
         }
-        (Thinking::Budget, _) if forced || lacks_its_thought(turns, own) => unsaid,
+        (Thinking::Budget, _) if forced => {
+            Lost::Hint(BESIDE_FORCED_TOOL).tell(lost);
+            unsaid
+        }
+        (Thinking::Budget, _) if lacks_its_thought(turns, own) => {
+            Lost::Hint("thinking in a loop of tools that began without").tell(lost);
+            unsaid
+        }
         (Thinking::Budget, amount) => {
             let wished = match amount {
                 Amount::Effort(effort) => effort.tokens(),
@@ -87,7 +101,11 @@ pub fn plan(
             let tokens_max = asked.unwrap_or_else(unasked);
             let budget = wished.min(tokens_max.saturating_sub(1));
             if budget < BUDGET_MIN {
+                Lost::Hint("thinking under a limit that leaves no room for it").tell(lost);
                 return unsaid;
+            }
+            if matches!(amount, Amount::Tokens(tokens) if tokens != budget) {
+                Lost::Hint("the exact budget of thinking").tell(lost);
             }
             Plan { tokens_max: Some(tokens_max), thoughts: Thoughts::Budget(budget), effort: None }
         }

@@ -3,6 +3,8 @@
 //! Everything borrows from the body that arrived. A reader puts each member of it somewhere: into one of these fields, or by
 //! its path into [`Call::unmapped`]. Nothing is left out in silence.
 
+use std::fmt::Display;
+
 use super::text::{Arguments, Json, Text};
 
 #[derive(Clone, Default, Debug)]
@@ -28,6 +30,8 @@ pub struct Call<'a> {
     pub usage_asked: bool,
     /// What the middle language has no word for: paths as the caller wrote them, like `messages[2].audio`.
     pub unmapped: Vec<String>,
+    /// The same of what changes no answer: nobody is refused for it.
+    pub hints: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -391,6 +395,22 @@ impl<'a> Params<'a> {
 pub type ParamTable = &'static [(Param, &'static str)];
 
 impl<'a> Call<'a> {
+    /// Notes a member that changes no answer, unless it says nothing.
+    pub fn hint(&mut self, path: impl Display, value: &[u8]) {
+        if !matches!(value, b"false" | b"\"\"" | b"[]" | b"{}") {
+            self.hints.push(path.to_string());
+        }
+    }
+
+    /// Who the caller's own user is, by the newer of two members. The older holds where both say something else.
+    pub fn name_user(&mut self, member: &str, user: &'a [u8]) {
+        match self.params.get(Param::User) {
+            None => self.params.set(Param::User, Json::of(user)),
+            Some(said) if said.raw() == user => {}
+            Some(_) => self.hint(member, user),
+        }
+    }
+
     /// The instructions in front of the conversation, and those in its midst, in their order.
     pub fn instructions(&self) -> impl Iterator<Item = &Part<'a>> {
         self.turns.iter().filter(|turn| turn.role == Role::System).flat_map(|turn| &turn.parts)
@@ -407,21 +427,7 @@ impl<'a> Call<'a> {
         }
         joined
     }
-
-    /// The name of the tool that was called under an id, for languages whose results carry no name.
-    ///
-    /// From the end: results follow their calls. Who separates them by thousands of parts gets none, rather than a core.
-    pub fn tool_called(&self, id: &Text<'_>) -> Option<&Text<'a>> {
-        let parts = self.turns.iter().rev().flat_map(|turn| turn.parts.iter().rev());
-        parts.take(PAIRED_WITHIN).find_map(|part| match &part.what {
-            What::ToolCall(call) if call.id.raw() == id.raw() => Some(&call.name),
-            _ => None,
-        })
-    }
 }
-
-/// Parts between a call and its result, at most.
-pub const PAIRED_WITHIN: usize = 2_048;
 
 #[cfg(test)]
 mod tests {

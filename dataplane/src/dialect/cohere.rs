@@ -61,7 +61,7 @@ impl Language for Chat {
         let mut delta: Option<&[u8]> = None;
         let mut output_bytes = 0;
         json::scan(data, |member| match (member.depth, member.key) {
-            (1, b"type") => kind = inner(member.value),
+            (1, b"type") => kind = json::inner(member.value),
             (1, b"delta") => delta = Some(member.value),
             (2.., key) if template::is_output(key) && member.value.starts_with(b"\"") => {
                 output_bytes += member.value.len() as u64 - 2
@@ -78,8 +78,14 @@ impl Language for Chat {
                 if let Some(usage) = json::get(delta, "usage").filter(|usage| *usage != b"null") {
                     reading.take_usage(read_usage(usage));
                 }
+                let reason =
+                    json::get(delta, "finish_reason").filter(|reason| reason.len() > 2 && reason.starts_with(b"\""));
+                if reason.is_none() {
+                    // It would look whole to whoever reads it, and nobody knows that it is.
+                    return Err(NotJson { at: 0, why: "an end without a reason" });
+                }
                 (reading.finished, reading.ended) = (true, true);
-                if json::get(delta, "finish_reason") == Some(b"\"ERROR\"") {
+                if reason == Some(b"\"ERROR\"") {
                     reading.failed = true;
                     return Ok(Sense::Failed);
                 }
@@ -167,11 +173,6 @@ fn write_error(out: &mut Vec<u8>, code: Code, message: &str) {
     out.extend_from_slice(b"\"}}\n\n");
 }
 
-/// What stands between a string's quotes.
-fn inner(value: &[u8]) -> &[u8] {
-    value.get(1..value.len().saturating_sub(1)).unwrap_or_default()
-}
-
 /// What Cohere bills is told apart from what its models read: preambles and templates are on the house. Where nothing is
 /// billed apart, all tokens count, and those that came from the cache are among the input.
 fn read_usage(usage: &[u8]) -> Result<Usage, InvalidUsage> {
@@ -219,6 +220,16 @@ mod tests {
         assert_eq!(Chat.read_event(b"message-end", end, &mut reading).unwrap(), Sense::Marked);
         assert!(reading.finished && reading.ended);
         assert_eq!(seen(&reading), [("input", 41), ("output", 28)]);
+    }
+
+    #[test]
+    fn an_end_without_a_reason_is_none() {
+        let mut reading = Reading::default();
+        for end in [r#"{"type":"message-end","delta":{}}"#, r#"{"type":"message-end","delta":{"finish_reason":null}}"#]
+        {
+            assert!(Chat.read_event(b"message-end", end.as_bytes(), &mut reading).is_err(), "{end}");
+        }
+        assert!(!reading.finished && !reading.ended);
     }
 
     #[test]

@@ -139,6 +139,13 @@ impl<'o> Array<'o> {
     }
 }
 
+/// `data:image/png;base64,…`, as the inside of a string.
+pub fn data_url(mime: &Text<'_>, base64: &Text<'_>, out: &mut Vec<u8>) {
+    for piece in [b"data:", mime.raw(), b";base64,", base64.raw()] {
+        out.extend_from_slice(piece);
+    }
+}
+
 pub fn quoted(out: &mut Vec<u8>, raw: &[u8]) {
     out.push(b'"');
     out.extend_from_slice(raw);

@@ -81,7 +81,7 @@ pub enum Piece<'a> {
     Citation(Citation<'a>),
     /// Base64 of an image or a sound.
     Data(Text<'a>),
-    /// How likely the tokens of a text were: a list of OpenAI's objects, one for each token.
+    /// How likely the tokens of the text were that was said last: a list of OpenAI's objects, one for each token.
     Likely(&'a [u8]),
 }
 

@@ -209,6 +209,8 @@ const PARAMS: ParamTable = &[
     (Param::FrequencyPenalty, "generationConfig.frequencyPenalty"),
     (Param::PresencePenalty, "generationConfig.presencePenalty"),
     (Param::Seed, "generationConfig.seed"),
+    (Param::Logprobs, "generationConfig.responseLogprobs"),
+    (Param::TopLogprobs, "generationConfig.logprobs"),
     (Param::Modalities, "generationConfig.responseModalities"),
     (Param::Metadata, "labels"),
     (Param::SafetySettings, "safetySettings"),

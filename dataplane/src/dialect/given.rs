@@ -24,6 +24,12 @@ pub fn string<'a>(value: &'a [u8], at: &(impl Display + ?Sized)) -> Result<Text<
     Text::of_value(value).ok_or_else(|| Unreadable(format!("{at} must be a string")))
 }
 
+/// What stands between a string's quotes, for as long as the body lives.
+pub fn inside<'a>(value: &'a [u8], at: At<'_>) -> Result<&'a [u8], Unreadable> {
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    inner.ok_or_else(|| Unreadable(format!("{at} must be a string")))
+}
+
 pub fn whole(value: &[u8], at: &(impl Display + ?Sized)) -> Result<u64, Unreadable> {
     json::integer(value).ok_or_else(|| Unreadable(format!("{at} must be a whole number that is not negative")))
 }

@@ -207,6 +207,8 @@ const PARAMS: ParamTable = &[
     (Param::ServiceTier, "service_tier"),
     (Param::CacheKey, "prompt_cache_key"),
     (Param::Verbosity, "text.verbosity"),
+    (Param::Logprobs, "include.message.output_text.logprobs"),
+    (Param::TopLogprobs, "top_logprobs"),
 ];
 
 fn read_response(response: &[u8], reading: &mut Reading) {

@@ -4,8 +4,12 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::call::Proof;
-use super::event::{Block, Citation, Piece};
+use weir_shared::fault::Code;
+use weir_shared::usage::{Tier, Usage};
+
+use super::call::{MediaKind, Proof};
+use super::event::{Block, Citation, Event, Finish, Piece};
+use super::speech::WriteEvents;
 use super::text::escape_json;
 
 /// How a language writes the steps of its blocks. `index` counts the blocks that were written.
@@ -25,8 +29,90 @@ pub trait Strict {
     /// The proof is a block of its own, and no signature of the thought.
     fn stands_alone(&self, proof: &Proof<'_>, has_text: bool) -> bool;
 
-    /// A call's own proof is written as a block in front of it.
-    fn signs_calls(&self) -> bool;
+    /// An image of this type can be told.
+    fn shows(&self, _mime: &[u8]) -> bool {
+        false
+    }
+}
+
+/// The message around the blocks.
+pub trait Message: Strict {
+    /// It begins with the answer; others begin when there is something to say, by when the vendor may have told what the
+    /// prompt costs.
+    const BEGINS_AT_ONCE: bool;
+
+    fn begin(&self, used: Option<(Usage, Tier)>, out: &mut Vec<u8>);
+
+    fn end(&self, finish: Option<&Finish<'_>>, used: Option<(Usage, Tier)>, out: &mut Vec<u8>);
+
+    fn fail(&self, code: Code, message: &str, out: &mut Vec<u8>);
+}
+
+/// A writer of such a language: its events, from the first to the last.
+pub struct InTurn<M> {
+    sequence: Sequence,
+    message: M,
+    began: bool,
+    over: bool,
+    used: Option<(Usage, Tier)>,
+    finish: Option<Finish<'static>>,
+}
+
+impl<M: Message> InTurn<M> {
+    pub fn new(message: M) -> Self {
+        Self { sequence: Sequence::new(), message, began: false, over: false, used: None, finish: None }
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.began, true) {
+            self.message.begin(self.used, out);
+        }
+    }
+}
+
+impl<M: Message> WriteEvents for InTurn<M> {
+    fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
+        match event {
+            Event::Piece { block, piece } => self.sequence.piece(block, piece, &self.message, out),
+            Event::Open { block, choice, kind } => {
+                self.begin(out);
+                self.sequence.open(block, choice, kind, &self.message, out);
+            }
+            Event::Close { block } => self.sequence.close(block, &self.message, out),
+            Event::Usage { usage, tier } => self.used = Some((usage, tier)),
+            Event::Finish { choice: 0, why } => {
+                self.begin(out);
+                self.finish = Some(why.into_owned());
+            }
+            Event::Start { .. } if M::BEGINS_AT_ONCE => self.begin(out),
+            Event::Start { .. } | Event::Finish { .. } | Event::UsageInvalid | Event::Failed { .. } => {}
+        }
+        if self.sequence.is_too_much() {
+            self.fail(Code::UpstreamInvalid, "The answer does not come in an order that can be told.", out);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        self.begin(out);
+        self.sequence.end(&self.message, out);
+        self.message.end(self.finish.as_ref(), self.used, out);
+    }
+
+    fn held(&self) -> usize {
+        self.sequence.held()
+    }
+
+    fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.over, true) {
+            self.message.fail(code, message, out);
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -34,7 +120,13 @@ pub enum Opened<'a> {
     Text,
     Thought,
     Sealed(&'a Proof<'a>),
-    Call { block: u32, id: &'a [u8], name: &'a [u8] },
+    Call {
+        block: u32,
+        id: &'a [u8],
+        name: &'a [u8],
+    },
+    /// Of this media type.
+    Picture(&'a [u8]),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +136,8 @@ pub enum Form {
     Arguments,
     Signature,
     Citation,
+    /// Base64.
+    Data,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +145,7 @@ pub enum Kind {
     Text,
     Thought,
     Call,
+    Picture,
     /// Nothing of it is told.
     Silent,
 }
@@ -78,6 +173,7 @@ struct Slot {
 #[derive(Default)]
 struct Held {
     id: Vec<u8>,
+    /// Of a call; of a picture its media type.
     name: Vec<u8>,
     proof: Option<Proof<'static>>,
     bytes: Vec<u8>,
@@ -124,6 +220,7 @@ impl Sequence {
             Block::Text | Block::Refusal => Kind::Text,
             Block::Reasoning => Kind::Thought,
             Block::ToolCall { .. } => Kind::Call,
+            Block::Media { kind: MediaKind::Image, mime } if grammar.shows(mime.raw()) => Kind::Picture,
             Block::VendorTool { .. } | Block::Media { .. } => Kind::Silent,
         };
         let mut slot = Slot { kind: told, started: false, closed: false, held: None };
@@ -137,15 +234,23 @@ impl Sequence {
                 self.call(block, id.raw(), name.raw(), proof.as_ref(), grammar, out);
                 slot.started = true;
             }
+            if let (Kind::Picture, Block::Media { mime, .. }) = (told, &kind) {
+                grammar.start(self.index, Opened::Picture(mime.raw()), out);
+                slot.started = true;
+            }
             self.blocks.push(slot);
             return;
         }
         let mut held = Held::default();
-        if let Block::ToolCall { id, name, proof } = kind {
-            self.held_bytes += id.raw().len() + name.raw().len();
-            (held.id, held.name) = (id.raw().to_vec(), name.raw().to_vec());
-            held.proof = proof.map(Proof::into_owned);
+        match kind {
+            Block::ToolCall { id, name, proof } => {
+                (held.id, held.name) = (id.raw().to_vec(), name.raw().to_vec());
+                held.proof = proof.map(Proof::into_owned);
+            }
+            Block::Media { mime, .. } => held.name = mime.raw().to_vec(),
+            _ => {}
         }
+        self.held_bytes += held.id.len() + held.name.len();
         slot.held = Some(Box::new(held));
         self.blocks.push(slot);
         self.waiting.push_back(block);
@@ -159,6 +264,7 @@ impl Sequence {
             (Kind::Call, Piece::Arguments(_) | Piece::ArgumentsObject(_)) => Form::Arguments,
             (Kind::Thought, Piece::Proof(_)) => Form::Signature,
             (Kind::Text, Piece::Citation(_)) => Form::Citation,
+            (Kind::Picture, Piece::Data(_)) => Form::Data,
             _ => return,
         };
         if self.current == Some(block) {
@@ -234,6 +340,9 @@ impl Sequence {
             if kind == Kind::Call {
                 slot.started = true;
                 self.call(block, &held.id, &held.name, held.proof.as_ref(), grammar, out);
+            } else if kind == Kind::Picture {
+                slot.started = true;
+                grammar.start(self.index, Opened::Picture(&held.name), out);
             }
             for kept in &held.pieces {
                 match kept {
@@ -262,7 +371,8 @@ impl Sequence {
         grammar: &impl Strict,
         out: &mut Vec<u8>,
     ) {
-        if let Some(proof) = proof.filter(|_| grammar.signs_calls()) {
+        // A call has no place for the signature that Google gives it: a block in front of it has.
+        if let Some(proof) = proof {
             self.sealed(proof, grammar, out);
         }
         grammar.start(self.index, Opened::Call { block, id, name }, out);

@@ -73,6 +73,23 @@ pub enum Lost {
     Param(Param),
     /// In words that fit after "cannot take": `images by URL`.
     Thing(&'static str),
+    /// What changes no answer, see [`super::hints`].
+    Hint(&'static str),
+}
+
+impl Lost {
+    /// The call is made all the same, and its caller told. Who the caller's own user is and where a prompt is cached are
+    /// hints like those.
+    pub fn is_hint(&self) -> bool {
+        matches!(self, Self::Hint(_) | Self::Param(Param::User | Param::CacheKey))
+    }
+
+    /// Once, however often it was said.
+    pub fn tell(self, lost: &mut Vec<Self>) {
+        if !lost.contains(&self) {
+            lost.push(self);
+        }
+    }
 }
 
 pub trait ReadEvents {
@@ -144,13 +161,8 @@ pub fn read_param<'a>(table: ParamTable, prefix: &str, key: &[u8], value: &'a [u
     found.is_some()
 }
 
-/// What a language's table does not hold, of what the caller gave. Where a prompt is cached and who the caller's own user is
-/// change no answer: a vendor without a word for them loses nothing.
+/// What a language's table does not hold, of what the caller gave.
 pub fn lose_params(table: ParamTable, call: &Call<'_>, all: &[Param], lost: &mut Vec<Lost>) {
-    let unknown = |param: &&Param| {
-        !matches!(**param, Param::CacheKey | Param::User)
-            && call.params.get(**param).is_some()
-            && table.iter().all(|(known, _)| known != *param)
-    };
+    let unknown = |param: &&Param| call.params.get(**param).is_some() && table.iter().all(|(known, _)| known != *param);
     lost.extend(all.iter().filter(unknown).map(|param| Lost::Param(*param)));
 }

@@ -1,6 +1,6 @@
 //! Pieces of JSON on their way from one language into another, as they stood between the quotes.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 
 use crate::wire::json;
 
@@ -8,8 +8,15 @@ use crate::wire::json;
 ///
 /// Text is a JSON string in all our languages, so what arrived in one is copied into another as it is: nothing is unescaped
 /// on the way, and nothing is escaped again.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct Text<'a>(Cow<'a, [u8]>);
+
+/// Bytes and text of the same bytes are hashed alike.
+impl Borrow<[u8]> for Text<'_> {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl<'a> Text<'a> {
     /// From a string value of a validated document, quotes included. `None` when it is no string.
@@ -87,7 +94,7 @@ impl<'a> Text<'a> {
         Text(Cow::Owned(self.0.into_owned()))
     }
 
-    pub fn borrow(&self) -> Text<'_> {
+    pub fn shorter(&self) -> Text<'_> {
         Text(Cow::Borrowed(&self.0))
     }
 }

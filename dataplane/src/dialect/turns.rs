@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::call::{Call, Param, ParamTable, Part, Role, Tongue, Tool, ToolChoice, What};
 use super::compose::{Object, quoted};
+use super::hints::{self, Hint};
 use super::speech::{Lost, lose_params};
 use super::text::{Arguments, Text};
 use crate::wire::json;
@@ -111,15 +112,33 @@ pub fn object_schema(schema: &[u8], out: &mut Vec<u8>) {
 
 pub const NO_ARGUMENTS: &str = "{\"type\":\"object\",\"properties\":{}}";
 
-/// What of a call's single values neither a language's table holds nor its vendor would miss.
-pub fn lose(table: ParamTable, call: &Call<'_>, lost: &mut Vec<Lost>) {
+/// What Anthropic's models are told of hints, here and on Bedrock.
+pub const HINTS: &[Hint] = &[
+    Hint::CacheMarks,
+    Hint::FileNames,
+    // As the schema's own title and description, where it has no place beside it.
+    Hint::SchemaName,
+    Hint::SchemaDescription,
+    Hint::ThoughtsShown,
+    Hint::ThoughtsHidden,
+];
+
+/// What of a call neither a language's tables hold nor its vendor would miss.
+pub fn lose(table: ParamTable, known: &[Hint], own: Tongue, call: &Call<'_>, lost: &mut Vec<Lost>) {
+    hints::lose(known, call, lost);
+    let thoughts =
+        call.turns.iter().flat_map(|turn| &turn.parts).filter(|part| matches!(part.what, What::Reasoning(_)));
+    if thoughts.into_iter().any(|part| !is_told(part, own)) {
+        Lost::Hint(EARLIER_THOUGHTS).tell(lost);
+    }
+    if call.stop.iter().any(is_blank) {
+        Lost::Hint("blank stop sequences").tell(lost);
+    }
     let mut unknown = Vec::new();
     lose_params(table, call, Param::ALL, &mut unknown);
     let says_nothing = |lost: &Lost| match lost {
-        // Where a call is sent is no part of what is asked.
-        Lost::Param(Param::CacheKey) => true,
         Lost::Param(param) => call.params.get(*param).is_some_and(|value| is_default(*param, value.raw())),
-        Lost::Thing(_) => false,
+        Lost::Thing(_) | Lost::Hint(_) => false,
     };
     unknown.retain(|lost| !says_nothing(lost));
     lost.append(&mut unknown);
@@ -132,9 +151,42 @@ pub fn lose(table: ParamTable, call: &Call<'_>, lost: &mut Vec<Lost>) {
 }
 
 pub fn lose_thing(thing: &'static str, lost: &mut Vec<Lost>) {
-    if !lost.contains(&Lost::Thing(thing)) {
-        lost.push(Lost::Thing(thing));
+    Lost::Thing(thing).tell(lost);
+}
+
+/// What another model thought, or this one without its proof: for people, and no vendor takes it back.
+pub const EARLIER_THOUGHTS: &str = "earlier thoughts";
+
+/// A schema, under the title and with the description that its caller gave beside it. A title of its own stays, and whether
+/// that is another name is told.
+pub fn described(
+    schema: &[u8],
+    name: Option<&Text<'_>>,
+    description: Option<&Text<'_>>,
+    lost: &mut Vec<Lost>,
+    out: &mut Vec<u8>,
+) {
+    let Some(rest) = schema.strip_prefix(b"{") else { return out.extend_from_slice(schema) };
+    let members = [("title", name, Hint::SchemaName), ("description", description, Hint::SchemaDescription)];
+    out.push(b'{');
+    let front = out.len();
+    for (member, said, hint) in members {
+        let Some(said) = said else { continue };
+        match json::get(schema, member).map(|own| Text::of_value(own).is_some_and(|own| own == *said)) {
+            Some(true) => {}
+            Some(false) => Lost::Hint(hint.name()).tell(lost),
+            None => {
+                out.extend_from_slice(if out.len() == front { b"\"" } else { b",\"" });
+                out.extend_from_slice(member.as_bytes());
+                out.extend_from_slice(b"\":");
+                quoted(out, said.raw());
+            }
+        }
     }
+    if out.len() > front && rest.trim_ascii_start().first() != Some(&b'}') {
+        out.push(b',');
+    }
+    out.extend_from_slice(rest);
 }
 
 /// What says the same as nothing.

@@ -6,6 +6,7 @@ use weir_shared::usage::Usage;
 use super::{Kind, Task, Translation, Untranslated, generate, judge, route_to, spoken, written};
 use crate::dialect::call::Tongue;
 use crate::dialect::count;
+use crate::dialect::fallen::Fallen;
 use crate::dialect::speech::{Malformed, Speech};
 use crate::dialect::{self, Reading};
 use crate::parse::Route;
@@ -47,7 +48,7 @@ pub fn translate<'b>(
     let route = route_to(task.vendor.dialect, path).ok_or(nowhere)?;
     let (mut lost, mut written_call) = (Vec::new(), Vec::new());
     vendor.write_call(&call, &generate::recipient(task), &mut lost, &mut written_call);
-    let dropped = judge(generate::names(caller, &call, &lost), task.untranslatable)?;
+    let dropped = judge(Fallen::of(caller, &call, &lost), task.untranslatable)?;
     let mut body = Vec::with_capacity(written_call.len() + 64);
     count::question(tongue, &written_call, &task.model.upstream, &mut body);
     let counting = Counting { vendor: tongue, caller: caller.tongue(), guess: None };

@@ -2,9 +2,10 @@
 
 use weir_shared::catalog::{Dialect, Model, Vendor};
 
-use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, tidy, written};
+use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, written};
 use crate::dialect::call::Tongue;
 use crate::dialect::embed::{Manner, Told, Wish};
+use crate::dialect::fallen::Fallen;
 use crate::dialect::speech::{Lost, Malformed, Unreadable};
 use crate::dialect::{Language, Reading};
 use crate::parse::Route;
@@ -32,13 +33,21 @@ pub fn translate<'b>(task: &Task<'_, 'b>, caller: Manner) -> Result<Option<Trans
     let route = route_to(task.vendor.dialect, vendor.path()).ok_or(nowhere)?;
     let (mut lost, mut body) = (Vec::new(), Vec::with_capacity(task.body.len() + 128));
     vendor.write_call(&wish, &task.model.upstream, &mut lost, &mut body);
-    let things = lost.iter().map(|lost| match lost {
-        Lost::Thing(thing) => (*thing).to_owned(),
-        Lost::Param(param) => format!("{param:?}"),
-    });
-    let dropped = judge(tidy(wish.unmapped.iter().cloned().chain(things)), task.untranslatable)?;
+    let dropped = judge(fallen(&wish, &lost), task.untranslatable)?;
     let kind = Kind::Embed(Embedding { vendor, caller, wish });
     Ok(Some(written(kind, route, Tongue::Chat, body, dropped)))
+}
+
+fn fallen(wish: &Wish<'_>, lost: &[Lost]) -> Fallen {
+    let mut fallen = Fallen { wishes: wish.unmapped.clone(), hints: Vec::new() };
+    for lost in lost {
+        let name = match lost {
+            Lost::Thing(thing) | Lost::Hint(thing) => (*thing).to_owned(),
+            Lost::Param(param) => format!("{param:?}"),
+        };
+        if lost.is_hint() { &mut fallen.hints } else { &mut fallen.wishes }.push(name);
+    }
+    fallen
 }
 
 fn manner_of(vendor: &Vendor, model: &Model, texts: usize) -> Option<Manner> {

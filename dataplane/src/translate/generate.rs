@@ -2,9 +2,10 @@
 
 use weir_shared::catalog::Vendor;
 
-use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, spoken, tidy, written};
+use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, spoken, written};
 use crate::dialect::call::Call;
-use crate::dialect::speech::{Asked, Heading, Lost, Malformed, Recipient, Speech, Unreadable};
+use crate::dialect::fallen::Fallen;
+use crate::dialect::speech::{Asked, Heading, Malformed, Recipient, Speech, Unreadable};
 use crate::dialect::{self, Reading, StreamWhen, relay};
 use crate::memory::Hold;
 use crate::parse::Route;
@@ -42,7 +43,7 @@ pub fn translate<'b>(
     let mut lost = Vec::new();
     let mut body = Vec::with_capacity(task.body.len() + task.body.len() / 4 + ROOM);
     vendor.write_call(&call, &recipient(task), &mut lost, &mut body);
-    let dropped = judge(names(caller, &call, &lost), task.untranslatable)?;
+    let dropped = judge(Fallen::of(caller, &call, &lost), task.untranslatable)?;
     let kind = Kind::Generate(Box::new(Generation { vendor, caller, call, listed: is_listed(task) }));
     let mut translation = written(kind, route, tongue, body, dropped);
     translation.query = if streams { tongue.stream_query() } else { b"" };
@@ -89,18 +90,6 @@ pub fn recipient<'t>(task: &Task<'t, '_>) -> Recipient<'t> {
         thinking: task.model.thinking,
         deviations: task.vendor.deviations,
     }
-}
-
-/// What got lost, as the caller named it.
-pub fn names(caller: &dyn Speech, call: &Call<'_>, lost: &[Lost]) -> Vec<String> {
-    let path = |lost: &Lost| match lost {
-        Lost::Thing(thing) => (*thing).to_owned(),
-        Lost::Param(param) => {
-            let known = caller.params().iter().find(|(known, _)| known == param);
-            known.map_or_else(|| format!("{param:?}"), |(_, path)| (*path).to_owned())
-        }
-    };
-    tidy(call.unmapped.iter().cloned().chain(lost.iter().map(path)))
 }
 
 impl Generation<'_> {

@@ -9,6 +9,7 @@ mod rerank;
 use weir_shared::catalog::{Dialect, Model, Untranslatable, Vendor};
 
 use crate::dialect::call::Tongue;
+use crate::dialect::fallen::Fallen;
 use crate::dialect::relay::Relay;
 use crate::dialect::speech::{Framing, Heading, Malformed};
 use crate::dialect::{self, Language, Reading};
@@ -25,7 +26,7 @@ pub struct Translation<'b> {
     pub query: &'static [u8],
     /// Header fields that the vendor's language insists on.
     pub fields: &'static [u8],
-    /// What was left out, with the operator's leave.
+    /// What was left out: hints, and what else the operator allows to drop.
     pub dropped: Vec<String>,
     /// What the body takes of the memory budget.
     pub hold: Hold,
@@ -168,44 +169,15 @@ fn route_to(dialect: Dialect, path: &str) -> Option<Route> {
     None
 }
 
-/// Refused by name, or dropped with the operator's leave.
-fn judge(names: Vec<String>, untranslatable: Untranslatable) -> Result<Vec<String>, Untranslated> {
-    match untranslatable {
-        Untranslatable::Refuse if !names.is_empty() => Err(Untranslated::Unsayable(names)),
-        _ => Ok(names),
+/// Refused by name, or left out and told: hints always, the rest with the operator's leave.
+fn judge(fallen: Fallen, untranslatable: Untranslatable) -> Result<Vec<String>, Untranslated> {
+    if untranslatable == Untranslatable::Refuse && !fallen.wishes.is_empty() {
+        return Err(Untranslated::Unsayable(fallen.refused()));
     }
+    Ok(fallen.told())
 }
-
-/// Names that go into errors and header fields: short, in order, nothing but graphic ASCII.
-fn tidy(names: impl Iterator<Item = String>) -> Vec<String> {
-    let clean = |name: String| -> String {
-        let kept = name.chars().filter(|letter| letter.is_ascii_graphic() || *letter == ' ');
-        kept.filter(|letter| !matches!(letter, '"' | '\\' | ',')).take(NAME_LETTERS_MAX).collect()
-    };
-    let mut names: Vec<String> = names.map(clean).collect();
-    names.sort();
-    names.dedup();
-    names.truncate(NAMES_MAX);
-    names
-}
-
-/// What is refused or dropped is told by name, up to here.
-const NAMES_MAX: usize = 16;
-const NAME_LETTERS_MAX: usize = 80;
 
 /// The fields of a language's requests, with the call's own body.
 fn written<'b>(kind: Kind<'b>, route: Route, tongue: Tongue, body: Vec<u8>, dropped: Vec<String>) -> Translation<'b> {
     Translation { kind, body: Some(body), route, query: b"", fields: tongue.fields(), dropped, hold: Hold::default() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_fit_for_a_header() {
-        let names = tidy(["b", "a\r\nx: y", "b", "é,\"q\\"].into_iter().map(str::to_owned));
-        assert_eq!(names, ["ax: y", "b", "q"]);
-        assert_eq!(tidy((0..99).map(|n| format!("{n}{:0200}", 0))).len(), 16);
-    }
 }

@@ -2,8 +2,9 @@
 
 use weir_shared::catalog::Dialect;
 
-use super::{Kind, Naming, Task, Translation, Untranslated, judge, tidy, written};
+use super::{Kind, Naming, Task, Translation, Untranslated, judge, written};
 use crate::dialect::call::Tongue;
+use crate::dialect::fallen::Fallen;
 use crate::dialect::rerank::{self, Form, Question};
 use crate::dialect::speech::{Malformed, Unreadable};
 use crate::dialect::{self, Reading};
@@ -26,7 +27,8 @@ pub fn translate<'b>(task: &Task<'_, 'b>, caller: Form) -> Result<Option<Transla
     };
     let route = route.ok_or(Untranslated::NoSuchService("ranking of documents"))?;
     let question = rerank::read_call(caller, task.body).map_err(|Unreadable(why)| Untranslated::Unreadable(why))?;
-    let dropped = judge(tidy(question.unmapped.iter().cloned()), task.untranslatable)?;
+    let fallen = Fallen { wishes: question.unmapped.clone(), hints: Vec::new() };
+    let dropped = judge(fallen, task.untranslatable)?;
     let mut body = Vec::with_capacity(task.body.len() + 128);
     rerank::write_call(&question, task.vendor.rerank, &task.model.upstream, &mut body);
     Ok(Some(written(Kind::Rank(Ranking { question }), route, Tongue::Chat, body, dropped)))

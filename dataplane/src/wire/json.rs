@@ -137,6 +137,11 @@ pub fn text(value: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
     serde_json::from_slice(value).ok().map(std::borrow::Cow::Owned)
 }
 
+/// What stands between a string's quotes; nothing when it is none.
+pub fn inner(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or_default()
+}
+
 /// Whether a raw key means this name, escapes or not.
 pub fn key_is(raw: &[u8], name: &str) -> bool {
     if !raw.contains(&b'\\') {
@@ -364,9 +369,9 @@ fn skip(bytes: &[u8], mut at: usize) -> usize {
     let mut depth = 0usize;
     loop {
         match byte(bytes, at) {
-            b'"' => match string_end(bytes, at + 1) {
-                Ok(end) => at = end + 1,
-                Err(_) => return bytes.len(),
+            b'"' => match closing_quote(bytes, at + 1) {
+                Some(end) => at = end + 1,
+                None => return bytes.len(),
             },
             b'{' | b'[' => {
                 depth += 1;
@@ -390,6 +395,32 @@ fn skip(bytes: &[u8], mut at: usize) -> usize {
         if depth == 0 {
             return at;
         }
+    }
+}
+
+/// The same as [`string_end`] where nothing has to be checked any more: only a backslash hides a quote.
+#[inline(always)]
+fn closing_quote(bytes: &[u8], mut at: usize) -> Option<usize> {
+    // Most strings end within the first block, and nearly all within the second.
+    for _ in 0..2 {
+        let Some(found) = block(bytes, at).map(ends_plain_text) else { break };
+        if found != 0 {
+            at += found.trailing_zeros() as usize;
+            break;
+        }
+        at += LANES;
+    }
+    if byte(bytes, at) == b'"' { Some(at) } else { far_closing_quote(bytes, at) }
+}
+
+#[inline(never)]
+fn far_closing_quote(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if byte(bytes, at) == b'"' {
+            return Some(at);
+        }
+        at += 2;
     }
 }
 

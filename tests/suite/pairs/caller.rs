@@ -30,6 +30,8 @@ pub struct Ask {
     pub temperature: bool,
     /// A member that no language knows.
     pub unknown: bool,
+    /// What this language hints at, see [`Speaks::hint`].
+    pub hint: bool,
     /// What was said before the last question, in the caller's own words: earlier turns, answers, results of tools.
     pub before: Vec<Value>,
     /// Without it the conversation ends with what was said before.
@@ -124,10 +126,28 @@ impl Speaks {
         grammar::check_unary(self.grammar(), &answer.body).map_err(|illegal| format!("{illegal}\n{}", answer.text()))
     }
 
+    /// A member that changes no answer, what `x-weir-dropped` calls it, and who else has a word for it.
+    pub fn hint(self) -> Option<((&'static str, Value), &'static str, Option<Self>)> {
+        let keyed = || ("prompt_cache_key", json!("k1"));
+        Some(match self {
+            Self::Chat => (keyed(), "prompt_cache_key", Some(Self::Responses)),
+            Self::Responses => (keyed(), "prompt_cache_key", Some(Self::Chat)),
+            Self::Messages => (("cache_control", json!({"type": "ephemeral"})), "cache marks", Some(Self::Converse)),
+            Self::Generate => {
+                let member = ("toolConfig", json!({"includeServerSideToolInvocations": true}));
+                (member, "toolConfig.includeServerSideToolInvocations", None)
+            }
+            Self::Cohere | Self::Converse => return None,
+        })
+    }
+
     pub fn request(self, model: &str, ask: &Ask) -> Request {
         let mut body = self.body(model, ask);
         if ask.unknown {
             body["frobnicate"] = json!({"deeply": 1});
+        }
+        if let Some(((member, value), ..)) = self.hint().filter(|_| ask.hint) {
+            body[member] = value;
         }
         let verb = |unary: &str, stream: &str| if ask.stream { stream.to_owned() } else { unary.to_owned() };
         let target = match self {

@@ -7,7 +7,7 @@ use crate::dialect::call::{
     Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Thought, Tongue,
     Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
 };
-use crate::dialect::given::{At, flag, given, list, object, string, whole};
+use crate::dialect::given::{At, flag, given, inside, list, object, string, whole};
 use crate::dialect::proof;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text};
@@ -167,7 +167,8 @@ impl<'a> Reader<'a> {
                 b"type" | b"cache_control" => {}
                 b"text" => text = Some(string(value, &at.key(key))?),
                 // What was said of an earlier answer's words; the words are there.
-                b"citations" if role == Role::Assistant || json::is_empty_array(value) => {}
+                b"citations" if role == Role::Assistant => self.call.hint(at.key(key), value),
+                b"citations" if json::is_empty_array(value) => {}
                 _ => self.unmapped(at.key(key)),
             }
         }
@@ -307,8 +308,8 @@ impl<'a> Reader<'a> {
                 Some(b"\"text\"" | b"\"image\"" | b"\"document\"") => {
                     parts.extend(self.block(block, Role::User, at)?.map(Part::from));
                     // The whole result is cached, or none of it.
-                    if json::get(block, "cache_control").is_some_and(|mark| mark != b"null") {
-                        self.unmapped(at.key(b"cache_control"));
+                    if let Some(mark) = json::get(block, "cache_control").filter(|mark| *mark != b"null") {
+                        self.call.hint(at.key(b"cache_control"), mark);
                     }
                 }
                 kind => {
@@ -366,7 +367,7 @@ impl<'a> Reader<'a> {
                 b"strict" => read.strict = Some(flag(value, &at)?),
                 b"cache_control" => read.cache = self.cache_mark(value, at)?,
                 // How arguments are cut on their way; what arrives is the same.
-                b"eager_input_streaming" => {}
+                b"eager_input_streaming" => self.call.hint(at, value),
                 b"defer_loading" if value == b"false" => {}
                 b"allowed_callers" if value == b"[\"direct\"]" => {}
                 _ => self.unmapped(at),
@@ -489,12 +490,6 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
-}
-
-/// What stands between a string's quotes, for as long as the body lives.
-fn inside<'a>(value: &'a [u8], at: At<'_>) -> Result<&'a [u8], Unreadable> {
-    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-    inner.ok_or_else(|| Unreadable(format!("{at} must be a string")))
 }
 
 /// A document that is told as a string or as pieces of text. `None` when there is something else in it.

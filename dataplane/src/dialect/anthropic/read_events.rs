@@ -69,7 +69,7 @@ impl ReadEvents for Reader {
     fn read_event(&mut self, name: &[u8], data: &[u8], each: Each<'_>) -> Result<Step, Malformed> {
         let mut found = Found { kind: name, ..Found::default() };
         json::scan(data, |member| match (member.depth, member.key) {
-            (1, b"type") => found.kind = inner(member.value),
+            (1, b"type") => found.kind = json::inner(member.value),
             (1, b"index") => found.index = json::integer(member.value),
             (1, b"message") => found.message = member.value,
             (1, b"content_block") => found.block = member.value,
@@ -80,7 +80,7 @@ impl ReadEvents for Reader {
             (2, b"partial_json") => found.piece = Some((Form::Arguments, member.value)),
             (2, b"signature") => found.piece = Some((Form::Signature, member.value)),
             (2, b"type") if member.value == b"\"citations_delta\"" => found.is_citation = true,
-            (2, b"stop_reason") => found.stop = inner(member.value),
+            (2, b"stop_reason") => found.stop = json::inner(member.value),
             (2, b"stop_sequence") => found.sequence = member.value,
             _ => {}
         })?;
@@ -117,22 +117,30 @@ impl ReadEvents for Reader {
     }
 
     fn read_answer(&mut self, body: &[u8], each: Each<'_>) -> Result<(), Malformed> {
-        json::validate(body)?;
-        self.start(body, each);
-        if let Some(error) = json::get(body, "error").filter(|error| error.starts_with(b"{")) {
+        let (mut id, mut error, mut content, mut usage) = (None, None, &b""[..], &b""[..]);
+        let (mut reason, mut sequence) = (&b""[..], &b""[..]);
+        json::scan(body, |member| match (member.depth, member.key) {
+            (1, b"id") => id = Text::of_value(member.value),
+            (1, b"error") => error = Some(member.value).filter(|error| error.starts_with(b"{")),
+            (1, b"content") => content = member.value,
+            (1, b"usage") => usage = member.value,
+            (1, b"stop_reason") => reason = json::inner(member.value),
+            (1, b"stop_sequence") => sequence = member.value,
+            _ => {}
+        })?;
+        self.start_as(id, each);
+        if let Some(error) = error {
             fail(error, each);
             return Ok(());
         }
         if !body.trim_ascii_start().starts_with(b"{") {
             return Err(Malformed("no message"));
         }
-        for content in json::elements(json::get(body, "content").unwrap_or_default()) {
-            self.whole(content, each)?;
+        for block in json::elements(content) {
+            self.whole(block, each)?;
         }
-        self.usage(json::get(body, "usage").unwrap_or_default(), each);
-        let reason = json::get(body, "stop_reason").map(inner).unwrap_or_default();
+        self.usage(usage, each);
         if !reason.is_empty() {
-            let sequence = json::get(body, "stop_sequence").unwrap_or_default();
             each(Event::Finish { choice: 0, why: finish(reason, sequence) });
         }
         Ok(())
@@ -141,9 +149,14 @@ impl ReadEvents for Reader {
 
 impl Reader {
     fn start(&mut self, message: &[u8], each: Each<'_>) {
+        if !self.started {
+            self.start_as(json::get(message, "id").and_then(Text::of_value), each);
+        }
+    }
+
+    fn start_as(&mut self, id: Option<Text<'_>>, each: Each<'_>) {
         if !std::mem::replace(&mut self.started, true) {
-            let id = json::get(message, "id").and_then(Text::of_value).unwrap_or_default();
-            each(Event::Start { id });
+            each(Event::Start { id: id.unwrap_or_default() });
         }
     }
 
@@ -207,7 +220,7 @@ impl Reader {
         }
         self.blocks += 1;
         let member = |name: &str| json::get(content, name).and_then(Text::of_value).unwrap_or_default();
-        let (kind, opened) = match json::get(content, "type").map(inner).unwrap_or_default() {
+        let (kind, opened) = match json::get(content, "type").map(json::inner).unwrap_or_default() {
             b"text" => (Kind::Text, Block::Text),
             b"thinking" | b"redacted_thinking" => (Kind::Thought, Block::Reasoning),
             b"tool_use" => (Kind::Call, Block::ToolCall { id: member("id"), name: member("name"), proof: None }),
@@ -291,12 +304,7 @@ fn finish<'a>(reason: &'a [u8], sequence: &'a [u8]) -> Finish<'a> {
 }
 
 fn fail(error: &[u8], each: Each<'_>) {
-    let overloaded = json::get(error, "type").map(inner) == Some(b"overloaded_error");
+    let overloaded = json::get(error, "type").map(json::inner) == Some(b"overloaded_error");
     let message = json::get(error, "message").and_then(Text::of_value).unwrap_or_default();
     each(Event::Failed { message, overloaded });
-}
-
-/// What stands between the quotes of a string; nothing when it is none.
-fn inner(value: &[u8]) -> &[u8] {
-    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or_default()
 }

@@ -151,7 +151,7 @@ fn turns_obey_anthropics_rules() {
             {"type": "text", "text": "also"}, {"type": "text", "text": "go"}]},
         {"role": "assistant", "content": [{"type": "text", "text": "so:"}]},
     ]);
-    assert_eq!((messages, lost), (&want, vec![]));
+    assert_eq!((messages, lost), (&want, vec![Lost::Hint("earlier thoughts")]));
     assert_eq!(body["system"], json!([{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]));
     assert_eq!(body["max_tokens"], 4096);
     // Tools that were called must be told, though nobody offers them any more.
@@ -178,7 +178,8 @@ fn thinking_obeys_anthropics_rules() {
     let (budget, effort) = (Thinking::Budget, Thinking::Effort);
     assert_eq!(asked(high, None, budget, no_change), (enabled(24576), json!(28672), Value::Null, vec![]));
     assert_eq!(asked(high, Some(2000), budget, no_change), (enabled(1999), json!(2000), Value::Null, vec![]));
-    assert_eq!(asked(high, Some(1000), budget, no_change), (Value::Null, json!(1000), Value::Null, vec![]));
+    let no_room = vec![Lost::Hint("thinking under a limit that leaves no room for it")];
+    assert_eq!(asked(high, Some(1000), budget, no_change), (Value::Null, json!(1000), Value::Null, no_room));
     assert_eq!(asked(low, Some(2000), budget, no_change).0, enabled(1024));
     assert_eq!(asked(Amount::Off, Some(5), budget, no_change).0, Value::Null);
     assert_eq!(asked(Amount::Off, Some(5), effort, no_change).0, json!({"type": "disabled"}));

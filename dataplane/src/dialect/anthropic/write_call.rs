@@ -21,7 +21,7 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     let turns = turns::conversation(call, Tongue::Messages);
     let plan = budget::plan(call, to, &turns, Tongue::Messages, lost);
     let mut writer = Writer { call, lost };
-    turns::lose(PARAMS, call, writer.lost);
+    turns::lose(PARAMS, turns::HINTS, Tongue::Messages, call, writer.lost);
     Object::write(out, |body| {
         body.str("model", to.model);
         body.number("max_tokens", plan.tokens_max.unwrap_or(TOKENS_MAX));
@@ -260,7 +260,7 @@ impl Writer<'_> {
             self.lose("JSON without a schema");
         }
         let schema = match &call.format {
-            Some(Format::Schema { schema, description, .. }) => Some((schema, description)),
+            Some(Format::Schema { name, schema, description, .. }) => Some((schema, name, description)),
             _ => None,
         };
         if plan.effort.is_none() && schema.is_none() {
@@ -270,10 +270,11 @@ impl Writer<'_> {
             if let Some(effort) = plan.effort {
                 config.str("effort", if effort == Effort::Minimal { "low" } else { effort.name() });
             }
-            if let Some((schema, description)) = schema {
+            if let Some((schema, name, description)) = schema {
                 config.object("format", |format| {
                     format.str("type", "json_schema");
-                    described(schema.raw(), description.as_ref(), format.member("schema"));
+                    let out = format.member("schema");
+                    turns::described(schema.raw(), name.as_ref(), description.as_ref(), self.lost, out);
                 });
             }
         });
@@ -380,19 +381,4 @@ fn write_tool(tool: &Tool<'_>, list: &mut Array<'_>) {
         }
         mark(tool.cache, object);
     });
-}
-
-/// A schema, and what it is for where it does not say so itself.
-fn described(schema: &[u8], description: Option<&Text<'_>>, out: &mut Vec<u8>) {
-    match (description, schema.strip_prefix(b"{")) {
-        (Some(description), Some(rest)) if crate::wire::json::get(schema, "description").is_none() => {
-            out.extend_from_slice(b"{\"description\":");
-            quoted(out, description.raw());
-            if rest.trim_ascii_start().first() != Some(&b'}') {
-                out.push(b',');
-            }
-            out.extend_from_slice(rest);
-        }
-        _ => out.extend_from_slice(schema),
-    }
 }

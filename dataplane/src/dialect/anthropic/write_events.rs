@@ -6,113 +6,62 @@ use weir_shared::usage::{Class, Tier, Usage};
 use crate::dialect::answer::{Answer, Whole};
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
-use crate::dialect::event::{Block, Citation, Event, Finish};
+use crate::dialect::event::{Block, Citation, Finish};
+use crate::dialect::pairing::call_id;
 use crate::dialect::proof;
-use crate::dialect::sequence::{Form, Kind, Opened, Sequence, Strict};
-use crate::dialect::speech::{Heading, WriteEvents};
+use crate::dialect::sequence::{Form, InTurn, Kind, Message, Opened, Strict};
+use crate::dialect::speech::Heading;
 use crate::dialect::text::{Arguments, Json, Text};
 use crate::dialect::turns;
 use crate::wire::json;
 
-pub struct Writer<'h> {
-    heading: &'h Heading<'h>,
-    sequence: Sequence,
-    grammar: Grammar,
-    began: bool,
-    over: bool,
-    usage: Option<(Usage, Tier)>,
-    finish: Option<(&'static str, Option<Text<'static>>)>,
-}
+pub type Writer<'h> = InTurn<Grammar<'h>>;
 
 impl<'h> Writer<'h> {
-    pub fn new(heading: &'h Heading<'h>) -> Self {
-        Self {
-            heading,
-            sequence: Sequence::new(),
-            grammar: Grammar { id: heading.id.to_owned() },
-            began: false,
-            over: false,
-            usage: None,
-            finish: None,
-        }
+    pub fn of(heading: &'h Heading<'h>) -> Self {
+        Self::new(Grammar { heading })
     }
+}
 
-    /// Not before there is something to say: by then the vendor may have told what the prompt costs.
-    fn begin(&mut self, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.began, true) {
-            return;
-        }
+/// What a message, a block and its pieces look like on the wire.
+pub struct Grammar<'h> {
+    heading: &'h Heading<'h>,
+}
+
+impl Message for Grammar<'_> {
+    const BEGINS_AT_ONCE: bool = false;
+
+    fn begin(&self, used: Option<(Usage, Tier)>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_");
         json::escape_into(out, self.heading.id);
         out.extend_from_slice(b"\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"");
         json::escape_into(out, self.heading.model);
         out.extend_from_slice(b"\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":");
-        let (usage, tier) = self.usage.unwrap_or_default();
+        let (usage, tier) = used.unwrap_or_default();
         let prompt_only = Class::ALL.iter().filter(|class| class.is_prompt_token());
         let prompt = prompt_only.fold(Usage::NONE, |sum, class| sum.with(*class, usage.of(*class)));
         write_usage(&prompt, tier, out);
         out.extend_from_slice(b"}}\n\n");
     }
-}
 
-impl WriteEvents for Writer<'_> {
-    fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
-        if self.over {
-            return;
-        }
-        match event {
-            Event::Piece { block, piece } => self.sequence.piece(block, piece, &self.grammar, out),
-            Event::Open { block, choice, kind } => {
-                self.begin(out);
-                self.sequence.open(block, choice, kind, &self.grammar, out);
-            }
-            Event::Close { block } => self.sequence.close(block, &self.grammar, out),
-            Event::Usage { usage, tier } => self.usage = Some((usage, tier)),
-            Event::Finish { choice: 0, why } => {
-                self.begin(out);
-                self.finish = Some(reason(why));
-            }
-            Event::Start { .. } | Event::Finish { .. } | Event::UsageInvalid | Event::Failed { .. } => {}
-        }
-        if self.sequence.is_too_much() {
-            self.fail(Code::UpstreamInvalid, "The answer does not come in an order that can be told.", out);
-        }
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.over, true) {
-            return;
-        }
-        self.begin(out);
-        self.sequence.end(&self.grammar, out);
-        let (word, which) = self.finish.take().unwrap_or(("end_turn", None));
+    fn end(&self, finish: Option<&Finish<'_>>, used: Option<(Usage, Tier)>, out: &mut Vec<u8>) {
+        let (word, which) = finish.map_or(("end_turn", None), reason);
         out.extend_from_slice(b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"");
         out.extend_from_slice(word.as_bytes());
         out.extend_from_slice(b"\",\"stop_sequence\":");
-        text_or_null(which.as_ref(), out);
+        text_or_null(which, out);
         out.extend_from_slice(b"},\"usage\":");
-        let (usage, tier) = self.usage.unwrap_or_default();
+        let (usage, tier) = used.unwrap_or_default();
         write_usage(&usage, tier, out);
         out.extend_from_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }
 
-    fn held(&self) -> usize {
-        self.sequence.held()
-    }
-
-    fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.over, true) {
-            super::write_error(out, code, message);
-        }
+    fn fail(&self, code: Code, message: &str, out: &mut Vec<u8>) {
+        super::write_error(out, code, message);
     }
 }
 
-/// What a block and its pieces look like on the wire.
-struct Grammar {
-    id: String,
-}
-
-impl Strict for Grammar {
+impl Strict for Grammar<'_> {
     fn start(&self, index: u32, opened: Opened<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":");
         number(out, u64::from(index));
@@ -127,18 +76,20 @@ impl Strict for Grammar {
             }
             Opened::Call { block, id, name } => {
                 out.extend_from_slice(b"{\"type\":\"tool_use\",\"id\":\"");
-                call_id(id, &self.id, block, out);
+                call_id(id, self.heading.id, block, out);
                 out.extend_from_slice(b"\",\"name\":");
                 quoted(out, name);
                 out.extend_from_slice(b",\"input\":{}}");
             }
+            // There is no such block.
+            Opened::Picture(_) => out.extend_from_slice(b"{\"type\":\"text\",\"text\":\"\"}"),
         }
         out.extend_from_slice(b"}\n\n");
     }
 
     fn piece(&self, index: u32, form: Form, raw: &[u8], out: &mut Vec<u8>) {
         let (before, after): (&[u8], &[u8]) = match form {
-            Form::Text => (b",\"delta\":{\"type\":\"text_delta\",\"text\":\"", b"\"}}\n\n"),
+            Form::Text | Form::Data => (b",\"delta\":{\"type\":\"text_delta\",\"text\":\"", b"\"}}\n\n"),
             Form::Thought => (b",\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"", b"\"}}\n\n"),
             Form::Arguments => (b",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"", b"\"}}\n\n"),
             Form::Signature => (b",\"delta\":{\"type\":\"signature_delta\",\"signature\":\"", b"\"}}\n\n"),
@@ -169,11 +120,6 @@ impl Strict for Grammar {
         // Beside words another vendor's seal is carried like a signature; Anthropic's own has no words.
         proof.sealed && (!has_text || proof.of == Tongue::Messages)
     }
-
-    /// A call has no place for the signature that Google gives it: a block in front of it has.
-    fn signs_calls(&self) -> bool {
-        true
-    }
 }
 
 pub fn write_answer(answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
@@ -187,10 +133,10 @@ pub fn write_answer(answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
                 write_block(block, place, heading.id, content);
             }
         });
-        let finish = choice.and_then(|choice| choice.finish.clone());
+        let finish = choice.and_then(|choice| choice.finish.as_ref());
         let (word, which) = finish.map_or(("end_turn", None), reason);
         message.str("stop_reason", word);
-        text_or_null(which.as_ref(), message.member("stop_sequence"));
+        text_or_null(which, message.member("stop_sequence"));
         write_usage(&answer.usage.unwrap_or_default(), answer.tier, message.member("usage"));
     });
 }
@@ -250,18 +196,6 @@ fn write_block(block: &Whole, place: usize, id: &str, content: &mut Array<'_>) {
     }
 }
 
-/// The vendor's, or one that the next turn can be paired by.
-fn call_id(given: &[u8], id: &str, block: u32, out: &mut Vec<u8>) {
-    if !given.is_empty() {
-        out.extend_from_slice(given);
-        return;
-    }
-    out.extend_from_slice(b"call_");
-    json::escape_into(out, id);
-    out.push(b'_');
-    number(out, u64::from(block));
-}
-
 fn write_citation(citation: &Citation<'_>, out: &mut Vec<u8>) {
     let nothing = Text::default();
     let quote = citation.quote.as_ref().unwrap_or(&nothing);
@@ -289,10 +223,10 @@ fn text_or_null(text: Option<&Text<'_>>, out: &mut Vec<u8>) {
     }
 }
 
-fn reason(why: Finish<'_>) -> (&'static str, Option<Text<'static>>) {
+fn reason<'f>(why: &'f Finish<'_>) -> (&'static str, Option<&'f Text<'f>>) {
     match why {
         Finish::Stop => ("end_turn", None),
-        Finish::Sequence(which) => ("stop_sequence", which.map(Text::into_owned)),
+        Finish::Sequence(which) => ("stop_sequence", which.as_ref()),
         Finish::Length => ("max_tokens", None),
         Finish::ToolCalls => ("tool_use", None),
         Finish::Filtered => ("refusal", None),

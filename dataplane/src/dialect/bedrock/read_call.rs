@@ -7,7 +7,7 @@ use crate::dialect::call::{
     Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Reasoning, Role, Source, Thought,
     Tongue, Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
 };
-use crate::dialect::given::{At, flag, given, list, object, string, whole};
+use crate::dialect::given::{At, flag, given, inside, list, object, string, whole};
 use crate::dialect::proof;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text, escape_json};
@@ -278,6 +278,9 @@ impl<'a> Reader<'a> {
     /// What was said of an earlier answer's words; the words are there.
     fn cited(&mut self, value: &'a [u8], at: At<'_>) -> Result<Option<What<'a>>, Unreadable> {
         object(value, &at)?;
+        if let Some(cited) = json::get(value, "citations") {
+            self.call.hint(at.key(b"citations"), cited);
+        }
         let text = json::get(value, "content").and_then(joined);
         Ok(text.filter(|text| !text.is_empty()).map(What::Text))
     }
@@ -530,12 +533,6 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
-}
-
-/// What stands between a string's quotes, for as long as the body lives.
-fn inside<'a>(value: &'a [u8], at: At<'_>) -> Result<&'a [u8], Unreadable> {
-    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-    inner.ok_or_else(|| Unreadable(format!("{at} must be a string")))
 }
 
 fn is_word(object: &[u8], member: &str, word: &str) -> bool {

@@ -79,7 +79,7 @@ impl ReadEvents for Reader {
             (1, b"delta") => found.delta = member.value,
             (1, b"usage") => found.usage = Some(member.value),
             (1, b"serviceTier") => found.tier = Some(member.value),
-            (1, b"stopReason") => found.stop = inner(member.value),
+            (1, b"stopReason") => found.stop = json::inner(member.value),
             (1, b"message") => found.message = member.value,
             (2, b"text") => found.piece = Some((Form::Text, member.value)),
             (3, b"text") => found.piece = Some((Form::Thought, member.value)),
@@ -138,7 +138,7 @@ impl ReadEvents for Reader {
             }
         }
         self.usage(json::get(body, "usage"), json::get(body, "serviceTier"), each);
-        let reason = json::get(body, "stopReason").map(inner).unwrap_or_default();
+        let reason = json::get(body, "stopReason").map(json::inner).unwrap_or_default();
         if !reason.is_empty() {
             each(Event::Finish { choice: 0, why: finish(reason) });
         }
@@ -338,9 +338,4 @@ fn finish(reason: &[u8]) -> Finish<'_> {
         b"guardrail_intervened" | b"content_filtered" => Finish::Filtered,
         other => Finish::Other(Text::of_raw(other)),
     }
-}
-
-/// What stands between the quotes of a string; nothing when it is none.
-fn inner(value: &[u8]) -> &[u8] {
-    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or_default()
 }

@@ -11,6 +11,7 @@ use crate::dialect::call::{
     ToolChoice, ToolResult, What,
 };
 use crate::dialect::compose::{Array, Object, quoted};
+use crate::dialect::hints::Hint;
 use crate::dialect::speech::{Lost, Recipient};
 use crate::dialect::text::Text;
 use crate::dialect::turns::{self, NOTHING_SAID};
@@ -19,8 +20,10 @@ use crate::wire::json;
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
     let turns = turns::conversation(call, Tongue::Converse);
     let plan = budget::plan(call, to, &turns, Tongue::Converse, lost);
-    turns::lose(PARAMS, call, lost);
-    let mut writer = Writer { call, lost, names: HashSet::new(), maker: Maker::of(to.model, &plan) };
+    let maker = Maker::of(to.model, &plan);
+    let hints = if maker == Maker::Anthropic { turns::HINTS } else { HINTS };
+    turns::lose(PARAMS, hints, Tongue::Converse, call, lost);
+    let mut writer = Writer { call, lost, names: HashSet::new(), maker };
     Object::write(out, |body| {
         if !turns.is_empty() {
             writer.system(body);
@@ -33,6 +36,15 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
         writer.outer_params(body);
     });
 }
+
+const HINTS: &[Hint] = &[
+    Hint::CacheMarks,
+    Hint::FileNames,
+    Hint::SchemaName,
+    Hint::SchemaDescription,
+    // Shown when they are there.
+    Hint::ThoughtsShown,
+];
 
 /// Who made the model decides what its own fields are called: Converse has one word for most things, not for all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,89 +7,48 @@ use super::{blob, media, write_error};
 use crate::dialect::answer::{Answer, Whole};
 use crate::dialect::call::{MediaKind, Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
-use crate::dialect::event::{Block, Citation, Event, Finish};
+use crate::dialect::event::{Block, Citation, Finish};
+use crate::dialect::pairing::call_id;
 use crate::dialect::proof;
-use crate::dialect::sequence::{Form, Kind, Opened, Sequence, Strict};
-use crate::dialect::speech::{Heading, WriteEvents};
-use crate::dialect::text::{Arguments, Json};
+use crate::dialect::sequence::{Form, InTurn, Kind, Message, Opened, Strict};
+use crate::dialect::speech::Heading;
+use crate::dialect::text::{Arguments, Json, plain};
 use crate::dialect::turns;
 use crate::wire::eventstream::Open;
 use crate::wire::json;
 
-pub struct Writer {
-    sequence: Sequence,
-    grammar: Grammar,
-    began: bool,
-    over: bool,
-    usage: Option<(Usage, Tier)>,
-    finish: Option<&'static str>,
-}
+pub type Writer = InTurn<Grammar>;
 
 impl Writer {
-    pub fn new(heading: &Heading<'_>) -> Self {
-        Self {
-            sequence: Sequence::new(),
-            grammar: Grammar { id: heading.id.to_owned() },
-            began: false,
-            over: false,
-            usage: None,
-            finish: None,
-        }
-    }
-
-    fn begin(&mut self, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.began, true) {
-            frame("messageStart", out, |out| out.extend_from_slice(b"{\"role\":\"assistant\"}"));
-        }
+    pub fn of(heading: &Heading<'_>) -> Self {
+        Self::new(Grammar { id: heading.id.to_owned() })
     }
 }
 
-impl WriteEvents for Writer {
-    fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
-        if self.over {
-            return;
-        }
-        match event {
-            Event::Piece { block, piece } => self.sequence.piece(block, piece, &self.grammar, out),
-            Event::Open { block, choice, kind } => {
-                self.begin(out);
-                self.sequence.open(block, choice, kind, &self.grammar, out);
-            }
-            Event::Close { block } => self.sequence.close(block, &self.grammar, out),
-            Event::Usage { usage, tier } => self.usage = Some((usage, tier)),
-            Event::Finish { choice: 0, why } => self.finish = Some(reason(&why)),
-            Event::Start { .. } => self.begin(out),
-            Event::Finish { .. } | Event::UsageInvalid | Event::Failed { .. } => {}
-        }
-        if self.sequence.is_too_much() {
-            self.fail(Code::UpstreamInvalid, "The answer does not come in an order that can be told.", out);
-        }
+pub struct Grammar {
+    id: String,
+}
+
+impl Message for Grammar {
+    const BEGINS_AT_ONCE: bool = true;
+
+    fn begin(&self, _: Option<(Usage, Tier)>, out: &mut Vec<u8>) {
+        frame("messageStart", out, |out| out.extend_from_slice(b"{\"role\":\"assistant\"}"));
     }
 
-    fn end(&mut self, out: &mut Vec<u8>) {
-        if std::mem::replace(&mut self.over, true) {
-            return;
-        }
-        self.begin(out);
-        self.sequence.end(&self.grammar, out);
-        let word = self.finish.unwrap_or("end_turn");
+    fn end(&self, finish: Option<&Finish<'_>>, used: Option<(Usage, Tier)>, out: &mut Vec<u8>) {
+        let word = finish.map_or("end_turn", reason);
         frame("messageStop", out, |out| {
             out.extend_from_slice(b"{\"stopReason\":\"");
             out.extend_from_slice(word.as_bytes());
             out.extend_from_slice(b"\"}");
         });
-        let (usage, tier) = self.usage.unwrap_or_default();
+        let (usage, tier) = used.unwrap_or_default();
         frame("metadata", out, |out| Object::write(out, |metadata| costs(&usage, tier, metadata)));
     }
 
-    fn held(&self) -> usize {
-        self.sequence.held()
-    }
-
-    fn fail(&mut self, code: Code, message: &str, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.over, true) {
-            write_error(out, code, message);
-        }
+    fn fail(&self, code: Code, message: &str, out: &mut Vec<u8>) {
+        write_error(out, code, message);
     }
 }
 
@@ -100,12 +59,8 @@ fn frame(name: &str, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     open.close(out);
 }
 
-struct Grammar {
-    id: String,
-}
-
 impl Strict for Grammar {
-    /// Only a call is begun by an event of its own.
+    /// Only calls and images are begun by an event of their own.
     fn start(&self, index: u32, opened: Opened<'_>, out: &mut Vec<u8>) {
         match opened {
             Opened::Text | Opened::Thought => {}
@@ -123,6 +78,13 @@ impl Strict for Grammar {
                 quoted(out, name);
                 out.extend_from_slice(b"}}}");
             }),
+            Opened::Picture(mime) => frame("contentBlockStart", out, |out| {
+                out.extend_from_slice(b"{\"contentBlockIndex\":");
+                number(out, u64::from(index));
+                out.extend_from_slice(b",\"start\":{\"image\":{\"format\":");
+                quoted(out, media::format(MediaKind::Image, &plain(mime)).unwrap_or("png").as_bytes());
+                out.extend_from_slice(b"}}}");
+            }),
         }
     }
 
@@ -133,6 +95,7 @@ impl Strict for Grammar {
             Form::Arguments => (b"{\"toolUse\":{\"input\":\"", b"\"}}"),
             Form::Signature => (b"{\"reasoningContent\":{\"signature\":\"", b"\"}}"),
             Form::Citation => (b"{\"citation\":", b"}"),
+            Form::Data => (b"{\"image\":{\"source\":{\"bytes\":\"", b"\"}}}"),
         };
         delta(index, before, raw, after, out);
     }
@@ -158,9 +121,8 @@ impl Strict for Grammar {
         proof.sealed && (!has_text || proof.of == Tongue::Converse)
     }
 
-    /// A call has no place for the signature that Google gives it: a block in front of it has.
-    fn signs_calls(&self) -> bool {
-        true
+    fn shows(&self, mime: &[u8]) -> bool {
+        media::format(MediaKind::Image, &plain(mime)).is_some()
     }
 }
 
@@ -270,18 +232,6 @@ fn write_block(block: &Whole, place: usize, id: &str, content: &mut Array<'_>) {
         // Neither has a block that a caller of this language could make anything of.
         Block::VendorTool { .. } | Block::Media { .. } => {}
     }
-}
-
-/// The vendor's, or one that the next turn can be paired by. The SDKs take no other letters.
-fn call_id(given: &[u8], id: &str, block: u32, out: &mut Vec<u8>) {
-    if !given.is_empty() {
-        out.extend_from_slice(given);
-        return;
-    }
-    out.extend_from_slice(b"call_");
-    json::escape_into(out, id);
-    out.push(b'_');
-    number(out, u64::from(block));
 }
 
 fn write_citation(citation: &Citation<'_>, out: &mut Vec<u8>) {

@@ -5,13 +5,16 @@ use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Part, Proof, Reasoning, Role, Source, Thought, Tongue, Tool,
     ToolCall, ToolChoice, ToolResult, Turn, What,
 };
+use crate::dialect::given::{data_url, given, object};
+use crate::dialect::pairing::Pairing;
 use crate::dialect::proof;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text, escape_json};
 use crate::wire::json;
 
 pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
-    let mut reader = Reader { call: Call { stream: asked.streams, ..Call::default() } };
+    let call = Call { stream: asked.streams, ..Call::default() };
+    let mut reader = Reader { call, called: Pairing::default() };
     let mut strict = None;
     for (key, value) in given(asked.body) {
         match key {
@@ -52,6 +55,7 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
 
 struct Reader<'a> {
     call: Call<'a>,
+    called: Pairing<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -81,13 +85,13 @@ impl<'a> Reader<'a> {
                 b"tool_calls" => calls = Some(value),
                 b"tool_call_id" => id = Some(string(value, &format!("{at}.tool_call_id"))?),
                 // What Cohere said of its own text, and hears again without using it.
-                b"citations" => {}
+                b"citations" => self.call.hint(format_args!("{at}.citations"), value),
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
         }
         if is_tool {
             let id = id.ok_or_else(|| Unreadable(format!("{at}.tool_call_id is missing")))?;
-            let name = self.call.tool_called(&id).cloned();
+            let name = self.called.name(&id).cloned();
             let result = What::ToolResult(ToolResult { id, name, content, failed: false });
             // Results of calls that were made at once are one turn, as elsewhere.
             if let Some(last) = self.call.turns.last_mut().filter(|turn| is_answers(turn)) {
@@ -103,7 +107,9 @@ impl<'a> Reader<'a> {
         }
         parts.append(&mut content);
         for (place, call) in calls.into_iter().flat_map(json::elements).enumerate() {
-            parts.push(What::ToolCall(self.tool_call(call, &format!("{at}.tool_calls[{place}]"))?).into());
+            let call = self.tool_call(call, &format!("{at}.tool_calls[{place}]"))?;
+            self.called.called(call.id.clone(), call.name.clone());
+            parts.push(What::ToolCall(call).into());
         }
         if !parts.is_empty() {
             self.call.turns.push(Turn { role, name: None, parts });
@@ -149,7 +155,13 @@ impl<'a> Reader<'a> {
                 (!thought.text.is_empty() || thought.proof.is_some()).then_some(What::Reasoning(thought))
             }
             "image_url" => Some(What::Media(self.image(inside.ok_or_else(missing)?, at)?)),
-            "document" => Some(document(inside.ok_or_else(missing)?)),
+            "document" => {
+                let inside = inside.ok_or_else(missing)?;
+                // For citations only.
+                let id = json::get(inside, "id").filter(|id| *id != b"null" && json::get(inside, "data").is_some());
+                id.iter().for_each(|id| self.call.hint(format_args!("{at}.document.id"), id));
+                Some(document(inside))
+            }
             _ => {
                 self.call.unmapped.push(at.to_owned());
                 None
@@ -168,7 +180,7 @@ impl<'a> Reader<'a> {
             }
         }
         let url = url.ok_or_else(|| Unreadable(format!("{at}.image_url.url is missing")))?;
-        let source = taken_apart(&url).unwrap_or(Source::Url { url, mime: None });
+        let source = data_url(&url).unwrap_or(Source::Url { url, mime: None });
         Ok(Media { kind: MediaKind::Image, source, name: None, detail })
     }
 
@@ -293,7 +305,7 @@ fn foreign(value: &[u8]) -> Option<Proof<'_>> {
     Some(proof::unwrap(raw, Tongue::Cohere, false)).filter(|proof| proof.of != Tongue::Cohere)
 }
 
-/// A document that the model may cite: its words, or all its fields as JSON. Its id is for citations only.
+/// A document that the model may cite: its words, or all its fields as JSON.
 fn document(document: &[u8]) -> What<'_> {
     let data = json::get(document, "data").unwrap_or(document);
     let mut members = json::members(data);
@@ -307,23 +319,6 @@ fn document(document: &[u8]) -> What<'_> {
         escape_json(&mut text, data);
         Text::of_raw_owned(text)
     }))
-}
-
-/// A data URL in its parts.
-fn taken_apart<'a>(url: &Text<'a>) -> Option<Source<'a>> {
-    let plain = url.plain();
-    let rest = plain.strip_prefix("data:")?;
-    let (mime, base64) = rest.split_once(";base64,")?;
-    Some(Source::Data { mime: Text::of_plain(mime), base64: Text::of_plain(base64) })
-}
-
-/// The members that say something: `null` is not given.
-fn given(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    json::members(object).filter(|(_, value)| *value != b"null")
-}
-
-fn object(value: &[u8], at: &str) -> Result<(), Unreadable> {
-    if value.starts_with(b"{") { Ok(()) } else { Err(Unreadable(format!("{at} must be an object"))) }
 }
 
 fn string<'a>(value: &'a [u8], at: &str) -> Result<Text<'a>, Unreadable> {

@@ -2,7 +2,7 @@
 
 use weir_shared::usage::Tier;
 
-use super::{FILTERED, inner, read_usage};
+use super::{FILTERED, read_usage};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
 use crate::dialect::speech::{Malformed, ReadEvents, Step};
 use crate::dialect::text::Text;
@@ -154,11 +154,11 @@ impl<'a> Glance<'a> {
     fn take(&mut self, Member { key, value, depth, .. }: Member<'a>) {
         // { delta { message { content {
         match (depth, key) {
-            (4, b"text") if value.starts_with(b"\"") => self.text = Some(inner(value)),
-            (4, b"thinking") if value.starts_with(b"\"") => self.thinking = Some(inner(value)),
-            (3, b"tool_plan") if value.starts_with(b"\"") => self.plan = Some(inner(value)),
-            (5, b"arguments") if value.starts_with(b"\"") => self.arguments = Some(inner(value)),
-            (1, b"type") => self.kind = inner(value),
+            (4, b"text") if value.starts_with(b"\"") => self.text = Some(json::inner(value)),
+            (4, b"thinking") if value.starts_with(b"\"") => self.thinking = Some(json::inner(value)),
+            (3, b"tool_plan") if value.starts_with(b"\"") => self.plan = Some(json::inner(value)),
+            (5, b"arguments") if value.starts_with(b"\"") => self.arguments = Some(json::inner(value)),
+            (1, b"type") => self.kind = json::inner(value),
             (1, b"index") => self.index = json::integer(value).unwrap_or(0),
             (1, b"delta") => self.delta = Some(value),
             (1, b"id") => self.id = Some(value),
@@ -297,7 +297,7 @@ impl Reader {
 }
 
 fn string<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
-    json::get(object, key).filter(|value| value.starts_with(b"\"")).map(inner)
+    json::get(object, key).filter(|value| value.starts_with(b"\"")).map(json::inner)
 }
 
 /// One object, or a list of them.

@@ -2,11 +2,14 @@
 
 use super::PARAMS;
 use crate::dialect::call::{
-    Amount, Call, Format, Media, MediaKind, Param, Part, Role, Source, ToolCall, ToolChoice, ToolResult, Turn, What,
+    Amount, Call, Format, Media, MediaKind, Param, Part, Role, Source, ToolCall, ToolChoice, Turn, What,
 };
-use crate::dialect::compose::{Array, Object, quoted};
+use crate::dialect::compose::{Array, Object, data_url, quoted};
+use crate::dialect::hints::{self, Hint};
+use crate::dialect::results;
 use crate::dialect::speech::{Lost, Recipient, lose_params};
 use crate::dialect::text::Text;
+use crate::dialect::turns::EARLIER_THOUGHTS;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
     let mut writer = Writer { call, to, lost };
@@ -35,8 +38,12 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     if call.choices.is_some_and(|choices| choices > 1) {
         lost.push(Lost::Thing("more than one answer"));
     }
+    hints::lose(HINTS, call, lost);
     lose_params(PARAMS, call, Param::ALL, lost);
 }
+
+/// Its thoughts are always shown.
+const HINTS: &[Hint] = &[Hint::ImageDetail, Hint::ThoughtsShown];
 
 /// Cohere refuses a conversation that ends with instructions: those stand with the first ones.
 fn ordered<'t, 'a>(turns: &'t [Turn<'a>]) -> impl Iterator<Item = &'t Turn<'a>> {
@@ -61,13 +68,8 @@ impl Writer<'_> {
             Role::System => self.said("system", turn.parts.iter(), messages),
             Role::Assistant => self.assistant(turn, messages),
             Role::User => {
-                for part in &turn.parts {
-                    if let What::ToolResult(result) = &part.what {
-                        self.result(result, messages);
-                    }
-                }
-                let others = turn.parts.iter().filter(|part| !matches!(part.what, What::ToolResult(_)));
-                self.said("user", others, messages);
+                results::of(turn).for_each(|result| results::write_message(result, messages));
+                self.said("user", results::beside(turn), messages);
             }
         }
     }
@@ -82,7 +84,7 @@ impl Writer<'_> {
                     What::Text(text) | What::Refusal(text) if text.is_empty() => {}
                     What::Text(text) | What::Refusal(text) => {
                         texts.push(text);
-                        text_part(text, list);
+                        results::write_text(text, list);
                     }
                     What::Media(media) if role == "user" => {
                         rich = true;
@@ -124,8 +126,10 @@ impl Writer<'_> {
         Array::write(&mut inside, |list| {
             for part in &turn.parts {
                 match &part.what {
-                    What::Text(text) | What::Refusal(text) if !text.is_empty() => text_part(text, list),
-                    What::Reasoning(thought) if thought.text.is_empty() => {}
+                    What::Text(text) | What::Refusal(text) if !text.is_empty() => results::write_text(text, list),
+                    What::Reasoning(thought) if thought.text.is_empty() => {
+                        Lost::Hint(EARLIER_THOUGHTS).tell(self.lost);
+                    }
                     What::Reasoning(thought) if planned => plan.extend_from_slice(thought.text.raw()),
                     What::Reasoning(thought) if self.to.reasoning => {
                         list.object(|part| {
@@ -134,8 +138,8 @@ impl Writer<'_> {
                     }
                     What::Media(_) => self.lose("media among what the model said"),
                     What::ToolResult(_) => self.lose("tool results among what the model said"),
-                    // A thought without a place is for people.
-                    What::Reasoning(_) | What::Text(_) | What::Refusal(_) | What::ToolCall(_) => {}
+                    What::Reasoning(_) => Lost::Hint(EARLIER_THOUGHTS).tell(self.lost),
+                    What::Text(_) | What::Refusal(_) | What::ToolCall(_) => {}
                 }
             }
         });
@@ -168,39 +172,12 @@ impl Writer<'_> {
         });
     }
 
-    fn result(&mut self, result: &ToolResult<'_>, messages: &mut Array<'_>) {
-        let mut texts: Vec<&Text<'_>> = Vec::new();
-        for part in &result.content {
-            match &part.what {
-                What::Text(text) | What::Refusal(text) => texts.push(text),
-                What::Media(Media { source: Source::Text(text), .. }) => texts.push(text),
-                _ => self.lose("media in tool results"),
-            }
-        }
-        messages.object(|message| {
-            message.str("role", "tool").text("tool_call_id", &result.id);
-            match &texts[..] {
-                [] => {
-                    message.str("content", "");
-                }
-                [text] => {
-                    message.text("content", text);
-                }
-                _ => {
-                    message.array("content", |list| texts.iter().for_each(|text| text_part(text, list)));
-                }
-            }
-        });
-    }
-
     fn media(&mut self, media: &Media<'_>, list: &mut Array<'_>) {
         let mut url = Vec::new();
         match (&media.source, media.kind) {
-            (Source::Text(text), _) => return text_part(text, list),
+            (Source::Text(text), _) => return results::write_text(text, list),
             (Source::Data { mime, base64 }, MediaKind::Image) => {
-                for piece in [&b"data:"[..], mime.raw(), b";base64,", base64.raw()] {
-                    url.extend_from_slice(piece);
-                }
+                data_url(mime, base64, &mut url);
             }
             (Source::Url { url: given, .. }, MediaKind::Image) => url.extend_from_slice(given.raw()),
             (Source::Id(_), _) => return self.lose("files by id"),
@@ -304,14 +281,6 @@ impl Writer<'_> {
     }
 
     fn lose(&mut self, thing: &'static str) {
-        if !self.lost.contains(&Lost::Thing(thing)) {
-            self.lost.push(Lost::Thing(thing));
-        }
+        Lost::Thing(thing).tell(self.lost);
     }
-}
-
-fn text_part(text: &Text<'_>, list: &mut Array<'_>) {
-    list.object(|part| {
-        part.str("type", "text").text("text", text);
-    });
 }

@@ -43,10 +43,7 @@ pub fn read_call(body: &[u8]) -> Result<Wish<'_>, Unreadable> {
     Ok(wish)
 }
 
-pub fn write_call(wish: &Wish<'_>, model: Option<&str>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
-    if wish.user.is_some() {
-        lost.push(Lost::Thing("user"));
-    }
+pub fn write_call(wish: &Wish<'_>, model: Option<&str>, _: &mut Vec<Lost>, out: &mut Vec<u8>) {
     // The vendor insists on a purpose; what is embedded without one is nearly always kept to be found.
     let purpose = wish.purpose.unwrap_or(Purpose::Document);
     let kind = TYPES.iter().find(|(known, _)| *known == purpose).map(|(_, name)| *name);

@@ -57,6 +57,12 @@ impl Manner {
     }
 
     pub fn write_call(self, wish: &Wish<'_>, model: &str, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
+        if wish.user.is_some() && self != Self::OpenAi {
+            lost.push(Lost::Hint("user"));
+        }
+        if wish.purpose.is_some() && matches!(self, Self::OpenAi | Self::Titan) {
+            lost.push(Lost::Hint("what the vectors are for"));
+        }
         match self {
             Self::OpenAi => openai::write_call(wish, model, lost, out),
             Self::Gemini => gemini::write_call(wish, model, lost, out),
@@ -227,7 +233,7 @@ mod tests {
             for to in Manner::ALL {
                 let (mut lost, mut out) = (Vec::new(), Vec::new());
                 to.write_call(&wish, "m", &mut lost, &mut out);
-                assert!(lost.is_empty(), "{from:?} {to:?} {lost:?}");
+                assert!(lost.iter().all(Lost::is_hint), "{from:?} {to:?} {lost:?}");
                 let again = to.read_call(&out).unwrap();
                 assert_eq!(again.texts, wish.texts, "{from:?} {to:?}");
                 assert_eq!(again.dimensions, wish.dimensions, "{from:?} {to:?}");

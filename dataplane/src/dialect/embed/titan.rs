@@ -28,9 +28,6 @@ pub fn write_call(wish: &Wish<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
     if wish.texts.len() > 1 {
         lost.push(Lost::Thing("several texts at once"));
     }
-    if wish.user.is_some() {
-        lost.push(Lost::Thing("user"));
-    }
     Object::write(out, |call| {
         call.text("inputText", &wish.texts.first().cloned().unwrap_or_default());
         wish.dimensions.iter().for_each(|dimensions| {

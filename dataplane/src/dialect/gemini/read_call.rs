@@ -4,14 +4,16 @@
 use super::media::{is_kept_by_google, kind_of};
 use super::{PARAMS, camel, schema, signature};
 use crate::dialect::call::{
-    Call, Media, MediaKind, PAIRED_WITHIN, Part, Role, Source, Thought, Tool, ToolCall, ToolResult, Turn, What,
+    Call, Media, MediaKind, Part, Role, Source, Thought, Tool, ToolCall, ToolResult, Turn, What,
 };
+use crate::dialect::given::{given, object};
+use crate::dialect::pairing::Pairing;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text, escape_json};
 use crate::wire::json;
 
 pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
-    let mut reader = Reader { call: Call { stream: asked.streams, ..Call::default() }, called: Vec::new() };
+    let mut reader = Reader { call: Call { stream: asked.streams, ..Call::default() }, called: Pairing::default() };
     let mut system = None;
     for (key, value) in given(asked.body) {
         match &*camel(key) {
@@ -38,13 +40,7 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
 pub struct Reader<'a> {
     pub call: Call<'a>,
     /// Every function call so far: results that name no id are paired with these, by name and order.
-    called: Vec<Called<'a>>,
-}
-
-struct Called<'a> {
-    id: Text<'a>,
-    name: Text<'a>,
-    answered: bool,
+    called: Pairing<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -179,7 +175,7 @@ impl<'a> Reader<'a> {
                 b"id" => id = string(value, at, "id")?,
                 b"name" => name = string(value, at, "name")?,
                 b"args" => {
-                    object(value, &format!("{at}.args"))?;
+                    object(value, &format_args!("{at}.args"))?;
                     args = Some(Json::of(value));
                 }
                 _ => self.unmapped(&format!("{at}."), key, value),
@@ -188,7 +184,7 @@ impl<'a> Reader<'a> {
         if id.is_empty() {
             id = Text::of_plain(&format!("call_{}", self.called.len()));
         }
-        self.called.push(Called { id: id.clone(), name: name.clone(), answered: false });
+        self.called.called(id.clone(), name.clone());
         let arguments = Arguments::Object(args.unwrap_or(Json::of(b"{}")));
         Ok(ToolCall { id, name, arguments, proof: None })
     }
@@ -205,13 +201,11 @@ impl<'a> Reader<'a> {
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
         }
-        let called = self.pair(&id, name.as_ref());
-        if let Some(called) = called.map(|place| &mut self.called[place]) {
-            called.answered = true;
+        if let Some((called, of_call)) = self.called.answer(&id, name.as_ref()) {
+            name = name.or_else(|| Some(of_call.clone()));
             if id.is_empty() {
-                id = called.id.clone();
+                id = called.clone();
             }
-            name = name.or_else(|| Some(called.name.clone()));
         }
         let (text, failed) = response.map_or((None, false), said);
         let mut content: Vec<Part<'a>> = text.map(|text| What::Text(text).into()).into_iter().collect();
@@ -225,23 +219,6 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(ToolResult { id, name, content, failed })
-    }
-
-    /// The call that a result belongs to.
-    fn pair(&self, id: &Text<'_>, name: Option<&Text<'_>>) -> Option<usize> {
-        if !id.is_empty() {
-            let near = self.called.len().saturating_sub(PAIRED_WITHIN);
-            return self.called[near..]
-                .iter()
-                .rposition(|called| called.id.raw() == id.raw())
-                .map(|place| near + place);
-        }
-        let open = |called: &Called<'_>| !called.answered;
-        let same = |called: &Called<'_>| name.is_none_or(|name| name.raw() == called.name.raw());
-        let near = self.called.len().saturating_sub(PAIRED_WITHIN);
-        let recent = &self.called[near..];
-        let named = recent.iter().position(|called| open(called) && same(called));
-        named.or_else(|| recent.iter().position(open)).map(|place| near + place)
     }
 
     fn tools(&mut self, tools: &'a [u8]) -> Result<(), Unreadable> {
@@ -273,7 +250,8 @@ impl<'a> Reader<'a> {
                 b"description" => tool.description = Some(string(value, at, "description")?),
                 b"parametersJsonSchema" => (tool.schema, exact) = (Some(Json::of(value)), true),
                 b"parameters" if !exact => tool.schema = Some(schema::to_json_schema(value)),
-                b"parameters" => {}
+                // Told twice.
+                b"parameters" => self.call.hint(format_args!("{at}.parameters"), value),
                 b"behavior" if is_word(value, &["unspecified", "blocking"]) => {}
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
@@ -321,19 +299,10 @@ fn said(response: &[u8]) -> (Option<Text<'_>>, bool) {
     (Some(text), failed)
 }
 
-/// The members that say something: `null` is not given.
-pub fn given(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    json::members(object).filter(|(_, value)| *value != b"null")
-}
-
 /// The elements of a list, or the only thing where one belongs.
 pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let one = (!value.starts_with(b"[")).then_some(value);
     one.into_iter().chain(json::elements(value))
-}
-
-fn object(value: &[u8], at: &str) -> Result<(), Unreadable> {
-    if value.starts_with(b"{") { Ok(()) } else { Err(Unreadable(format!("{at} must be an object"))) }
 }
 
 pub fn string<'a>(value: &'a [u8], at: &str, name: &str) -> Result<Text<'a>, Unreadable> {

@@ -1,8 +1,9 @@
 //! How a generateContent body wants its answer made: `toolConfig`, `generationConfig`, `serviceTier`.
 
-use super::read_call::{Reader, given, is_word, list, string, whole};
+use super::read_call::{Reader, is_word, list, string, whole};
 use super::{PARAMS, camel, schema};
 use crate::dialect::call::{Amount, Effort, Format, Param, Reasoning, ToolChoice};
+use crate::dialect::given::given;
 use crate::dialect::speech::{Unreadable, read_param};
 use crate::dialect::text::Json;
 use crate::wire::json;
@@ -13,7 +14,9 @@ impl<'a> Reader<'a> {
             match &*camel(key) {
                 b"functionCallingConfig" => self.function_calling(value)?,
                 // How a vendor's own tools are shown: the tools themselves are named where they stand.
-                b"includeServerSideToolInvocations" => {}
+                b"includeServerSideToolInvocations" => {
+                    self.call.hint("toolConfig.includeServerSideToolInvocations", value);
+                }
                 _ => self.unmapped("toolConfig.", key, value),
             }
         }
@@ -32,7 +35,9 @@ impl<'a> Reader<'a> {
                     }
                 }
                 // Whole arguments are legal for those who can take pieces.
-                b"streamFunctionCallArguments" => {}
+                b"streamFunctionCallArguments" => {
+                    self.call.hint("toolConfig.functionCallingConfig.streamFunctionCallArguments", value);
+                }
                 _ => self.unmapped("toolConfig.functionCallingConfig.", key, value),
             }
         }

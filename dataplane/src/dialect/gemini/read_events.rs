@@ -9,6 +9,7 @@ use super::partial::Partial;
 use super::read_usage;
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::event::{Block, Event, Finish, Piece};
+use crate::dialect::likely;
 use crate::dialect::speech::{Malformed, ReadEvents, Step};
 use crate::dialect::text::Text;
 use crate::wire::json::{self, Member};
@@ -132,7 +133,7 @@ impl<'a> Glance<'a> {
 
     fn only_text(&self) -> Option<&'a [u8]> {
         let simple = self.texts == 1 && self.indices < 2 && !self.rich && self.index < CHOICES_MAX as u64;
-        self.text.filter(|text| simple && text.starts_with(b"\"")).map(inner)
+        self.text.filter(|text| simple && text.starts_with(b"\"")).map(json::inner)
     }
 }
 
@@ -182,19 +183,23 @@ impl Reader {
         if choice.finished {
             return Ok(());
         }
-        let (mut parts, mut reason) = (None, None);
+        let (mut parts, mut reason, mut likely) = (None, None, None);
         let mut sources = Sources::default();
         for (key, value) in json::members(candidate) {
             match key {
                 b"content" => parts = json::get(value, "parts"),
-                b"finishReason" if value.len() > 2 && value.starts_with(b"\"") => reason = Some(inner(value)),
+                b"finishReason" if value.len() > 2 && value.starts_with(b"\"") => reason = Some(json::inner(value)),
                 b"groundingMetadata" => sources.grounding = Some(value),
+                b"logprobsResult" => likely = Some(likely::of_google(value)),
                 b"citationMetadata" => sources.citations = json::get(value, "citations"),
                 _ => {}
             }
         }
         for part in parts.into_iter().flat_map(json::elements) {
             choice.part(number, part, &mut sources, blocks, each)?;
+        }
+        if let (Some(tokens), Some((block, Kind::Text))) = (likely.filter(|tokens| !tokens.is_empty()), choice.open) {
+            each(Event::Piece { block, piece: Piece::Likely(&tokens) });
         }
         if sources.is_some() {
             choice.open(number, Kind::Text, blocks, each);
@@ -240,10 +245,11 @@ impl<'a> PartOf<'a> {
         let mut found = Self::default();
         for (key, value) in json::members(part) {
             match key {
-                b"text" if value.starts_with(b"\"") => found.text = Some(inner(value)),
+                b"text" if value.starts_with(b"\"") => found.text = Some(json::inner(value)),
                 b"thought" => found.thought = value == b"true",
                 b"thoughtSignature" if value.len() > 2 && value.starts_with(b"\"") => {
-                    found.proof = Some(Proof { of: Tongue::Generate, data: Text::of_raw(inner(value)), sealed: false });
+                    found.proof =
+                        Some(Proof { of: Tongue::Generate, data: Text::of_raw(json::inner(value)), sealed: false });
                 }
                 b"functionCall" if value.starts_with(b"{") => found.call = Some(value),
                 b"inlineData" if value.starts_with(b"{") => found.data = Some(value),
@@ -441,9 +447,4 @@ fn next(blocks: &mut u32) -> u32 {
     let block = *blocks;
     *blocks = blocks.saturating_add(1);
     block
-}
-
-/// What stands between a string's quotes.
-fn inner(value: &[u8]) -> &[u8] {
-    value.get(1..value.len().saturating_sub(1)).unwrap_or_default()
 }

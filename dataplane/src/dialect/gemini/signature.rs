@@ -1,6 +1,10 @@
 //! Proofs in `thoughtSignature`. Google's SDKs decode that field as bytes and encode it again, in the other alphabet if they
 //! like, so another vendor's proof travels there as the Base64 of its wrapped form.
 
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::engine::{DecodePaddingMode, Engine};
+
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::proof;
 use crate::dialect::text::{Text, plain};
@@ -12,7 +16,7 @@ pub fn write(proof: &Proof<'_>, out: &mut Vec<u8>) {
     if proof.of == Tongue::Generate {
         out.extend_from_slice(&carried);
     } else {
-        encode(&carried, out);
+        out.extend_from_slice(STANDARD.encode(&carried).as_bytes());
     }
 }
 
@@ -38,47 +42,18 @@ fn foreign(raw: &[u8]) -> Option<Proof<'static>> {
     Some(found.into_owned())
 }
 
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn encode(bytes: &[u8], out: &mut Vec<u8>) {
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-            out.push(if place <= three.len() { letter } else { b'=' });
-        }
-    }
-}
+/// What nobody padded is read as well, and bits beyond the last byte harm nobody.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Of either alphabet, padded or not.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.trim_ascii_end();
-    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
-    let mut out = Vec::with_capacity(end / 4 * 3 + 3);
-    for four in text[..end].chunks(4) {
-        if four.len() == 1 {
-            return None;
-        }
-        let mut bits = 0;
-        for place in 0..4 {
-            bits = bits << 6 | four.get(place).map_or(Some(0), |letter| value_of(*letter))?;
-        }
-        let bytes = bits.to_be_bytes();
-        out.extend_from_slice(&bytes[1..four.len()]);
-    }
-    Some(out)
-}
-
-fn value_of(letter: u8) -> Option<u32> {
-    Some(u32::from(match letter {
-        b'A'..=b'Z' => letter - b'A',
-        b'a'..=b'z' => letter - b'a' + 26,
-        b'0'..=b'9' => letter - b'0' + 52,
-        b'+' | b'-' => 62,
-        b'/' | b'_' => 63,
-        _ => return None,
-    }))
+    LENIENT.decode(standard(text).as_deref().unwrap_or(text)).ok()
 }
 
 /// Base64 in the alphabet that everybody reads: Google's SDKs write the other one. `None` when it is that already.
@@ -126,9 +101,8 @@ mod tests {
         assert_eq!(read(b"EpYC\\/x=="), own);
         // Nobody's label, and what is no inside of a string.
         for forged in ["weir.", "weir.messages.p.\"}", "weir.messages.p.\\", "weir.nobody.p.x"] {
-            let mut carried = Vec::new();
-            encode(forged.as_bytes(), &mut carried);
-            assert_eq!(read(&carried).of, Tongue::Generate, "{forged}");
+            let carried = STANDARD.encode(forged);
+            assert_eq!(read(carried.as_bytes()).of, Tongue::Generate, "{forged}");
         }
         assert_eq!(read(b"d2Vpci4").of, Tongue::Generate);
     }

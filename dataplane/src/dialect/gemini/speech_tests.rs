@@ -87,7 +87,6 @@ fn every_member_is_accounted_for() {
             "tools[0].googleSearch",
             "tools[1].functionDeclarations[0].response",
             "toolConfig.retrievalConfig",
-            "generationConfig.responseLogprobs",
             "generationConfig.speechConfig",
             "cachedContent",
             "store"
@@ -210,7 +209,7 @@ fn images_are_looked_at_as_closely_as_wished() {
     let (body, lost) = look([Some("low"), Some("low")], Thinking::Budget);
     assert_eq!((&body["generationConfig"]["mediaResolution"], lost), (&"MEDIA_RESOLUTION_LOW".into(), vec![]));
     let (_, lost) = look([Some("low"), None], Thinking::Budget);
-    assert_eq!(lost, [Lost::Thing("how closely one image of several is looked at")]);
+    assert_eq!(lost, [Lost::Hint("how closely one image of several is looked at")]);
     let (body, lost) = look([Some("low"), None], Thinking::Effort);
     let parts = &body["contents"][0]["parts"];
     assert_eq!((&parts[0]["mediaResolution"]["level"], lost), (&"MEDIA_RESOLUTION_LOW".into(), vec![]));

@@ -7,6 +7,7 @@ use super::write_events::{call_head, call_tail, finish, identity, thought};
 use crate::dialect::answer::{Answer, Choice, Whole};
 use crate::dialect::compose::{Array, Object};
 use crate::dialect::event::Block;
+use crate::dialect::likely;
 use crate::dialect::speech::Heading;
 use crate::dialect::text::{Arguments, Json};
 
@@ -49,6 +50,11 @@ fn candidate(choice: &Choice, index: usize, heading: &Heading<'_>, block: &mut u
     });
     finish(choice.finish.as_ref(), malformed, object);
     object.number("index", index as u64);
+    let likely: Vec<&[u8]> =
+        choice.blocks.iter().map(|block| &block.likely[..]).filter(|list| !list.is_empty()).collect();
+    if !likely.is_empty() {
+        likely::write_google(&[b"[", &likely.join(&b',')[..], b"]"].concat(), object.member("logprobsResult"));
+    }
     sources.write(object);
 }
 

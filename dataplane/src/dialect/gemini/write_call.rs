@@ -6,7 +6,9 @@ use crate::dialect::call::{
     Call, Media, MediaKind, Param, Part, Proof, Role, Source, Thought, Tongue, ToolCall, ToolChoice, ToolResult, What,
 };
 use crate::dialect::compose::{Array, Object, quoted};
+use crate::dialect::hints::{self, Hint};
 use crate::dialect::speech::{Lost, Recipient, lose_params};
+use crate::dialect::turns::EARLIER_THOUGHTS;
 use weir_shared::catalog::Thinking;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
@@ -18,8 +20,18 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
         writer.generation_config(body);
         writer.outer_params(body);
     });
+    hints::lose(HINTS, call, lost);
     lose_params(PARAMS, call, Param::ALL, lost);
 }
+
+const HINTS: &[Hint] = &[
+    Hint::ImageDetail,
+    // As the schema's own title and description.
+    Hint::SchemaName,
+    Hint::SchemaDescription,
+    Hint::ThoughtsShown,
+    Hint::ThoughtsHidden,
+];
 
 pub struct Writer<'w> {
     pub call: &'w Call<'w>,
@@ -88,7 +100,8 @@ impl Writer<'_> {
                             part.text("text", text);
                         });
                     }
-                    What::Reasoning(thought) => write_thought(thought, list),
+                    What::Reasoning(thought) if is_taken_back(thought) => write_thought(thought, list),
+                    What::Reasoning(_) => Lost::Hint(EARLIER_THOUGHTS).tell(self.lost),
                     What::ToolCall(call) => {
                         write_call(call, to_sign, list);
                         to_sign = false;
@@ -135,7 +148,7 @@ impl Writer<'_> {
     }
 
     fn result<'r>(&mut self, result: &'r ToolResult<'_>, list: &mut Array<'_>, beside: &mut Vec<&'r Media<'r>>) {
-        let name = result.name.as_ref().or_else(|| self.call.tool_called(&result.id)).unwrap_or(&result.id);
+        let name = result.name.as_ref().unwrap_or(&result.id);
         let media: Vec<&Media<'_>> = result.content.iter().filter_map(media_of).collect();
         list.object(|part| {
             part.object("functionResponse", |response| {
@@ -167,7 +180,10 @@ impl Writer<'_> {
         let level = media.detail.as_ref().and_then(|detail| match detail.raw() {
             b"low" => Some("MEDIA_RESOLUTION_LOW"),
             b"high" => Some("MEDIA_RESOLUTION_HIGH"),
-            _ => None,
+            _ => {
+                Lost::Hint(Hint::ImageDetail.name()).tell(self.lost);
+                None
+            }
         });
         if media.kind == MediaKind::Image {
             self.levels.push(level);
@@ -269,9 +285,7 @@ impl Writer<'_> {
     }
 
     pub fn lose(&mut self, thing: &'static str) {
-        if !self.lost.contains(&Lost::Thing(thing)) {
-            self.lost.push(Lost::Thing(thing));
-        }
+        Lost::Thing(thing).tell(self.lost);
     }
 }
 
@@ -288,12 +302,13 @@ fn content(role: &str, parts: &[u8], contents: &mut Array<'_>) {
     }
 }
 
+fn is_taken_back(thought: &Thought<'_>) -> bool {
+    !thought.text.is_empty() || thought.proof.as_ref().is_some_and(|proof| proof.of == Tongue::Generate)
+}
+
 /// Google takes thoughts back with its own signature or with none; another vendor's proof never reaches it.
 fn write_thought(thought: &Thought<'_>, list: &mut Array<'_>) {
     let proof = thought.proof.as_ref().filter(|proof| proof.of == Tongue::Generate);
-    if thought.text.is_empty() && proof.is_none() {
-        return;
-    }
     list.object(|part| {
         part.text("text", &thought.text);
         // A signature without words stood on text, or at its end.

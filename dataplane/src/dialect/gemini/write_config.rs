@@ -5,6 +5,7 @@ use super::write_call::Writer;
 use crate::dialect::call::{Amount, Effort, Format, Param};
 use crate::dialect::compose::Object;
 use crate::dialect::speech::Lost;
+use crate::dialect::turns;
 use crate::wire::json;
 
 impl Writer<'_> {
@@ -42,7 +43,7 @@ impl Writer<'_> {
                 config.str("mediaResolution", level);
             }
             ref levels if !self.is_third() && levels.iter().any(Option::is_some) => {
-                self.lose("how closely one image of several is looked at");
+                Lost::Hint("how closely one image of several is looked at").tell(self.lost);
             }
             _ => {}
         }
@@ -51,8 +52,10 @@ impl Writer<'_> {
             Some(Format::Json) => {
                 config.str("responseMimeType", "application/json");
             }
-            Some(Format::Schema { schema, .. }) => {
-                config.str("responseMimeType", "application/json").json("responseJsonSchema", schema);
+            Some(Format::Schema { name, description, schema, .. }) => {
+                config.str("responseMimeType", "application/json");
+                let out = config.member("responseJsonSchema");
+                turns::described(schema.raw(), name.as_ref(), description.as_ref(), self.lost, out);
             }
         }
         self.thinking(&mut config);
@@ -85,6 +88,7 @@ impl Writer<'_> {
             match reasoning.amount {
                 // It cannot be switched off where it has levels.
                 Some(Amount::Off) if third => {
+                    Lost::Hint("that nothing at all is thought").tell(self.lost);
                     thinking.str("thinkingLevel", level(Effort::Minimal));
                 }
                 Some(Amount::Effort(effort)) if third => {

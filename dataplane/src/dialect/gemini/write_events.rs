@@ -12,6 +12,8 @@ use super::write_error;
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
 use crate::dialect::event::{Block, Event, Finish, Piece};
+use crate::dialect::likely;
+use crate::dialect::pairing::call_id;
 use crate::dialect::speech::{Heading, WriteEvents};
 use crate::dialect::text::{Arguments, Text, plain};
 use crate::wire::json;
@@ -23,6 +25,8 @@ pub struct Writer {
     behind: Vec<u8>,
     chunks: u64,
     blocks: Vec<Open>,
+    /// Bytes of arguments and media that are not whole.
+    held: usize,
     candidates: Vec<Candidate>,
     usage: Option<(Usage, Tier)>,
     over: bool,
@@ -75,6 +79,7 @@ impl Writer {
             behind,
             chunks: 0,
             blocks: Vec::with_capacity(8),
+            held: 0,
             candidates: Vec::with_capacity(1),
             usage: None,
             over: false,
@@ -131,13 +136,36 @@ impl Writer {
                 self.chunk(choice, &[&part], out);
             }
             // Whole ones have no more pieces.
-            (Kind::Call, Piece::Arguments(text)) if !open.object => open.hold(text.raw()),
+            (Kind::Call, Piece::Arguments(text)) if !open.object => self.held += open.hold(text.raw()),
             (Kind::Call, Piece::ArgumentsObject(object)) => {
+                self.held = self.held.saturating_sub(open.held.len());
                 open.held.clear();
                 open.object = true;
-                open.hold(object);
+                self.held += open.hold(object);
             }
-            (Kind::Media, Piece::Data(data)) => open.hold(data.raw()),
+            (Kind::Media, Piece::Data(data)) => {
+                self.held += open.hold(data.raw());
+                if open.too_long {
+                    // Half of it is nothing, and an answer without it is another one.
+                    self.fail(
+                        Code::UpstreamInvalid,
+                        "The vendor made a picture or sound that is too large to be told.",
+                        out,
+                    );
+                }
+            }
+            (Kind::Text, Piece::Likely(list)) => {
+                self.begin(out);
+                out.extend_from_slice(
+                    b"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}],\"role\":\"model\"},\"index\":",
+                );
+                number(out, u64::from(choice));
+                out.extend_from_slice(b",\"logprobsResult\":");
+                likely::write_google(list, out);
+                out.extend_from_slice(b"}]");
+                out.extend_from_slice(&self.behind);
+                self.finish_chunk(out);
+            }
             (Kind::Text, Piece::Citation(citation)) => {
                 if let Some(candidate) = self.candidates.get_mut(choice as usize) {
                     candidate.sources.add(&citation);
@@ -150,6 +178,7 @@ impl Writer {
     fn close(&mut self, block: u32, out: &mut Vec<u8>) {
         let Some(open) = self.blocks.get_mut(block as usize) else { return };
         let Open { choice, kind, head, tail, held, object, too_long } = std::mem::take(open);
+        self.held = self.held.saturating_sub(held.len());
         match kind {
             Kind::Media if !too_long && !held.is_empty() => self.chunk(choice, &[&head, &held, b"\"}}"], out),
             Kind::Call => {
@@ -232,17 +261,26 @@ impl Writer {
 }
 
 impl Open {
-    fn hold(&mut self, raw: &[u8]) {
+    /// How many bytes more are held.
+    fn hold(&mut self, raw: &[u8]) -> usize {
         if self.held.len() + raw.len() > ARGUMENTS_BYTES_MAX {
             self.too_long = true;
-        } else {
-            self.held.extend_from_slice(raw);
+            return 0;
         }
+        self.held.extend_from_slice(raw);
+        raw.len()
     }
 }
 
 impl WriteEvents for Writer {
+    fn held(&self) -> usize {
+        self.held
+    }
+
     fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
         match event {
             Event::Piece { block, piece } => self.piece(block, piece, out),
             Event::Open { block, choice, kind } => self.open(block, choice, kind),
@@ -305,14 +343,7 @@ pub fn thought(text: &Text<'_>, proof: Option<&Proof<'_>>, streamed: bool, out: 
 
 pub fn call_head(id: &Text<'_>, name: &Text<'_>, answer: &str, block: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"functionCall\":{\"id\":\"");
-    if id.is_empty() {
-        out.extend_from_slice(b"call_");
-        json::escape_into(out, answer);
-        out.push(b'_');
-        number(out, u64::from(block));
-    } else {
-        out.extend_from_slice(id.raw());
-    }
+    call_id(id.raw(), answer, block, out);
     out.extend_from_slice(b"\",\"name\":");
     quoted(out, name.raw());
     out.extend_from_slice(b",\"args\":");

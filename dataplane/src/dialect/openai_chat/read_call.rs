@@ -6,15 +6,17 @@ use crate::dialect::call::{
     Amount, CacheMark, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Reasoning, Role, Source, Thought,
     Tongue, Tool, ToolCall, ToolChoice, ToolResult, Turn, What,
 };
-use crate::dialect::given::{data_url, flag, given, list, object, path, string, whole};
+use crate::dialect::given::{At, data_url, flag, given, list, object, path, string, whole};
+use crate::dialect::pairing::Pairing;
 use crate::dialect::proof;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text};
 use crate::wire::json;
 
 pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
-    let mut reader = Reader { call: Call { stream: asked.streams, ..Call::default() } };
-    let mut functions = None;
+    let call = Call { stream: asked.streams, ..Call::default() };
+    let mut reader = Reader { call, called: Pairing::default() };
+    let (mut functions, mut user) = (None, None);
     for (key, value) in given(asked.body) {
         match key {
             // The vendor is chosen by it before anything is read here.
@@ -58,14 +60,17 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"min_p" => reader.call.params.set(Param::MinP, Json::of(value)),
             // What was used is told at the end of every whole answer.
             b"usage" => reader.usage(value),
-            b"safety_identifier" => reader.call.params.set(Param::User, Json::of(value)),
+            b"safety_identifier" => user = Some(value),
             name if read_param(PARAMS, "", name, value, &mut reader.call.params) => {}
             other => reader.call.unmapped.push(path("", other)),
         }
     }
+    if let Some(user) = user {
+        reader.call.name_user("safety_identifier", user);
+    }
     if let Some(functions) = functions.filter(|_| reader.call.tools.is_empty()) {
         for (place, function) in list(functions, "functions")?.enumerate() {
-            let tool = reader.function(function, &format!("functions[{place}]"))?;
+            let tool = reader.function(function, At::of(b"functions").nth(place))?;
             reader.call.tools.push(tool);
         }
     }
@@ -74,22 +79,23 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
 
 struct Reader<'a> {
     call: Call<'a>,
+    called: Pairing<'a>,
 }
 
 impl<'a> Reader<'a> {
-    fn lose(&mut self, at: &str, key: &[u8]) {
-        self.call.unmapped.push(path(at, key));
+    fn lose(&mut self, at: At<'_>, key: &[u8]) {
+        self.call.unmapped.push(at.key(key).to_string());
     }
 
     fn messages(&mut self, messages: &'a [u8]) -> Result<(), Unreadable> {
         for (place, message) in list(messages, "messages")?.enumerate() {
-            self.message(message, &format!("messages[{place}]"))?;
+            self.message(message, At::of(b"messages").nth(place))?;
         }
         Ok(())
     }
 
-    fn message(&mut self, message: &'a [u8], at: &str) -> Result<(), Unreadable> {
-        object(message, at)?;
+    fn message(&mut self, message: &'a [u8], at: At<'_>) -> Result<(), Unreadable> {
+        object(message, &at)?;
         let said = json::get(message, "role").and_then(json::text).unwrap_or_default();
         let role = match &*said {
             "system" | "developer" => Role::System,
@@ -103,28 +109,30 @@ impl<'a> Reader<'a> {
         for (key, value) in given(message) {
             match key {
                 b"role" => {}
-                b"content" => self.content(value, &format!("{at}.content"), &mut parts)?,
+                b"content" => self.content(value, at.key(b"content"), &mut parts)?,
                 b"refusal" => {
-                    let refusal = string(value, &format!("{at}.refusal"))?;
+                    let refusal = string(value, &at.key(b"refusal"))?;
                     if !refusal.is_empty() {
                         parts.push(What::Refusal(refusal).into());
                     }
                 }
-                b"name" => name = Some(string(value, &format!("{at}.name"))?),
-                b"tool_call_id" => id = Some(string(value, &format!("{at}.tool_call_id"))?),
+                b"name" => name = Some(string(value, &at.key(b"name"))?),
+                b"tool_call_id" => id = Some(string(value, &at.key(b"tool_call_id"))?),
                 b"reasoning_content" | b"reasoning" => thoughts.text = Text::of_value(value),
                 b"reasoning_details" => thoughts.details = Some(value),
                 b"tool_calls" => {
-                    for (place, call) in list(value, &format!("{at}.tool_calls"))?.enumerate() {
-                        calls.push(self.tool_call(call, &format!("{at}.tool_calls[{place}]"))?);
+                    for (place, call) in list(value, &at.key(b"tool_calls"))?.enumerate() {
+                        calls.push(self.tool_call(call, at.key(b"tool_calls").nth(place))?);
                     }
                 }
-                b"function_call" => calls.push(self.function_call(value, &format!("{at}.function_call"))?),
+                b"function_call" => calls.push(self.function_call(value, at.key(b"function_call"))?),
                 b"cache_control" => cache = cache_mark(value),
                 // Of Mistral's: the answer does not go on from here.
                 b"prefix" | b"partial" if value == b"false" => {}
                 // What the model showed beside its words; nobody takes it back.
-                b"annotations" | b"images" if role == Role::Assistant => {}
+                b"annotations" | b"images" if role == Role::Assistant => {
+                    self.call.hint(at.key(key), value);
+                }
                 b"audio" if role == Role::Assistant && json::members(value).next().is_none() => {}
                 other => self.lose(at, other),
             }
@@ -133,9 +141,12 @@ impl<'a> Reader<'a> {
             last.cache = Some(mark);
         }
         if matches!(&*said, "tool" | "function") {
-            self.tool_result(id, name, parts, at);
+            // The whole result is cached, or none of it.
+            let cache = parts.iter_mut().filter_map(|part| part.cache.take()).last();
+            self.tool_result(id, name, parts, cache);
             return Ok(());
         }
+        calls.iter().for_each(|call| self.called.called(call.id.clone(), call.name.clone()));
         let mut all = thoughts.parts();
         all.append(&mut parts);
         all.extend(calls.into_iter().map(|call| What::ToolCall(call).into()));
@@ -146,11 +157,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Results of calls that were made at once are one turn, as they are in other languages.
-    fn tool_result(&mut self, id: Option<Text<'a>>, name: Option<Text<'a>>, content: Vec<Part<'a>>, _at: &str) {
+    fn tool_result(
+        &mut self,
+        id: Option<Text<'a>>,
+        name: Option<Text<'a>>,
+        content: Vec<Part<'a>>,
+        cache: Option<CacheMark>,
+    ) {
         // The older functions have no ids: the name is all there is.
         let id = id.or_else(|| name.clone()).unwrap_or_default();
-        let name = name.or_else(|| self.call.tool_called(&id).cloned());
-        let result = What::ToolResult(ToolResult { id, name, content, failed: false }).into();
+        let name = name.or_else(|| self.called.name(&id).cloned());
+        let what = What::ToolResult(ToolResult { id, name, content, failed: false });
+        let result = Part { what, cache };
         let is_results = |turn: &Turn<'_>| {
             turn.role == Role::User && turn.parts.iter().all(|part| matches!(part.what, What::ToolResult(_)))
         };
@@ -160,46 +178,46 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn content(&mut self, content: &'a [u8], at: &str, parts: &mut Vec<Part<'a>>) -> Result<(), Unreadable> {
+    fn content(&mut self, content: &'a [u8], at: At<'_>, parts: &mut Vec<Part<'a>>) -> Result<(), Unreadable> {
         if let Some(text) = Text::of_value(content) {
             if !text.is_empty() {
                 parts.push(What::Text(text).into());
             }
             return Ok(());
         }
-        for (place, part) in list(content, at)?.enumerate() {
-            let at = format!("{at}[{place}]");
+        for (place, part) in list(content, &at)?.enumerate() {
+            let at = at.nth(place);
             object(part, &at)?;
-            self.part(part, &at, parts)?;
+            self.part(part, at, parts)?;
         }
         Ok(())
     }
 
-    fn part(&mut self, part: &'a [u8], at: &str, parts: &mut Vec<Part<'a>>) -> Result<(), Unreadable> {
+    fn part(&mut self, part: &'a [u8], at: At<'_>, parts: &mut Vec<Part<'a>>) -> Result<(), Unreadable> {
         let kind = json::get(part, "type").and_then(json::text).unwrap_or_default();
         let (mut inside, mut cache) = (None, None);
         for (key, value) in given(part) {
             match key {
                 b"type" => {}
                 b"cache_control" => cache = cache_mark(value),
-                b"annotations" => {}
+                b"annotations" => self.call.hint(at.key(b"annotations"), value),
                 name if name == kind.as_bytes() => inside = Some(value),
                 other => self.lose(at, other),
             }
         }
         let inside = inside.ok_or_else(|| Unreadable(format!("{at}.{kind} is missing")));
         let what = match &*kind {
-            "text" => What::Text(string(inside?, &format!("{at}.text"))?),
-            "refusal" => What::Refusal(string(inside?, &format!("{at}.refusal"))?),
-            "image_url" => What::Media(self.image(inside?, &format!("{at}.image_url"))?),
-            "input_audio" => What::Media(self.audio(inside?, &format!("{at}.input_audio"))?),
-            "file" => What::Media(self.file(inside?, &format!("{at}.file"))?),
+            "text" => What::Text(string(inside?, &at.key(b"text"))?),
+            "refusal" => What::Refusal(string(inside?, &at.key(b"refusal"))?),
+            "image_url" => What::Media(self.image(inside?, at.key(b"image_url"))?),
+            "input_audio" => What::Media(self.audio(inside?, at.key(b"input_audio"))?),
+            "file" => What::Media(self.file(inside?, at.key(b"file"))?),
             "video_url" => {
-                let image = self.image(inside?, &format!("{at}.video_url"))?;
+                let image = self.image(inside?, at.key(b"video_url"))?;
                 What::Media(Media { kind: MediaKind::Video, detail: None, ..image })
             }
             "document_url" => {
-                let url = string(inside?, &format!("{at}.document_url"))?;
+                let url = string(inside?, &at.key(b"document_url"))?;
                 let source = data_url(&url).unwrap_or(Source::Url { url, mime: None });
                 What::Media(Media { kind: MediaKind::Document, source, name: None, detail: None })
             }
@@ -214,13 +232,13 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn image(&mut self, image: &'a [u8], at: &str) -> Result<Media<'a>, Unreadable> {
+    fn image(&mut self, image: &'a [u8], at: At<'_>) -> Result<Media<'a>, Unreadable> {
         let (mut url, mut detail) = (Text::of_value(image), None);
         for (key, value) in given(image) {
             match key {
-                b"url" => url = Some(string(value, &format!("{at}.url"))?),
+                b"url" => url = Some(string(value, &at.key(b"url"))?),
                 b"detail" if value == b"\"auto\"" => {}
-                b"detail" => detail = Some(string(value, &format!("{at}.detail"))?),
+                b"detail" => detail = Some(string(value, &at.key(b"detail"))?),
                 other => self.lose(at, other),
             }
         }
@@ -229,12 +247,12 @@ impl<'a> Reader<'a> {
         Ok(Media { kind: MediaKind::Image, source, name: None, detail })
     }
 
-    fn audio(&mut self, audio: &'a [u8], at: &str) -> Result<Media<'a>, Unreadable> {
+    fn audio(&mut self, audio: &'a [u8], at: At<'_>) -> Result<Media<'a>, Unreadable> {
         let (mut data, mut format) = (None, Text::default());
         for (key, value) in given(audio) {
             match key {
-                b"data" => data = Some(string(value, &format!("{at}.data"))?),
-                b"format" => format = string(value, &format!("{at}.format"))?,
+                b"data" => data = Some(string(value, &at.key(b"data"))?),
+                b"format" => format = string(value, &at.key(b"format"))?,
                 other => self.lose(at, other),
             }
         }
@@ -247,21 +265,24 @@ impl<'a> Reader<'a> {
         Ok(sound(mime, base64))
     }
 
-    fn file(&mut self, file: &'a [u8], at: &str) -> Result<Media<'a>, Unreadable> {
-        let (mut name, mut source) = (None, None);
+    fn file(&mut self, file: &'a [u8], at: At<'_>) -> Result<Media<'a>, Unreadable> {
+        let (mut name, mut source, mut detail) = (None, None, None);
         for (key, value) in given(file) {
             match key {
-                b"filename" => name = Some(string(value, &format!("{at}.filename"))?),
-                b"file_id" => source = Some(Source::Id(string(value, &format!("{at}.file_id"))?)),
+                b"filename" => name = Some(string(value, &at.key(b"filename"))?),
+                b"file_id" => source = Some(Source::Id(string(value, &at.key(b"file_id"))?)),
                 b"file_data" => {
-                    let data = string(value, &format!("{at}.file_data"))?;
+                    let data = string(value, &at.key(b"file_data"))?;
                     let plain = |base64| Source::Data { mime: Text::of_plain("application/pdf"), base64 };
                     source = Some(data_url(&data).unwrap_or_else(|| plain(data)));
                 }
                 b"file_url" => {
-                    source = Some(Source::Url { url: string(value, &format!("{at}.file_url"))?, mime: None });
+                    source = Some(Source::Url { url: string(value, &at.key(b"file_url"))?, mime: None });
                 }
-                b"format" | b"detail" => {}
+                b"detail" if value == b"\"auto\"" => {}
+                b"detail" => detail = Some(string(value, &at.key(b"detail"))?),
+                // Of some who serve several vendors: the type, which the data itself names.
+                b"format" => self.call.hint(at.key(b"format"), value),
                 other => self.lose(at, other),
             }
         }
@@ -272,15 +293,15 @@ impl<'a> Reader<'a> {
             Source::Data { mime, .. } if mime.raw().starts_with(b"video/") => MediaKind::Video,
             _ => MediaKind::Document,
         };
-        Ok(Media { kind, source, name, detail: None })
+        Ok(Media { kind, source, name, detail })
     }
 
-    fn tool_call(&mut self, call: &'a [u8], at: &str) -> Result<ToolCall<'a>, Unreadable> {
-        object(call, at)?;
+    fn tool_call(&mut self, call: &'a [u8], at: At<'_>) -> Result<ToolCall<'a>, Unreadable> {
+        object(call, &at)?;
         let (mut id, mut function, mut signed) = (Text::default(), None, None);
         for (key, value) in given(call) {
             match key {
-                b"id" => id = string(value, &format!("{at}.id"))?,
+                b"id" => id = string(value, &at.key(b"id"))?,
                 b"type" if value == b"\"function\"" => {}
                 b"function" => function = Some(value),
                 b"index" => {}
@@ -295,19 +316,19 @@ impl<'a> Reader<'a> {
             }
         }
         let function = function.ok_or_else(|| Unreadable(format!("{at}.function is missing")))?;
-        let mut call = self.function_call(function, &format!("{at}.function"))?;
+        let mut call = self.function_call(function, at.key(b"function"))?;
         call.id = id;
         call.proof = signed.map(|raw| foreign(raw, Tongue::Generate));
         Ok(call)
     }
 
-    fn function_call(&mut self, function: &'a [u8], at: &str) -> Result<ToolCall<'a>, Unreadable> {
+    fn function_call(&mut self, function: &'a [u8], at: At<'_>) -> Result<ToolCall<'a>, Unreadable> {
         let (mut name, mut arguments) = (Text::default(), Arguments::InString(Text::default()));
         for (key, value) in given(function) {
             match key {
-                b"name" => name = string(value, &format!("{at}.name"))?,
+                b"name" => name = string(value, &at.key(b"name"))?,
                 b"arguments" if value.starts_with(b"{") => arguments = Arguments::Object(Json::of(value)),
-                b"arguments" => arguments = Arguments::InString(string(value, &format!("{at}.arguments"))?),
+                b"arguments" => arguments = Arguments::InString(string(value, &at.key(b"arguments"))?),
                 other => self.lose(at, other),
             }
         }
@@ -316,19 +337,20 @@ impl<'a> Reader<'a> {
 
     fn tools(&mut self, tools: &'a [u8]) -> Result<(), Unreadable> {
         for (place, tool) in list(tools, "tools")?.enumerate() {
-            let at = format!("tools[{place}]");
+            let all = At::of(b"tools");
+            let at = all.nth(place);
             let kind = json::get(tool, "type").and_then(json::text).unwrap_or_default();
             let function = json::get(tool, "function").filter(|_| kind == "function" || kind.is_empty());
             let Some(function) = function else {
                 self.call.unmapped.push(format!("{at} of type {kind}"));
                 continue;
             };
-            let mut read = self.function(function, &format!("{at}.function"))?;
+            let mut read = self.function(function, at.key(b"function"))?;
             for (key, value) in given(tool) {
                 match key {
                     b"type" | b"function" => {}
                     b"cache_control" => read.cache = cache_mark(value),
-                    other => self.lose(&at, other),
+                    other => self.lose(at, other),
                 }
             }
             self.call.tools.push(read);
@@ -336,17 +358,17 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn function(&mut self, function: &'a [u8], at: &str) -> Result<Tool<'a>, Unreadable> {
+    fn function(&mut self, function: &'a [u8], at: At<'_>) -> Result<Tool<'a>, Unreadable> {
         let mut tool = Tool { name: Text::default(), description: None, schema: None, strict: None, cache: None };
         for (key, value) in given(function) {
             match key {
-                b"name" => tool.name = string(value, &format!("{at}.name"))?,
-                b"description" => tool.description = Some(string(value, &format!("{at}.description"))?),
+                b"name" => tool.name = string(value, &at.key(b"name"))?,
+                b"description" => tool.description = Some(string(value, &at.key(b"description"))?),
                 b"parameters" => {
-                    object(value, &format!("{at}.parameters"))?;
+                    object(value, &at.key(b"parameters"))?;
                     tool.schema = Some(Json::of(value));
                 }
-                b"strict" => tool.strict = Some(flag(value, &format!("{at}.strict"))?),
+                b"strict" => tool.strict = Some(flag(value, &at.key(b"strict"))?),
                 b"cache_control" => tool.cache = cache_mark(value),
                 other => self.lose(at, other),
             }
@@ -386,7 +408,7 @@ impl<'a> Reader<'a> {
     fn format(&mut self, format: &'a [u8]) -> Result<(), Unreadable> {
         object(format, "response_format")?;
         for (key, _) in given(format).filter(|(key, _)| !matches!(*key, b"type" | b"json_schema")) {
-            self.lose("response_format", key);
+            self.lose(At::of(b"response_format"), key);
         }
         let kind = json::get(format, "type").and_then(json::text).unwrap_or_default();
         self.call.format = match &*kind {
@@ -401,7 +423,7 @@ impl<'a> Reader<'a> {
                         b"description" => description = Text::of_value(value),
                         b"schema" => schema = Some(Json::of(value)),
                         b"strict" => strict = Some(flag(value, "response_format.json_schema.strict")?),
-                        other => self.lose("response_format.json_schema", other),
+                        other => self.lose(At::of(b"response_format.json_schema"), other),
                     }
                 }
                 let missing = || Unreadable("response_format.json_schema.schema is missing".into());
@@ -441,7 +463,7 @@ impl<'a> Reader<'a> {
                     read.amount = Some(if enabled { Amount::Auto } else { Amount::Off });
                 }
                 b"enabled" => {}
-                other => self.lose("reasoning", other),
+                other => self.lose(At::of(b"reasoning"), other),
             }
             self.call.reasoning = Some(Reasoning { ..read });
         }
@@ -463,7 +485,7 @@ impl<'a> Reader<'a> {
                     amount.get_or_insert(said);
                 }
                 b"budget_tokens" => amount = Some(Amount::Tokens(whole(value, "thinking.budget_tokens")?)),
-                other => self.lose("thinking", other),
+                other => self.lose(At::of(b"thinking"), other),
             }
         }
         // Who names an effort as well means that.
@@ -479,7 +501,7 @@ impl<'a> Reader<'a> {
         for (key, value) in given(usage) {
             match key {
                 b"include" => self.call.usage_asked |= value == b"true",
-                other => self.lose("usage", other),
+                other => self.lose(At::of(b"usage"), other),
             }
         }
     }
@@ -500,8 +522,8 @@ impl<'a> Reader<'a> {
             match key {
                 b"include_usage" => self.call.usage_asked = value == b"true",
                 // A filler against eavesdroppers, which our own answers do without.
-                b"include_obfuscation" => {}
-                other => self.lose("stream_options", other),
+                b"include_obfuscation" => self.call.hint("stream_options.include_obfuscation", value),
+                other => self.lose(At::of(b"stream_options"), other),
             }
         }
     }

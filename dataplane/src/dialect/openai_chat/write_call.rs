@@ -4,14 +4,18 @@ use weir_shared::catalog::Deviation;
 
 use super::{PARAMS, details};
 use crate::dialect::call::{
-    Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Role, Source, Thought, Tongue, ToolCall, ToolChoice,
-    ToolResult, Turn, What,
+    Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Role, Source, Thought, Tongue, ToolCall,
+    ToolChoice, Turn, What,
 };
-use crate::dialect::compose::{Array, Object};
+use crate::dialect::compose::{Array, Object, data_url};
+use crate::dialect::hints::{self, Hint};
+use crate::dialect::results::{self, write_text};
 use crate::dialect::speech::{Lost, Recipient, lose_params};
 use crate::dialect::text::{Arguments, Text};
+use crate::dialect::turns::EARLIER_THOUGHTS;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
+    hints::lose(HINTS, call, lost);
     lose_params(PARAMS, call, Param::ALL, lost);
     Object::write(out, |body| {
         body.str("model", to.model);
@@ -46,6 +50,9 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     });
 }
 
+/// Whether thoughts are shown is each vendor's own custom.
+const HINTS: &[Hint] = &[Hint::ImageDetail, Hint::FileNames, Hint::SchemaName, Hint::SchemaDescription];
+
 /// Values that other languages give in another form.
 fn write_param(param: Param, path: &str, value: &[u8], body: &mut Object<'_>, lost: &mut Vec<Lost>) {
     match param {
@@ -63,29 +70,28 @@ fn write_param(param: Param, path: &str, value: &[u8], body: &mut Object<'_>, lo
 
 fn write_turn(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     match turn.role {
-        Role::System => write_plain("system", turn, messages, lost),
+        Role::System => write_plain("system", turn, turn.parts.iter(), messages, lost),
         Role::Assistant => write_assistant(turn, to, messages, lost),
         Role::User => {
             // Results are messages of their own, in front of what else the turn says.
-            let results = turn.parts.iter().filter_map(|part| match &part.what {
-                What::ToolResult(result) => Some(result),
-                _ => None,
-            });
-            for result in results {
-                write_result(result, messages, lost);
-            }
-            if turn.parts.iter().any(|part| !matches!(part.what, What::ToolResult(_))) {
-                write_plain("user", turn, messages, lost);
+            results::of(turn).for_each(|result| results::write_message(result, messages));
+            if results::beside(turn).next().is_some() {
+                write_plain("user", turn, results::beside(turn), messages, lost);
             }
         }
     }
 }
 
-fn write_plain(role: &str, turn: &Turn<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
+fn write_plain<'p>(
+    role: &str,
+    turn: &Turn<'_>,
+    parts: impl Iterator<Item = &'p Part<'p>> + Clone,
+    messages: &mut Array<'_>,
+    lost: &mut Vec<Lost>,
+) {
     messages.object(|message| {
         message.str("role", role);
         turn.name.iter().for_each(|name| _ = message.text("name", name));
-        let parts = turn.parts.iter().filter(|part| !matches!(part.what, What::ToolResult(_)));
         write_content(parts, message, lost);
     });
 }
@@ -106,9 +112,7 @@ fn write_content<'p>(
 
 fn write_part(part: &Part<'_>, content: &mut Array<'_>, lost: &mut Vec<Lost>) {
     match &part.what {
-        What::Text(text) | What::Refusal(text) => {
-            content.object(|object| _ = object.str("type", "text").text("text", text));
-        }
+        What::Text(text) | What::Refusal(text) => write_text(text, content),
         What::Media(media) => write_media(media, content, lost),
         // Thoughts and calls are told apart from the content, results are messages.
         What::Reasoning(_) | What::ToolCall(_) | What::ToolResult(_) => {}
@@ -140,10 +144,12 @@ fn write_media(media: &Media<'_>, content: &mut Array<'_>, lost: &mut Vec<Lost>)
             data_url(mime, base64, url);
             url.push(b'"');
         }),
-        (MediaKind::Document, Source::Id(id)) => file(content, |file| _ = file.text("file_id", id)),
-        (_, Source::Text(text)) => {
-            content.object(|object| _ = object.str("type", "text").text("text", text));
+        // What another vendor keeps means nothing here.
+        (MediaKind::Document, Source::Id(id)) if id.raw().starts_with(b"file-") => {
+            file(content, |file| _ = file.text("file_id", id));
         }
+        (MediaKind::Document, Source::Id(_)) => lost.push(Lost::Thing("files by id")),
+        (_, Source::Text(text)) => write_text(text, content),
         (MediaKind::Image, Source::Id(_)) => lost.push(Lost::Thing("images by id")),
         (MediaKind::Audio, _) => lost.push(Lost::Thing("sounds by URL or id")),
         (MediaKind::Video, _) => lost.push(Lost::Thing("videos")),
@@ -171,12 +177,6 @@ fn file(content: &mut Array<'_>, fill: impl FnOnce(&mut Object<'_>)) {
     });
 }
 
-fn data_url(mime: &Text<'_>, base64: &Text<'_>, out: &mut Vec<u8>) {
-    for piece in [b"data:", mime.raw(), b";base64,", base64.raw()] {
-        out.extend_from_slice(piece);
-    }
-}
-
 fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     let said = |part: &&Part<'_>| matches!(part.what, What::Text(_) | What::Media(_));
     let has_words = turn.parts.iter().any(|part| said(&part));
@@ -188,12 +188,16 @@ fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>
             _ => None,
         })
         .collect();
-    let refusal = turn.parts.iter().find_map(|part| match &part.what {
-        What::Refusal(text) => Some(text),
+    let refusals = turn.parts.iter().filter_map(|part| match &part.what {
+        What::Refusal(text) => Some(text.raw()),
         _ => None,
     });
-    if !has_words && calls.is_empty() && refusal.is_none() {
+    let refuses = refusals.clone().next().is_some();
+    if !has_words && calls.is_empty() && !refuses {
         // Thoughts alone are no message here.
+        if !turn.parts.is_empty() {
+            Lost::Hint(EARLIER_THOUGHTS).tell(lost);
+        }
         return;
     }
     messages.object(|message| {
@@ -204,11 +208,21 @@ fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>
         } else {
             message.null("content");
         }
-        refusal.iter().for_each(|refusal| _ = message.text("refusal", refusal));
-        if to.deviations.has(Deviation::ThoughtsTakenBack) && !calls.is_empty() {
-            write_plain_thoughts(turn, message);
+        if refuses {
+            joined(refusals, message.member("refusal"));
+        }
+        let thoughts = turn.parts.iter().filter_map(|part| match &part.what {
+            What::Reasoning(thought) => Some(thought),
+            _ => None,
+        });
+        let are_plain = to.deviations.has(Deviation::ThoughtsTakenBack) && !calls.is_empty();
+        if thoughts.clone().any(|thought| if are_plain { !is_plain(thought) } else { own_proof(thought).is_none() }) {
+            Lost::Hint(EARLIER_THOUGHTS).tell(lost);
+        }
+        if are_plain {
+            write_plain_thoughts(thoughts, message);
         } else {
-            write_thoughts(turn, message);
+            write_thoughts(thoughts, message);
         }
         if !calls.is_empty() {
             message.array("tool_calls", |list| calls.iter().for_each(|call| write_call(call, list)));
@@ -217,14 +231,13 @@ fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>
 }
 
 /// Only what came from a vendor of this language, proof and all, is given back to it.
-fn write_thoughts(turn: &Turn<'_>, message: &mut Object<'_>) {
-    let own = turn.parts.iter().filter_map(|part| match &part.what {
-        What::Reasoning(thought) => {
-            thought.proof.as_ref().filter(|proof| proof.of == Tongue::Chat).map(|p| (thought, p))
-        }
-        _ => None,
-    });
-    if own.clone().next().is_none() {
+fn own_proof<'p>(thought: &'p Thought<'_>) -> Option<&'p Proof<'p>> {
+    thought.proof.as_ref().filter(|proof| proof.of == Tongue::Chat)
+}
+
+fn write_thoughts<'p>(thoughts: impl Iterator<Item = &'p Thought<'p>>, message: &mut Object<'_>) {
+    let mut own = thoughts.filter_map(|thought| own_proof(thought).map(|proof| (thought, proof))).peekable();
+    if own.peek().is_none() {
         return;
     }
     message.array("reasoning_details", |entries| {
@@ -235,21 +248,22 @@ fn write_thoughts(turn: &Turn<'_>, message: &mut Object<'_>) {
 }
 
 /// Vendors without proofs take the words themselves; sealed thoughts and signed ones are another vendor's.
-fn write_plain_thoughts(turn: &Turn<'_>, message: &mut Object<'_>) {
-    let own = turn.parts.iter().filter_map(|part| match &part.what {
-        What::Reasoning(Thought { text, proof }) => {
-            let foreign = proof.as_ref().is_some_and(|proof| proof.of != Tongue::Chat && !proof.data.is_empty());
-            (!text.is_empty() && !foreign).then_some(text.raw())
-        }
-        _ => None,
-    });
-    let mut own = own.peekable();
+fn is_plain(thought: &Thought<'_>) -> bool {
+    let foreign = |proof: &Proof<'_>| proof.of != Tongue::Chat && !proof.data.is_empty();
+    !thought.text.is_empty() && !thought.proof.as_ref().is_some_and(foreign)
+}
+
+fn write_plain_thoughts<'p>(thoughts: impl Iterator<Item = &'p Thought<'p>>, message: &mut Object<'_>) {
+    let mut own = thoughts.filter(|thought| is_plain(thought)).map(|thought| thought.text.raw()).peekable();
     if own.peek().is_some() {
-        let content = message.member("reasoning_content");
-        content.push(b'"');
-        own.for_each(|raw| content.extend_from_slice(raw));
-        content.push(b'"');
+        joined(own, message.member("reasoning_content"));
     }
+}
+
+fn joined<'p>(pieces: impl Iterator<Item = &'p [u8]>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    pieces.for_each(|raw| out.extend_from_slice(raw));
+    out.push(b'"');
 }
 
 fn write_call(call: &ToolCall<'_>, list: &mut Array<'_>) {
@@ -277,21 +291,6 @@ pub fn write_arguments(arguments: &Arguments<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
     arguments.write_in_string(out);
     out.push(b'"');
-}
-
-fn write_result(result: &ToolResult<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
-    messages.object(|message| {
-        message.str("role", "tool").text("tool_call_id", &result.id);
-        let texts = result.content.iter().filter(|part| matches!(part.what, What::Text(_)));
-        if texts.clone().count() != result.content.len() {
-            lost.push(Lost::Thing("images and files in tool results"));
-        }
-        if result.content.is_empty() {
-            message.str("content", "");
-        } else {
-            write_content(texts, message, lost);
-        }
-    });
 }
 
 fn write_tools(call: &Call<'_>, body: &mut Object<'_>) {

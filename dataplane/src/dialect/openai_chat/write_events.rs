@@ -9,6 +9,8 @@ use crate::dialect::answer::{Answer, Choice, Whole};
 use crate::dialect::call::{MediaKind, Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
+use crate::dialect::likely;
+use crate::dialect::pairing::call_id;
 use crate::dialect::proof;
 use crate::dialect::speech::{Heading, WriteEvents};
 use crate::dialect::text::{Text, escape_json};
@@ -21,6 +23,8 @@ pub struct Writer {
     usage_asked: bool,
     over: bool,
     blocks: Vec<Open>,
+    /// Bytes of pictures that are not whole.
+    held: usize,
     choices: Vec<Told>,
     usage: Option<Usage>,
     tier: Tier,
@@ -77,6 +81,7 @@ impl Writer {
             usage_asked: heading.call.usage_asked,
             over: false,
             blocks: Vec::with_capacity(8),
+            held: 0,
             choices: Vec::with_capacity(1),
             usage: None,
             tier: Tier::default(),
@@ -146,6 +151,7 @@ impl Writer {
             }
             Block::Media { kind: MediaKind::Image, mime } => {
                 open.held = [b"data:", mime.raw(), b";base64,"].concat();
+                self.held += open.held.len();
                 Kind::Picture
             }
             Block::VendorTool { .. } | Block::Media { .. } => Kind::Silent,
@@ -192,18 +198,20 @@ impl Writer {
                 out.extend_from_slice(&self.front);
                 out.extend_from_slice(b"{\"index\":");
                 number(out, u64::from(choice));
-                out.extend_from_slice(b",\"delta\":{},\"logprobs\":{\"content\":");
-                // Line ends between a list's tokens would be the event's.
-                list.split(|byte| matches!(byte, b'\n' | b'\r')).for_each(|line| out.extend_from_slice(line));
-                out.extend_from_slice(b",\"refusal\":null},\"finish_reason\":null}]}\n\n");
+                out.extend_from_slice(b",\"delta\":{},\"logprobs\":{\"content\":[");
+                let mut tokens = Vec::new();
+                likely::append(list, &mut tokens);
+                out.extend_from_slice(&tokens);
+                out.extend_from_slice(b"],\"refusal\":null},\"finish_reason\":null}]}\n\n");
             }
-            (Kind::Picture, Piece::Data(data)) if open.held.len() + data.raw().len() <= PICTURE_BYTES_MAX => {
+            (Kind::Picture, Piece::Data(data)) => {
+                self.held += data.raw().len();
                 open.held.extend_from_slice(data.raw());
-            }
-            // Half a picture is none.
-            (Kind::Picture, Piece::Data(_)) => {
-                open.kind = Kind::Silent;
-                open.held = Vec::new();
+                if self.held > PICTURE_BYTES_MAX {
+                    // Half a picture is none, and an answer without it is another one.
+                    (open.kind, open.held) = (Kind::Silent, Vec::new());
+                    self.fail(Code::UpstreamInvalid, "The vendor made a picture that is too large to be told.", out);
+                }
             }
             _ => {}
         }
@@ -237,11 +245,14 @@ impl Writer {
             Kind::Call if !open.said => {
                 self.arguments(open.choice, open.index, out, |out| out.extend_from_slice(b"{}"));
             }
-            Kind::Picture => self.chunk(open.choice, out, |out| {
-                out.extend_from_slice(b"\"images\":[");
-                picture(&open.held, out);
-                out.push(b']');
-            }),
+            Kind::Picture => {
+                self.held = self.held.saturating_sub(open.held.len());
+                self.chunk(open.choice, out, |out| {
+                    out.extend_from_slice(b"\"images\":[");
+                    picture(&open.held, out);
+                    out.push(b']');
+                });
+            }
             _ => {}
         }
     }
@@ -263,7 +274,14 @@ impl Writer {
 }
 
 impl WriteEvents for Writer {
+    fn held(&self) -> usize {
+        self.held
+    }
+
     fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
         match event {
             Event::Piece { block, piece } => self.piece(block, piece, out),
             Event::Start { .. } => self.chunk(0, out, |out| out.extend_from_slice(b"\"content\":\"\"")),
@@ -308,7 +326,7 @@ pub fn write_answer(answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
                 choices.object(|one| {
                     one.number("index", place as u64);
                     one.object("message", |message| whole_message(choice, heading, message));
-                    likely(choice, one.member("logprobs"));
+                    write_likely(choice, one.member("logprobs"));
                     one.str("finish_reason", choice.finish.as_ref().map_or("stop", word));
                 });
             }
@@ -372,16 +390,13 @@ fn whole_message(choice: &Choice, heading: &Heading<'_>, message: &mut Object<'_
     }
 }
 
-fn likely(choice: &Choice, out: &mut Vec<u8>) {
-    let mut lists = choice.blocks.iter().map(|block| &block.likely).filter(|list| !list.is_empty());
-    let Some(first) = lists.next() else { return out.extend_from_slice(b"null") };
-    out.extend_from_slice(b"{\"content\":[");
-    out.extend_from_slice(first);
-    for list in lists {
-        out.push(b',');
-        out.extend_from_slice(list);
+fn write_likely(choice: &Choice, out: &mut Vec<u8>) {
+    let mut tokens = Vec::new();
+    choice.blocks.iter().for_each(|block| likely::append(&block.likely(), &mut tokens));
+    if tokens.is_empty() {
+        return out.extend_from_slice(b"null");
     }
-    out.extend_from_slice(b"],\"refusal\":null}");
+    Object::write(out, |told| _ = told.array("content", |list| _ = list.raw(tokens)).null("refusal"));
 }
 
 fn whole_thought(block: &Whole, index: u64, detail: &mut Object<'_>) {
@@ -409,11 +424,10 @@ fn whole_call(block: &Whole, place: u32, heading: &Heading<'_>, calls: &mut Arra
 
 /// A call without an id of its vendor's gets one of ours, so that its result can be paired with it.
 fn call_head(id: &Text<'_>, own: &str, block: u32, call: &mut Object<'_>) {
-    if id.is_empty() {
-        call.str("id", &format!("call_{own}_{block}"));
-    } else {
-        call.text("id", id);
-    }
+    let out = call.member("id");
+    out.push(b'"');
+    call_id(id.raw(), own, block, out);
+    out.push(b'"');
     call.str("type", "function");
 }
 

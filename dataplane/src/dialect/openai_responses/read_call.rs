@@ -8,13 +8,14 @@ use crate::dialect::call::{
     ToolCall, ToolChoice, ToolResult, Turn, What,
 };
 use crate::dialect::given::{data_url, flag, given, list, object, string, whole};
+use crate::dialect::pairing::Pairing;
 use crate::dialect::speech::{Asked, Unreadable, read_param};
 use crate::dialect::text::{Arguments, Json, Text};
 use crate::wire::json;
 
 pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
-    let mut reader =
-        Reader { call: Call { stream: asked.streams, usage_asked: true, ..Call::default() }, pending: None };
+    let call = Call { stream: asked.streams, usage_asked: true, ..Call::default() };
+    let mut reader = Reader { call, pending: None, called: Pairing::default() };
     let (mut instructions, mut user) = (None, None);
     // What items call by two names, tools have declared.
     if let Some(tools) = json::get(asked.body, "tools").filter(|tools| *tools != b"null") {
@@ -32,10 +33,16 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"max_output_tokens" => reader.call.tokens_max = Some(whole(value, "max_output_tokens")?),
             b"include" => {
                 for (place, wanted) in list(value, "include")?.enumerate() {
-                    // Given anyhow, since nothing is stored.
-                    if wanted != b"\"reasoning.encrypted_content\"" {
-                        let wanted = string(wanted, "include")?;
-                        reader.call.unmapped.push(format!("include[{place}]: {}", wanted.plain()));
+                    match wanted {
+                        // Given anyhow, since nothing is stored.
+                        b"\"reasoning.encrypted_content\"" => {}
+                        b"\"message.output_text.logprobs\"" => {
+                            reader.call.params.set(Param::Logprobs, Json::of(b"true"));
+                        }
+                        other => {
+                            let other = string(other, "include")?;
+                            reader.call.unmapped.push(format!("include[{place}]: {}", other.plain()));
+                        }
                     }
                 }
             }
@@ -43,23 +50,25 @@ pub fn read<'a>(asked: &Asked<'a>) -> Result<Call<'a>, Unreadable> {
             b"stream" => reader.call.stream |= value == b"true",
             // The path of the request is chosen by it before anything is read here.
             b"model" => {}
-            // Nothing is stored either way; a caller who goes on from what was stored says so, and is refused.
-            b"store" => {}
-            // How a stream is padded, and which of its installations a program is: of no answer.
-            b"stream_options" | b"client_metadata" => {}
+            // Nothing is stored either way; a caller who goes on from what was stored says so, and is refused. How a stream
+            // is padded, and which of its installations a program is, are of no answer.
+            b"store" | b"stream_options" | b"client_metadata" => {
+                reader.call.hint(String::from_utf8_lossy(key), value);
+            }
             b"truncation" if value == b"\"disabled\"" => {}
             b"top_logprobs" if value == b"0" => {}
+            // Who wants to know which others there were wants to know.
+            b"top_logprobs" => {
+                reader.call.params.set(Param::Logprobs, Json::of(b"true"));
+                reader.call.params.set(Param::TopLogprobs, Json::of(value));
+            }
             b"metadata" if value == b"{}" => {}
             name if read_param(PARAMS, "", name, value, &mut reader.call.params) => {}
             _ => reader.unmapped("", key, value),
         }
     }
     if let Some(user) = user {
-        match reader.call.params.get(Param::User) {
-            None => reader.call.params.set(Param::User, Json::of(user)),
-            Some(said) if said.raw() == user => {}
-            Some(_) => reader.call.unmapped.push("safety_identifier".into()),
-        }
+        reader.call.name_user("safety_identifier", user);
     }
     if let Some(text) = instructions.filter(|text| !text.is_empty()) {
         let parts = vec![What::Text(text).into()];
@@ -72,6 +81,7 @@ struct Reader<'a> {
     call: Call<'a>,
     /// The proof of the call that comes next.
     pending: Option<Proof<'a>>,
+    called: Pairing<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -121,8 +131,10 @@ impl<'a> Reader<'a> {
         for (key, value) in given(message) {
             match key {
                 b"content" => parts = self.content(value, &format!("{at}.content"))?,
-                // Names for a store, and which of its texts the model meant as the last one.
-                b"type" | b"role" | b"id" | b"status" | b"phase" => {}
+                // Names for a store.
+                b"type" | b"role" | b"id" | b"status" => {}
+                // Which of its texts the model meant as the last one.
+                b"phase" => self.call.hint(format_args!("{at}.phase"), value),
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
         }
@@ -172,7 +184,6 @@ impl<'a> Reader<'a> {
             string(value, &format!("{at}.{key}"))
         };
         let (known, what): (&[&str], _) = match &*kind {
-            // What is cited is told to people.
             "input_text" | "output_text" | "text" => (&["text", "annotations", "logprobs"], What::Text(words("text")?)),
             "refusal" => (&["refusal"], What::Refusal(words("refusal")?)),
             "input_image" => (&["image_url", "file_id", "detail"], What::Media(image(part, at)?)),
@@ -184,7 +195,10 @@ impl<'a> Reader<'a> {
             }
         };
         for (key, value) in given(part) {
-            if key != b"type" && !known.iter().any(|name| name.as_bytes() == key) {
+            // What the model said of its own words.
+            if matches!(key, b"annotations" | b"logprobs") && known.contains(&"annotations") {
+                self.call.hint(format_args!("{at}.{}", String::from_utf8_lossy(key)), value);
+            } else if key != b"type" && !known.iter().any(|name| name.as_bytes() == key) {
                 self.unmapped(&format!("{at}."), key, value);
             }
         }
@@ -227,6 +241,7 @@ impl<'a> Reader<'a> {
         let name = name.ok_or_else(|| Unreadable(format!("{at}.name is missing")))?;
         let name = space.map_or_else(|| name.clone(), |space| flat(&space, &name));
         let arguments = Arguments::InString(arguments);
+        self.called.called(id.clone(), name.clone());
         let call = ToolCall { id, name, arguments, proof: self.pending.take() };
         self.say(Role::Assistant, vec![What::ToolCall(call).into()]);
         Ok(())
@@ -245,6 +260,7 @@ impl<'a> Reader<'a> {
         }
         let id = id.ok_or_else(|| Unreadable(format!("{at}.call_id is missing")))?;
         let name = name.ok_or_else(|| Unreadable(format!("{at}.name is missing")))?;
+        self.called.called(id.clone(), name.clone());
         let call = ToolCall { id, name, arguments: freeform::arguments(&input), proof: self.pending.take() };
         self.say(Role::Assistant, vec![What::ToolCall(call).into()]);
         Ok(())
@@ -261,7 +277,7 @@ impl<'a> Reader<'a> {
             }
         }
         let id = id.ok_or_else(|| Unreadable(format!("{at}.call_id is missing")))?;
-        let name = self.call.tool_called(&id).cloned();
+        let name = self.called.name(&id).cloned();
         self.say(Role::User, vec![What::ToolResult(ToolResult { id, name, content, failed: false }).into()]);
         Ok(())
     }
@@ -271,7 +287,7 @@ impl<'a> Reader<'a> {
         let (mut id, mut encrypted, mut summary, mut content) = (&b""[..], None, Vec::new(), Vec::new());
         for (key, value) in given(item) {
             match key {
-                b"id" => id = inner(value),
+                b"id" => id = json::inner(value),
                 b"encrypted_content" => encrypted = Some(string(value, at)?),
                 b"summary" => summary = texts(value),
                 b"content" => content = texts(value),
@@ -280,7 +296,7 @@ impl<'a> Reader<'a> {
             }
         }
         let text = joined(if summary.is_empty() { &content } else { &summary });
-        let raw = json::get(item, "encrypted_content").map(inner).filter(|_| encrypted.is_some());
+        let raw = json::get(item, "encrypted_content").map(json::inner).filter(|_| encrypted.is_some());
         let proof = match raw.filter(|raw| !raw.is_empty()).map(|raw| carried::read(id, raw, !text.is_empty())) {
             Some(Carried::Call(proof)) => {
                 self.pending = Some(proof);
@@ -321,7 +337,9 @@ impl<'a> Reader<'a> {
                 "custom" => self.freeform(tool, &at)?,
                 "namespace" => self.space(tool, &at)?,
                 // A search that may not leave its vendor's own index finds nothing that another vendor could.
-                "web_search" if json::get(tool, "external_web_access") == Some(b"false") => {}
+                "web_search" if json::get(tool, "external_web_access") == Some(b"false") => {
+                    self.call.hint(format_args!("{at}.web_search"), tool);
+                }
                 // Tools that the vendor runs.
                 other => {
                     let name = json::get(tool, "name").and_then(json::text);
@@ -508,7 +526,12 @@ impl<'a> Reader<'a> {
                     });
                 }
                 // How long a summary is, is its vendor's business.
-                b"summary" | b"generate_summary" => read.shown = Some(value != b"\"none\""),
+                b"summary" | b"generate_summary" => {
+                    read.shown = Some(value != b"\"none\"");
+                    if !matches!(value, b"\"none\"" | b"\"auto\"") {
+                        self.call.hint("reasoning.summary", value);
+                    }
+                }
                 _ => self.unmapped("reasoning.", key, value),
             }
         }
@@ -587,9 +610,4 @@ fn file<'a>(part: &'a [u8], at: &str) -> Result<Media<'a>, Unreadable> {
 
 pub fn image_mime<'a>(format: &[u8]) -> Text<'a> {
     Text::of_raw_owned([b"image/", format].concat())
-}
-
-/// What stands between a string's quotes.
-fn inner(value: &[u8]) -> &[u8] {
-    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or_default()
 }

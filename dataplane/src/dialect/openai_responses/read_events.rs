@@ -37,6 +37,8 @@ struct Item {
     /// Anything of the item was, in this part or in an earlier one.
     any: bool,
     cited: bool,
+    /// How likely the tokens of the part were was told.
+    likely: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +68,10 @@ impl ReadEvents for Reader {
         }
         let Glance { kind, index, part, delta, .. } = glance;
         match kind {
-            b"response.output_text.delta" => self.text(index, (part, false), delta, each),
+            b"response.output_text.delta" => {
+                self.text(index, (part, false), delta, each);
+                self.likely(index, (part, false), glance.likely, each);
+            }
             b"response.function_call_arguments.delta" => self.arguments(index, delta, each),
             b"response.reasoning_summary_text.delta" => self.thought(index, (glance.summary, false), delta, each),
             b"response.reasoning_text.delta" => self.thought(index, (part, true), delta, each),
@@ -136,6 +141,7 @@ struct Glance<'a> {
     text: Option<&'a [u8]>,
     refusal: Option<&'a [u8]>,
     arguments: Option<&'a [u8]>,
+    likely: &'a [u8],
     item: &'a [u8],
     whole_part: &'a [u8],
     annotation: &'a [u8],
@@ -150,14 +156,15 @@ impl<'a> Glance<'a> {
             return;
         }
         match key {
-            b"type" => self.kind = inner(value),
-            b"delta" => self.delta = inner(value),
+            b"type" => self.kind = json::inner(value),
+            b"delta" => self.delta = json::inner(value),
             b"output_index" => self.index = json::integer(value).unwrap_or(0),
             b"content_index" => self.part = json::integer(value).unwrap_or(0),
             b"summary_index" => self.summary = json::integer(value).unwrap_or(0),
             b"text" => self.text = string_of(value),
             b"refusal" => self.refusal = string_of(value),
             b"arguments" => self.arguments = string_of(value),
+            b"logprobs" => self.likely = value,
             b"item" => self.item = value,
             b"part" => self.whole_part = value,
             b"annotation" => self.annotation = value,
@@ -193,7 +200,8 @@ impl Reader {
         }
         self.seen += 1;
         let kind = kind_of(item);
-        let mut added = Item { index, kind, block: None, part: None, said: false, any: false, cited: false };
+        let mut added =
+            Item { index, kind, block: None, part: None, said: false, any: false, cited: false, likely: false };
         let words = |key| json::get(item, key).and_then(Text::of_value).unwrap_or_default();
         let opens = match kind {
             Kind::Call => {
@@ -256,7 +264,8 @@ impl Reader {
         };
         let block = self.open(opens, each);
         let item = self.items.get_mut(place)?;
-        (item.block, item.part, item.said, item.cited) = (Some(block), Some(part), false, false);
+        (item.block, item.part, item.said) = (Some(block), Some(part), false);
+        (item.cited, item.likely) = (false, false);
         Some(block)
     }
 
@@ -319,11 +328,25 @@ impl Reader {
         let refused = string(whole, "type") == Some(b"refusal");
         let text = string(whole, if refused { "refusal" } else { "text" });
         self.whole_text(index, (part, refused), text, each);
+        if !self.items[place].likely && !refused {
+            self.likely(index, (part, false), json::get(whole, "logprobs").unwrap_or_default(), each);
+        }
         let item = &self.items[place];
         if item.part.is_some_and(|(open, _)| open == part) && !item.cited {
             for annotation in json::get(whole, "annotations").into_iter().flat_map(json::elements) {
                 self.cite(index, part, annotation, each);
             }
+        }
+    }
+
+    fn likely(&mut self, index: u64, part: (u64, bool), list: &[u8], each: Each<'_>) {
+        if list.is_empty() || json::is_empty_array(list) {
+            return;
+        }
+        let Some(item) = self.item(index).filter(|item| item.part == Some(part)) else { return };
+        item.likely = true;
+        if let Some(block) = item.block {
+            each(Event::Piece { block, piece: Piece::Likely(list) });
         }
     }
 
@@ -476,9 +499,4 @@ fn string<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
 
 fn string_of(value: &[u8]) -> Option<&[u8]> {
     value.strip_prefix(b"\"")?.strip_suffix(b"\"")
-}
-
-/// What stands between a string's quotes.
-fn inner(value: &[u8]) -> &[u8] {
-    string_of(value).unwrap_or_default()
 }

@@ -107,14 +107,13 @@ fn every_member_is_accounted_for() {
             "previous_response_id",
             "conversation",
             "prompt",
-            "include[1]: message.output_text.logprobs",
-            "top_logprobs",
             "reasoning.context",
             "tool_choice.web_search",
             "surprise",
-            "safety_identifier",
         ]
     );
+    let hints = ["input[4].phase", "store", "client_metadata", "stream_options", "safety_identifier"];
+    assert_eq!(call.hints, hints);
     for wrong in [
         r#"{"input":7}"#,
         r#"{"input":[7]}"#,
@@ -170,6 +169,7 @@ fn what_a_vendor_cannot_take_is_named() {
     let things = [
         Lost::Thing("names of participants"),
         Lost::Thing("thinking, by a model that does not"),
+        Lost::Hint("a limit under 16 tokens"),
         Lost::Thing("stop sequences"),
         Lost::Thing("more than one answer"),
         Lost::Param(crate::dialect::call::Param::Seed),

@@ -5,13 +5,17 @@ use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Role, Source, ToolCall, ToolChoice, ToolResult, Turn,
     What,
 };
-use crate::dialect::compose::{Array, Object, number, quoted};
+use crate::dialect::compose::{Array, Object, data_url, number, quoted};
+use crate::dialect::hints::{self, Hint};
+use crate::dialect::pairing::Pairing;
+use crate::dialect::results;
 use crate::dialect::speech::{Lost, Recipient, lose_params};
 use crate::dialect::text::Text;
+use crate::dialect::turns::EARLIER_THOUGHTS;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
     let front = call.turns.iter().take_while(|turn| turn.role == Role::System).count();
-    let mut writer = Writer { call, to, lost, made_up: Vec::new(), calls: 0 };
+    let mut writer = Writer { call, to, lost, made_up: Pairing::default(), calls: 0 };
     Object::write(out, |body| {
         body.str("model", to.model).bool("stream", call.stream).bool("store", false);
         writer.instructions(&call.turns[..front], body);
@@ -19,7 +23,11 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
         writer.tools(body);
         writer.text(body);
         writer.thinking(body);
+        writer.include(body);
         if let Some(tokens) = call.tokens_max {
+            if tokens < TOKENS_MIN {
+                Lost::Hint("a limit under 16 tokens").tell(writer.lost);
+            }
             body.number("max_output_tokens", tokens.max(TOKENS_MIN));
         }
         for (param, path) in PARAMS {
@@ -38,18 +46,29 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     if call.choices.is_some_and(|choices| choices > 1) {
         lost.push(Lost::Thing("more than one answer"));
     }
+    hints::lose(HINTS, call, lost);
     lose_params(PARAMS, call, Param::ALL, lost);
 }
 
 /// OpenAI refuses a lower limit, which programs that only try a key like to send.
 const TOKENS_MIN: u64 = 16;
 
+const HINTS: &[Hint] = &[
+    Hint::ImageDetail,
+    Hint::FileDetail,
+    Hint::FileNames,
+    Hint::SchemaName,
+    Hint::SchemaDescription,
+    Hint::ThoughtsShown,
+    Hint::ThoughtsHidden,
+];
+
 struct Writer<'w> {
     call: &'w Call<'w>,
     to: &'w Recipient<'w>,
     lost: &'w mut Vec<Lost>,
-    /// Calls without an id that no result has answered yet: the name, and the id that they got here.
-    made_up: Vec<(&'w [u8], Vec<u8>)>,
+    /// Calls without an id, under the ids that they got here.
+    made_up: Pairing<'w>,
     calls: u64,
 }
 
@@ -127,7 +146,10 @@ impl<'w> Writer<'w> {
                 }
                 What::Reasoning(thought) => {
                     // Without its own proof it is text for people.
-                    let Some((id, encrypted)) = thought.proof.as_ref().and_then(carried::parts) else { continue };
+                    let Some((id, encrypted)) = thought.proof.as_ref().and_then(carried::parts) else {
+                        Lost::Hint(EARLIER_THOUGHTS).tell(self.lost);
+                        continue;
+                    };
                     flush(&mut said, items);
                     items.object(|item| {
                         item.str("type", "reasoning");
@@ -160,7 +182,7 @@ impl<'w> Writer<'w> {
         if id.is_empty() {
             id.extend_from_slice(b"call_");
             number(&mut id, self.calls);
-            self.made_up.push((call.name.raw(), id.clone()));
+            self.made_up.called(Text::of_raw_owned(id.clone()), call.name.shorter());
         }
         self.calls += 1;
         let mut arguments = Vec::new();
@@ -175,17 +197,17 @@ impl<'w> Writer<'w> {
 
     fn result(&mut self, result: &ToolResult<'_>, items: &mut Array<'_>) {
         let mut id = result.id.raw().to_vec();
-        if id.is_empty() && !self.made_up.is_empty() {
-            let name = result.name.as_ref().map_or(&b""[..], Text::raw);
-            let near = self.made_up.iter().take(crate::dialect::call::PAIRED_WITHIN);
-            let place = near.into_iter().position(|(called, _)| *called == name).unwrap_or(0);
-            id = self.made_up.remove(place).1;
+        if id.is_empty()
+            && let Some((made_up, _)) = self.made_up.answer(&result.id, result.name.as_ref())
+        {
+            id = made_up.raw().to_vec();
         }
+        let failure = results::told_failure(result);
         let mut content = Vec::new();
         let mut only = None;
         let mut parts = 0;
         Array::write(&mut content, |list| {
-            for part in &result.content {
+            for part in failure.as_ref().unwrap_or(&result.content) {
                 parts += 1;
                 match &part.what {
                     What::Text(text) | What::Refusal(text) => {
@@ -218,7 +240,7 @@ impl<'w> Writer<'w> {
                 list.object(|part| {
                     part.str("type", "input_image");
                     match source {
-                        Source::Data { mime, base64 } => data_url(part.member("image_url"), mime, base64),
+                        Source::Data { mime, base64 } => write_data(part.member("image_url"), mime, base64),
                         Source::Url { url, .. } => quoted(part.member("image_url"), url.raw()),
                         Source::Id(id) => quoted(part.member("file_id"), id.raw()),
                         Source::Text(_) => {}
@@ -240,12 +262,13 @@ impl<'w> Writer<'w> {
                                 None if mime.raw().starts_with(b"text/") => part.str("filename", "document.txt"),
                                 None => part.str("filename", "document.pdf"),
                             };
-                            data_url(part.member("file_data"), mime, base64);
+                            write_data(part.member("file_data"), mime, base64);
                         }
                         Source::Url { url, .. } => quoted(part.member("file_url"), url.raw()),
                         Source::Id(id) => quoted(part.member("file_id"), id.raw()),
                         Source::Text(_) => {}
                     }
+                    media.detail.iter().for_each(|detail| _ = part.text("detail", detail));
                 });
             }
             (MediaKind::Audio, Source::Data { mime, base64 }) => {
@@ -332,13 +355,25 @@ impl<'w> Writer<'w> {
                 }
             });
         }
-        body.raw("include", br#"["reasoning.encrypted_content"]"#);
+    }
+
+    fn include(&mut self, body: &mut Object<'_>) {
+        let likely = self.call.params.get(Param::Logprobs).is_some_and(|wanted| wanted.raw() == b"true");
+        if !self.to.reasoning && !likely {
+            return;
+        }
+        body.array("include", |list| {
+            if self.to.reasoning {
+                list.raw("\"reasoning.encrypted_content\"");
+            }
+            if likely {
+                list.raw("\"message.output_text.logprobs\"");
+            }
+        });
     }
 
     fn lose(&mut self, thing: &'static str) {
-        if !self.lost.contains(&Lost::Thing(thing)) {
-            self.lost.push(Lost::Thing(thing));
-        }
+        Lost::Thing(thing).tell(self.lost);
     }
 }
 
@@ -415,9 +450,8 @@ fn flush(said: &mut Vec<u8>, items: &mut Array<'_>) {
     }
 }
 
-fn data_url(out: &mut Vec<u8>, mime: &Text<'_>, base64: &Text<'_>) {
-    out.extend_from_slice(b"\"data:");
-    for piece in [mime.raw(), b";base64,", base64.raw(), b"\""] {
-        out.extend_from_slice(piece);
-    }
+fn write_data(out: &mut Vec<u8>, mime: &Text<'_>, base64: &Text<'_>) {
+    out.push(b'"');
+    data_url(mime, base64, out);
+    out.push(b'"');
 }

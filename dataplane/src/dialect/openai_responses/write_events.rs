@@ -10,6 +10,7 @@ use crate::dialect::answer::{Answer, Whole};
 use crate::dialect::call::{MediaKind, Proof};
 use crate::dialect::compose::{number, quoted};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
+use crate::dialect::likely;
 use crate::dialect::speech::{Heading, WriteEvents};
 use crate::dialect::text::escape_json;
 
@@ -49,6 +50,8 @@ struct Open {
     /// Elements of a list.
     annotations: Vec<u8>,
     annotated: u64,
+    /// Elements of a list: how likely the tokens were.
+    likely: Vec<u8>,
     /// Citations of all the text that there will be.
     citations: Vec<Citation<'static>>,
     encrypted: Vec<u8>,
@@ -238,7 +241,7 @@ impl<'h> Writer<'h> {
         let fill = |out: &mut Vec<u8>| {
             open.place(out);
             out.extend_from_slice(b",\"part\":");
-            items::part(refused, b"", b"", out);
+            items::part(refused, b"", b"", b"", out);
         };
         self.about("response.content_part.added", open.index, fill, out);
         let kind = if refused { "response.refusal.delta" } else { "response.output_text.delta" };
@@ -337,11 +340,13 @@ impl<'h> Writer<'h> {
                     open.citations.push(citation.into_owned());
                 }
             }
+            (Kind::Text, Piece::Likely(list)) if open.told => self.likely(&mut open, list, out),
             (Kind::Image, Piece::Data(data)) => {
                 self.held += data.raw().len();
                 if self.held > HELD_BYTES_MAX {
-                    // Half a picture is none.
+                    // Half a picture is none, and the answer is not whole.
                     open = Open::default();
+                    self.finish = Some(Finish::Length);
                 } else {
                     open.text.extend_from_slice(data.raw());
                 }
@@ -349,6 +354,24 @@ impl<'h> Writer<'h> {
             _ => {}
         }
         self.blocks[block as usize] = open;
+    }
+
+    /// Behind the words that it is about: a piece without any.
+    fn likely(&mut self, open: &mut Open, list: &[u8], out: &mut Vec<u8>) {
+        let before = open.likely.len();
+        self.held += list.len();
+        if self.held > HELD_BYTES_MAX {
+            return;
+        }
+        likely::append(list, &mut open.likely);
+        let told = open.likely[before..].strip_prefix(b",").unwrap_or(&open.likely[before..]);
+        let fill = |out: &mut Vec<u8>| {
+            open.place(out);
+            out.extend_from_slice(b",\"delta\":\"\",\"logprobs\":[");
+            out.extend_from_slice(told);
+            out.push(b']');
+        };
+        self.about("response.output_text.delta", open.index, fill, out);
     }
 
     fn cite(&mut self, open: &mut Open, citation: &Citation<'_>, out: &mut Vec<u8>) {
@@ -434,13 +457,19 @@ impl<'h> Writer<'h> {
         let refused = open.kind == Kind::Refusal;
         let fill = |out: &mut Vec<u8>| {
             open.place(out);
-            out.extend_from_slice(if refused { b",\"refusal\":" } else { b",\"logprobs\":[],\"text\":" });
+            if refused {
+                out.extend_from_slice(b",\"refusal\":");
+            } else {
+                out.extend_from_slice(b",\"logprobs\":[");
+                out.extend_from_slice(&open.likely);
+                out.extend_from_slice(b"],\"text\":");
+            }
             quoted(out, &open.text);
         };
         let kind = if refused { "response.refusal.done" } else { "response.output_text.done" };
         self.about(kind, open.index, fill, out);
         let mut part = Vec::with_capacity(open.text.len() + 64);
-        items::part(refused, &open.text, &open.annotations, &mut part);
+        items::part(refused, &open.text, &open.annotations, &open.likely, &mut part);
         let fill = |out: &mut Vec<u8>| {
             open.place(out);
             out.extend_from_slice(b",\"part\":");
@@ -652,7 +681,9 @@ impl Output {
                         listed(&mut annotations, &annotation);
                     }
                 }
-                items::part(whole.kind == Block::Refusal, &whole.text, &annotations, &mut item);
+                let mut tokens = Vec::new();
+                likely::append(&whole.likely(), &mut tokens);
+                items::part(whole.kind == Block::Refusal, &whole.text, &annotations, &tokens, &mut item);
                 listed(&mut self.parts, &item);
             }
             Block::Reasoning if whole.text.is_empty() && whole.proof.is_none() => {}

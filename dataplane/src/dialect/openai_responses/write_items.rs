@@ -96,7 +96,7 @@ fn write_echo(heading: &Heading<'_>, object: &mut Object<'_>) {
     object.null("max_tool_calls").null("previous_response_id");
     object.bool("parallel_tool_calls", call.parallel_tools != Some(false));
     let defaults: [(Param, &[u8]); 4] =
-        [(Param::Temperature, b"1.0"), (Param::TopP, b"1.0"), (Param::Metadata, b"{}"), (Param::CacheKey, b"null")];
+        [(Param::Temperature, b"1.0"), (Param::TopP, b"1.0"), (Param::Metadata, b"{}"), (Param::TopLogprobs, b"0")];
     for (param, path) in PARAMS {
         if path.contains('.') || *param == Param::ServiceTier {
             continue;
@@ -153,7 +153,7 @@ fn write_echo(heading: &Heading<'_>, object: &mut Object<'_>) {
             });
         }
     });
-    object.number("top_logprobs", 0).str("truncation", "disabled");
+    object.str("truncation", "disabled");
 }
 
 /// The instructions in front, as the caller gave them.
@@ -214,7 +214,8 @@ pub fn message(id: &[u8], status: &str, parts: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A part of a message. `annotations` are elements of a list.
-pub fn part(refused: bool, text: &[u8], annotations: &[u8], out: &mut Vec<u8>) {
+/// `likely` is what stands between the brackets of the list of its tokens.
+pub fn part(refused: bool, text: &[u8], annotations: &[u8], likely: &[u8], out: &mut Vec<u8>) {
     if refused {
         out.extend_from_slice(b"{\"type\":\"refusal\",\"refusal\":");
         quoted(out, text);
@@ -223,7 +224,9 @@ pub fn part(refused: bool, text: &[u8], annotations: &[u8], out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b"{\"type\":\"output_text\",\"annotations\":[");
     out.extend_from_slice(annotations);
-    out.extend_from_slice(b"],\"logprobs\":[],\"text\":");
+    out.extend_from_slice(b"],\"logprobs\":[");
+    out.extend_from_slice(likely);
+    out.extend_from_slice(b"],\"text\":");
     quoted(out, text);
     out.push(b'}');
 }
