@@ -176,7 +176,6 @@ impl From<NoWay> for Refusal {
                 let why = format!("{} Of the nearest one: {}.", Code::NoEligibleVendor.meaning(), unfit.name());
                 Self::new(Code::NoEligibleVendor, why)
             }
-            NoWay::Unable => Self::plain(Code::ModelUnable),
             NoWay::Closed { drained: true, .. } => Self::plain(Code::UpstreamDrained).retry_in(seconds(60_000)),
             NoWay::Closed { retry_in_ms, .. } => Self::plain(Code::UpstreamTripped).retry_in(seconds(retry_in_ms)),
         }

@@ -59,8 +59,6 @@ pub enum NoWay {
     OtherDialect(weir_shared::catalog::Dialect),
     /// What the operator demands of whoever sees the call is true of none.
     NotAllowed(Unfit),
-    /// None can do what the call needs.
-    Unable,
     /// All are out of traffic: they failed too often just now, or an operator took them out.
     Closed { drained: bool, retry_in_ms: u64 },
 }
@@ -123,7 +121,6 @@ fn none_eligible(way: &Way<'_>, live: &Live, eligible: &Eligible) -> NoWay {
     let nearest = reasons.filter(|unfit| *unfit != Unfit::Forbidden).max_by_key(|unfit| *unfit as u8);
     match nearest {
         None => NoWay::NotFound,
-        Some(Unfit::Capability | Unfit::Context) => NoWay::Unable,
         Some(Unfit::Language) => {
             let other = |&place: &u32| &live.snapshot.catalog.models[place as usize];
             let first = way.places().iter().map(other).next();

@@ -18,7 +18,7 @@ pub enum Unfit {
     Retention,
     /// It trains on what it is sent, or nobody said that it does not.
     Training,
-    /// It cannot do what the call needs.
+    /// It cannot do what the call needs, as far as anybody said, and another can.
     Capability,
     /// The call cannot be said in its language.
     Language,
@@ -58,12 +58,13 @@ impl Eligible {
             eligible.unfit[at] = unfit;
             match unfit {
                 None => eligible.mask |= 1 << at,
-                Some(Unfit::Context) => short |= 1 << at,
+                Some(Unfit::Context | Unfit::Capability) => short |= 1 << at,
                 Some(_) => {}
             }
         }
         if eligible.mask == 0 {
-            // A guess about tokens refuses nobody: the vendor knows better, and says so in its own words.
+            // A guess about tokens, or what a list says of a model, refuses nobody: the vendor knows better, and says so in
+            // its own words.
             eligible.mask = short;
         }
         eligible
