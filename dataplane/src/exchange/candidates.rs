@@ -67,7 +67,7 @@ pub async fn serve<'l>(
     let mut meter = open_meter(scene, ticket, first.model, first.vendor, call.stream, asked.request, asked.bytes.len());
     if let Some(choice) = choice.as_ref().filter(|choice| choice.is_told()) {
         meter.chosen(record_of(asked, choice));
-        teller.route = choice.way.name();
+        teller.route = (choice.way.name(), choice.ranked.label.map_or("", |label| label));
     }
     let result = queue.run(asked, first, tokens, sink, &mut meter).await;
     settle(result, &mut meter, teller)
