@@ -117,7 +117,8 @@ fn unfit(
     (model.context_tokens > 0 && prompt > model.context_tokens && !media).then_some(Unfit::Context)
 }
 
-fn breaks(require: &Require, vendor: &Vendor) -> Option<Unfit> {
+/// What of this a vendor breaks.
+pub fn breaks(require: &Require, vendor: &Vendor) -> Option<Unfit> {
     let within = |region: &std::sync::Arc<str>| require.regions.contains(region);
     if !require.regions.is_empty() && (vendor.regions.is_empty() || !vendor.regions.iter().all(within)) {
         return Some(Unfit::Region);
