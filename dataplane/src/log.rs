@@ -29,6 +29,8 @@ pub struct Line<'a> {
     pub key: &'a str,
     pub tenant: &'a str,
     pub model: &'a str,
+    /// What the caller called the model, where no vendor was asked.
+    pub asked: &'a str,
     pub vendor: &'a str,
     pub credential: &'a str,
     /// The route that the name led to, and the branch of its split; empty when there was none.
@@ -158,6 +160,9 @@ fn render(line: &Line<'_>, out: &mut Vec<u8>) {
     if !line.model.is_empty() {
         member!(out, "model" = line.model);
     }
+    if !line.asked.is_empty() {
+        member!(out, "asked" = line.asked);
+    }
     if !line.vendor.is_empty() {
         member!(out, "vendor" = line.vendor);
     }
@@ -240,6 +245,7 @@ mod tests {
             key: "abc",
             tenant: "t\"x",
             model: "m",
+            asked: "",
             vendor: "v",
             credential: "c",
             route: "r",

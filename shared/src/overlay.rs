@@ -41,6 +41,24 @@ pub struct ShiftDraft {
     pub until: Option<u64>,
 }
 
+impl OverlayDraft {
+    /// What holds at this moment, a line each.
+    pub fn words(&self, now_s: u64) -> Vec<String> {
+        let holds = |until: Option<u64>| until.is_none_or(|until| until > now_s);
+        let why = |reason: &str, author: &str| match reason {
+            "" => format!(" (by {author})"),
+            reason => format!(" (by {author}: {reason})"),
+        };
+        let drains = self.drains.iter().filter(|drain| holds(drain.until));
+        let drains = drains.map(|drain| format!("{} is drained{}", drain.what, why(&drain.reason, &drain.author)));
+        let shifts = self.shifts.iter().filter(|shift| holds(shift.until)).map(|shift| {
+            let (percent, from, to) = (shift.percent, &shift.from, &shift.to);
+            format!("{percent}% of {from} go to {to} first{}", why(&shift.reason, &shift.author))
+        });
+        drains.chain(shifts).collect()
+    }
+}
+
 /// As it is obeyed.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {

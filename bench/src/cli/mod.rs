@@ -17,7 +17,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Play a vendor: OpenAI, Anthropic and Gemini, with faults on demand
+    /// Play a vendor: all six languages, with faults on demand
     Provider(provider::Args),
     /// Send requests and measure the answers
     Load(load::Args),

@@ -88,6 +88,9 @@ impl Explain {
             told.revision,
             told.key
         ));
+        for by_hand in draft.overlay.words(told.time) {
+            screen.say(format!("{} {}", screen.paint.odd("by hand:"), crate::table::harmless(&by_hand)));
+        }
         let choice = match &told.choice {
             None => {
                 screen.say(format!("one candidate, {}/{}: there was nothing to choose", told.vendor, told.model));
@@ -107,7 +110,7 @@ impl Explain {
         });
         Ok(json!({
             "id": self.id.trim(), "revision": told.revision, "key": told.key, "vendor": told.vendor, "model": told.model,
-            "choice": choice, "attempts": attempts.collect::<Vec<_>>(),
+            "by_hand": draft.overlay.words(told.time), "choice": choice, "attempts": attempts.collect::<Vec<_>>(),
         }))
     }
 }
@@ -124,8 +127,8 @@ fn find(folder: &std::path::Path, id: &str) -> Result<Told, Failure> {
             return Ok(found);
         }
     }
-    let next =
-        "it is the x-request-id of an answer that was admitted; with journals elsewhere, name them with --journal";
+    let next = "a request that was refused before a vendor was asked (404, no_eligible_vendor, upstream_drained, upstream_unavailable …) \
+                has a log line and no record; with journals elsewhere, name them with --journal";
     Err(Failure::new(Exit::Missing, format!("no record of {id} in {}", folder.display())).next(next))
 }
 

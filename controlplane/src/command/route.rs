@@ -14,7 +14,7 @@ use crate::follow::{Wait, follow};
 use crate::place::Place;
 use crate::publish::{self, Base};
 use crate::screen::Screen;
-use crate::table::{Table, count};
+use crate::table::Table;
 use crate::when;
 
 #[derive(clap::Subcommand)]
@@ -154,6 +154,14 @@ impl Shift {
                 return Err(Failure::new(Exit::Usage, what).next("drain the credential instead"));
             }
         }
+        if self.from == self.to {
+            let what = format!("{} is already where its traffic goes", self.from);
+            return Err(Failure::new(Exit::Usage, what).next("name two different vendors or models"));
+        }
+        if matches!((&from, &to), (Part::Model(..), Part::Vendor(_))) {
+            let what = format!("{} is a model and {} a vendor", self.from, self.to);
+            return Err(Failure::new(Exit::Usage, what).next("name the model that takes the calls: VENDOR/MODEL"));
+        }
         let said = format!("shift {}% from {} to {}", self.percent, self.from, self.to);
         let author = place.stamp("").author;
         let change = |store: &dyn Store, base: &Base, overlay: &mut OverlayDraft| {
@@ -181,7 +189,13 @@ impl Restore {
         let said = format!("restore {}", self.what.as_deref().unwrap_or("everything"));
         let change = |_: &dyn Store, _: &Base, overlay: &mut OverlayDraft| {
             let before = overlay.drains.len() + overlay.shifts.len();
-            let names = |text: &String| self.all || self.what.as_ref() == Some(text);
+            // A vendor's name stands for its credentials and models, too.
+            let names = |text: &String| {
+                let is = |what: &String| {
+                    text == what || text.strip_prefix(what.as_str()).is_some_and(|rest| rest.starts_with(['/', '#']))
+                };
+                self.all || self.what.as_ref().is_some_and(is)
+            };
             overlay.drains.retain(|drain| !names(&drain.what));
             overlay.shifts.retain(|shift| !names(&shift.from) && !names(&shift.to));
             if overlay.drains.len() + overlay.shifts.len() == before && !self.all {
@@ -259,11 +273,7 @@ fn told(
     screen: &Screen,
 ) -> Result<Vec<crate::follow::Verdict>, Failure> {
     screen.say(screen.paint.good(&format!("published revision {}: {said}", pointer.revision)));
-    let verdicts = follow(store, pointer, wait, screen)?;
-    if wait.wait {
-        screen.say(format!("{} obey", count(verdicts.len(), "node")));
-    }
-    Ok(verdicts)
+    follow(store, pointer, wait, screen)
 }
 
 fn part(text: &str) -> Result<Part, Failure> {

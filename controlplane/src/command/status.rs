@@ -36,6 +36,10 @@ impl Status {
             )),
             None => screen.say("nothing has been published yet; start with `weirctl apply`"),
         }
+        let overlay = base.overlay(&*store)?;
+        for by_hand in overlay.words(now) {
+            screen.say(format!("{} {}", screen.paint.odd("by hand:"), harmless(&by_hand)));
+        }
         let pages = store.pages()?;
         let nodes = show_nodes(&pages, base.revision(), now, screen);
         let live = pages.iter().filter(|page| is_live(page, now)).count();
@@ -46,7 +50,7 @@ impl Status {
         Ok(json!({
             "store": place.store_address(), "revision": base.revision(), "epoch": base.epoch,
             "digest": base.pointer.map(|pointer| pointer.digest), "time": when::stamp(base.time),
-            "author": base.author, "reason": base.reason, "nodes": nodes, "live": live, "limits": "per_node",
+            "author": base.author, "reason": base.reason, "by_hand": overlay, "nodes": nodes, "live": live, "limits": "per_node",
         }))
     }
 }

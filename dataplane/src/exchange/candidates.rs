@@ -54,7 +54,10 @@ pub async fn serve<'l>(
 ) -> Result<Done, Refusal> {
     let (scene, call) = (asked.scene, asked.call);
     let without_model = asked.route.endpoint.body == BodyKind::Object && call.model.is_empty();
-    let choice = if without_model { None } else { Some(choose(asked)?) };
+    let choice = match without_model {
+        true => None,
+        false => Some(choose(asked).inspect_err(|_| teller.asked = start_of(&call.model))?),
+    };
     let mut queue = Queue::of(asked, choice.as_ref())?;
     let first = queue.aim_next(asked)?;
     if let Some(known) = first.translation.as_deref().and_then(Translation::known) {
@@ -72,6 +75,11 @@ pub async fn serve<'l>(
     }
     let result = queue.run(asked, first, tokens, sink, &mut meter).await;
     settle(result, &mut meter, teller)
+}
+
+/// Enough to find a mistyped name in the log; a caller may call a model anything.
+fn start_of(name: &str) -> String {
+    name[..name.floor_char_boundary(128)].to_owned()
 }
 
 fn choose<'l>(asked: &Asked<'_, 'l>) -> Result<Choice<'l>, Refusal> {

@@ -111,6 +111,8 @@ struct Teller<'l> {
     names: (&'l str, &'l str, &'l str),
     /// The route that the name led to, and the branch of its split.
     route: (&'l str, &'l str),
+    /// What the caller called the model, when no vendor was asked for it.
+    asked: String,
     attempts: usize,
     stream: bool,
     /// The body has not been taken from the connection.
@@ -129,6 +131,7 @@ impl Default for Teller<'_> {
             tenant: "",
             names: ("", "", ""),
             route: ("", ""),
+            asked: String::new(),
             attempts: 0,
             stream: false,
             unread: true,
@@ -364,6 +367,7 @@ fn finish(
         key: if teller.key == KeyId::default() { "" } else { teller.key.as_str() },
         tenant: teller.tenant,
         model: teller.names.0,
+        asked: &teller.asked,
         vendor: teller.names.1,
         credential: teller.names.2,
         route: teller.route.0,
