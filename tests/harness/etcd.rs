@@ -9,6 +9,9 @@ use crate::process;
 
 pub struct Etcd {
     child: Child,
+    name: String,
+    /// All members, as `--initial-cluster` wants them.
+    members: String,
     folder: PathBuf,
     client: String,
     peer: String,
@@ -24,15 +27,32 @@ impl Etcd {
     }
 
     pub fn start_with(folder: &Path, scheme: &str, options: &[&str]) -> Self {
-        let folder = folder.join("etcd");
-        std::fs::create_dir_all(&folder).expect("the scratch folder is writable");
-        let (client, peer) = (format!("{scheme}://127.0.0.1:{}", port()), format!("http://127.0.0.1:{}", port()));
-        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
-        let child = launch(&folder, &client, &peer, &options);
-        let login = options_of_login(&options);
-        let etcd = Self { child, folder, client, peer, options, login };
+        let peer = format!("http://127.0.0.1:{}", port());
+        let members = format!("test={peer}");
+        let etcd = Self::member(&folder.join("etcd"), "test", scheme, peer, members, options);
         etcd.is_up();
         etcd
+    }
+
+    /// Three members of one cluster.
+    pub fn start_three(folder: &Path) -> Vec<Self> {
+        let peers = ["a", "b", "c"].map(|name| (name, format!("http://127.0.0.1:{}", port())));
+        let members = peers.each_ref().map(|(name, peer)| format!("{name}={peer}")).join(",");
+        let start = |(name, peer): (&str, String)| {
+            Self::member(&folder.join(format!("etcd-{name}")), name, "http", peer, members.clone(), &[])
+        };
+        let three: Vec<_> = peers.into_iter().map(start).collect();
+        three.iter().for_each(Self::is_up);
+        three
+    }
+
+    fn member(folder: &Path, name: &str, scheme: &str, peer: String, members: String, options: &[&str]) -> Self {
+        std::fs::create_dir_all(folder).expect("the scratch folder is writable");
+        let client = format!("{scheme}://127.0.0.1:{}", port());
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let (login, name) = (options_of_login(&options), name.to_owned());
+        let child = launch(folder, [&name, &client, &peer, &members], &options);
+        Self { child, name, members, folder: folder.to_owned(), client, peer, options, login }
     }
 
     /// What `--store` is told.
@@ -44,8 +64,16 @@ impl Etcd {
         &self.client
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Whether this member leads the others.
+    pub fn leads(&self) -> bool {
+        let status = self.status();
+        status["header"]["member_id"] == status["leader"]
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let said = self.ctl(&["endpoint", "status", "-w", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&said).expect("etcdctl says JSON");
+        status[0]["Status"].clone()
     }
 
     pub fn stop(&mut self) {
@@ -54,7 +82,7 @@ impl Etcd {
     }
 
     pub fn start_again(&mut self) {
-        self.child = launch(&self.folder, &self.client, &self.peer, &self.options);
+        self.child = launch(&self.folder, [&self.name, &self.client, &self.peer, &self.members], &self.options);
         self.is_up();
     }
 
@@ -69,9 +97,7 @@ impl Etcd {
 
     /// Forgets all history before now, as a cron job of an operator's does.
     pub fn compact(&self) {
-        let status = self.ctl(&["endpoint", "status", "-w", "json"]);
-        let status: serde_json::Value = serde_json::from_str(&status).expect("etcdctl says JSON");
-        let revision = status[0]["Status"]["header"]["revision"].as_u64().expect("a revision");
+        let revision = self.status()["header"]["revision"].as_u64().expect("a revision");
         self.ctl(&["compact", &revision.to_string()]);
     }
 
@@ -87,10 +113,9 @@ impl Etcd {
         self.stop();
         let data = self.folder.join("data");
         std::fs::remove_dir_all(&data).expect("its data was there");
-        let cluster = format!("test={}", self.peer);
         let (backup, data) = (backup.to_str().expect("a path"), data.to_str().expect("a path"));
         let words =
-            ["snapshot", "restore", backup, "--name", "test", "--data-dir", data, "--initial-cluster", &cluster];
+            ["snapshot", "restore", backup, "--name", "test", "--data-dir", data, "--initial-cluster", &self.members];
         self.ctl(
             &[&words[..], &["--initial-advertise-peer-urls", &self.peer, "--initial-cluster-token", token]].concat(),
         );
@@ -130,13 +155,13 @@ impl Drop for Etcd {
     }
 }
 
-fn launch(folder: &Path, client: &str, peer: &str, options: &[String]) -> Child {
+fn launch(folder: &Path, [name, client, peer, members]: [&str; 4], options: &[String]) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log");
     let mut command = Command::new(program("WEIR_ETCD", "etcd"));
-    command.args(["--name", "test", "--data-dir"]).arg(folder.join("data"));
+    command.args(["--name", name, "--data-dir"]).arg(folder.join("data"));
     command.args(["--listen-client-urls", client, "--advertise-client-urls", client]);
     command.args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]);
-    command.arg("--initial-cluster").arg(format!("test={peer}")).args(options);
+    command.args(["--initial-cluster", members]).args(options);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().expect("etcd starts; Debian has it in etcd-server, and $WEIR_ETCD may name it")
 }

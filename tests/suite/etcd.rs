@@ -426,6 +426,34 @@ fn another_cluster_is_refused_until_it_is_meant() {
 }
 
 #[test]
+fn a_cluster_loses_its_leader_and_its_quorum() {
+    let mut setup = Setup::new("etcd-three");
+    let mut three = Etcd::start_three(setup.scratch.path());
+    let clients: Vec<_> = three.iter().map(Etcd::client).collect();
+    setup.store = Some(format!("etcd:{}", clients.join(",")));
+    let weir = setup.start();
+    let key = weir.new_key(&["--name", "k"]);
+    let leader = three.iter().position(Etcd::leads).expect("somebody leads");
+    under_traffic(&weir, || {
+        three[leader].stop();
+        // One of three is down: every verb works, each time.
+        for n in 0..5 {
+            let key = weir.new_key(&["--name", &format!("k{n}")]);
+            weir.ctl(&["key", "revoke", id(&key), "--wait", "--json"]);
+        }
+        three[(leader + 1) % 3].stop();
+        assert!(eventually(|| stale(&weir)));
+        let (code, said) = gateway::try_ctl(&weir.setup, &["key", "create", "--name", "no"]);
+        assert_eq!(code, 8, "{said}");
+        three[leader].start_again();
+        assert!(eventually(|| !stale(&weir)), "{}", weir.stderr());
+    });
+    weir.ctl(&["key", "revoke", id(&key), "--wait", "--json"]);
+    assert_eq!(status_of(&weir, &key), 401);
+    weir.lives();
+}
+
+#[test]
 fn of_many_writers_none_loses_a_key() {
     let (setup, _etcd) = setup("etcd-writers");
     let weir = setup.start();
