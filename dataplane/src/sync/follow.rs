@@ -309,7 +309,8 @@ impl Follower {
         self.state.kept_changed.notify_one();
         self.current = Some((*pointer, live));
         self.served = Some(*pointer);
-        self.read = read;
+        // Our own copy needs no second one.
+        self.read = if from_mirror { HashMap::new() } else { read };
         metrics::gauge!("weir_config_revision").set(pointer.revision as f64);
         let mut page = self.state.page.lock().unwrap_or_else(PoisonError::into_inner);
         page.applied = pointer.revision;
