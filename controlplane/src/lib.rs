@@ -23,6 +23,7 @@ mod change;
 mod import;
 mod follow;
 mod journal;
+mod node;
 mod command;
 
 /// Operates a Weir gateway: what it serves, who may call it, what it has cost

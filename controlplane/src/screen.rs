@@ -58,6 +58,18 @@ impl Screen {
         }
     }
 
+    /// Whether somebody looks at standard output.
+    pub fn is_watched(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
+    /// The next answer takes the place of what is shown.
+    pub fn clear(&self) {
+        if self.is_watched() && !self.json {
+            self.print("\x1b[H\x1b[2J");
+        }
+    }
+
     /// Something worth knowing that is no part of the answer.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.json {

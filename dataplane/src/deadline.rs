@@ -87,6 +87,19 @@ impl Deadline {
         self.0.cut_at.set(NEVER);
     }
 
+    /// Stops the clock, and says what was left.
+    pub fn pause(&self) -> u64 {
+        let at = self.0.cut_at.replace(NEVER);
+        if at == NEVER { NEVER } else { at.saturating_sub(clock::coarse_ms()) }
+    }
+
+    /// Goes on with what was left. What is shut already stays so.
+    pub fn resume(&self, left_ms: u64) {
+        if left_ms != NEVER && self.0.fired.get().is_none() {
+            self.0.cut_at.set(clock::coarse_ms() + left_ms);
+        }
+    }
+
     /// Why the connection was shut, if it was.
     pub fn fired(&self) -> Option<Why> {
         self.0.fired.get()

@@ -31,6 +31,9 @@ pub struct Line<'a> {
     pub model: &'a str,
     pub vendor: &'a str,
     pub credential: &'a str,
+    /// The route that the name led to, and the branch of its split; empty when there was none.
+    pub route: &'a str,
+    pub branch: &'a str,
     pub attempts: usize,
     pub stream: bool,
     pub outcome: Option<Outcome>,
@@ -161,6 +164,12 @@ fn render(line: &Line<'_>, out: &mut Vec<u8>) {
     if !line.credential.is_empty() {
         member!(out, "credential" = line.credential);
     }
+    if !line.route.is_empty() {
+        member!(out, "route" = line.route);
+    }
+    if !line.branch.is_empty() {
+        member!(out, "branch" = line.branch);
+    }
     if let Some(outcome) = line.outcome {
         member!(out, "outcome" is outcome.name());
     }
@@ -233,6 +242,8 @@ mod tests {
             model: "m",
             vendor: "v",
             credential: "c",
+            route: "r",
+            branch: "canary",
             attempts: 1,
             stream: true,
             outcome: Some(Outcome::Complete),
@@ -244,5 +255,6 @@ mod tests {
         render(&line, &mut out);
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((value["tenant"].as_str(), value["status"].as_u64()), (Some("t\"x"), Some(200)));
+        assert_eq!((value["route"].as_str(), value["branch"].as_str()), (Some("r"), Some("canary")));
     }
 }

@@ -131,6 +131,18 @@ impl<'l> Meter<'l> {
         self.record.choice = Some(choice);
     }
 
+    /// The last attempt came to nothing that the caller has seen. What its vendor told of its usage until then is its cost,
+    /// and nobody's bill.
+    pub fn missed(&mut self) {
+        let reading = std::mem::take(&mut self.reading);
+        let told = reading.usage.filter(|usage| !reading.usage_invalid && usage.tokens() <= self.plausible_tokens);
+        let cost = told.and_then(|usage| self.price.cost(&usage, reading.tier).ok()?.round(0).ok());
+        if let Some(last) = self.record.attempts.last_mut() {
+            last.outcome = Outcome::Failed;
+            last.cost = cost.unwrap_or_default();
+        }
+    }
+
     pub fn attempt(&mut self, credential: &'l str, status: u16, outcome: Outcome, since: Nanos) {
         let now = clock::now();
         let micros = u32::try_from((now - since) / 1_000).unwrap_or(u32::MAX);
@@ -206,7 +218,9 @@ impl<'l> Meter<'l> {
             return (Usage::NONE, 0);
         }
         let complete = outcome == Outcome::Complete;
-        let absurd = self.reading.usage.is_some_and(|usage| usage.tokens() > self.plausible_tokens);
+        let absurd = self.reading.usage.is_some_and(|usage| {
+            usage.tokens() > self.plausible_tokens || usage.of(Class::Request) > self.plausible_units()
+        });
         match (self.reading.usage, self.reading.usage_invalid || absurd) {
             (Some(usage), false) if complete || usage.answer_tokens() > 0 => {
                 let usage = self.at_least_delivered(usage, complete);
@@ -228,6 +242,11 @@ impl<'l> Meter<'l> {
                 (usage, flag::ESTIMATED | if invalid { flag::USAGE_INVALID } else { 0 })
             }
         }
+    }
+
+    /// Searches that a call of this size can be: one for every hundred documents, and a document takes a few bytes.
+    fn plausible_units(&self) -> u64 {
+        1 + self.prompt_bytes / 200
     }
 
     /// A stream that was cut told its usage at its start, if at all: what came since counts, too.

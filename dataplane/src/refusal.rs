@@ -152,6 +152,11 @@ impl From<Unresolved> for Refusal {
                 Code::ModelNotFound,
                 "The model does not exist or this key may not use it. GET /v1/models lists what it may use.",
             ),
+            Unresolved::NotAllowed(unfit) => {
+                let why = format!("{} Of the nearest one: {}.", Code::NoEligibleVendor.meaning(), unfit.name());
+                Self::new(Code::NoEligibleVendor, why)
+            }
+            Unresolved::Drained => Self::plain(Code::UpstreamDrained).retry_in(60_000_000_000),
             Unresolved::OtherDialect(dialect) => {
                 let path = match dialect {
                     Dialect::OpenAi => "/v1/chat/completions",
@@ -170,14 +175,8 @@ impl From<NoWay> for Refusal {
     fn from(none: NoWay) -> Self {
         let seconds = |ms: u64| ms.max(1) * 1_000_000;
         match none {
-            NoWay::NotFound => Unresolved::NotFound.into(),
-            NoWay::OtherDialect(dialect) => Unresolved::OtherDialect(dialect).into(),
-            NoWay::NotAllowed(unfit) => {
-                let why = format!("{} Of the nearest one: {}.", Code::NoEligibleVendor.meaning(), unfit.name());
-                Self::new(Code::NoEligibleVendor, why)
-            }
-            NoWay::Unable => Self::plain(Code::ModelUnable),
-            NoWay::Closed { drained: true, .. } => Self::plain(Code::UpstreamDrained).retry_in(seconds(60_000)),
+            NoWay::Unresolved(unresolved) => unresolved.into(),
+            NoWay::Closed { drained: true, .. } => Unresolved::Drained.into(),
             NoWay::Closed { retry_in_ms, .. } => Self::plain(Code::UpstreamTripped).retry_in(seconds(retry_in_ms)),
         }
     }

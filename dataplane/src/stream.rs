@@ -14,6 +14,7 @@ use crate::accept::{HEAD_ROOM, Sink};
 use crate::buffer;
 use crate::clock;
 use crate::deadline::{Deadline, Why};
+use crate::dialect::error::blames_caller;
 use crate::dialect::{Language, Reading, Sense};
 use crate::gauge::{Counter, Gauges};
 use crate::memory::Hold;
@@ -67,7 +68,8 @@ impl Rules<'_> {
     /// Whether a stream that is kept back is to be let go now; an end that it comes to before is another's chance.
     fn commits(&self, reading: &Reading, end: Option<End>, kept_back: usize) -> Result<bool, Code> {
         match end {
-            _ if reading.output_bytes > 0 => Ok(true),
+            // What is wrong with the request is the caller's to hear, in the vendor's words.
+            _ if reading.output_bytes > 0 || reading.blames_caller => Ok(true),
             Some(End::Broken(code)) => Err(code),
             Some(End::VendorFailed) => Err(Code::UpstreamError),
             // An answer without a word is an answer.
@@ -126,6 +128,8 @@ pub async fn forward(
     let mut gone = false;
     let mut committed = !rules.elsewhere;
     let mut preamble = Vec::new();
+    // Nothing of ours has been written since: the caller's wait for a sign of life begins anew.
+    let mut silent = true;
     set_idle(&incoming, rules);
     loop {
         // ── wait for more, for the caller to go, or for it to be time for a sign of life
@@ -133,7 +137,8 @@ pub async fn forward(
         let arrived = if gone {
             Some(incoming.more(buffer).await)
         } else {
-            wait(&mut incoming, buffer, sink, rules, &pulse, gauges, &mut gone).await
+            let anew = std::mem::take(&mut silent) || committed;
+            wait(&mut incoming, buffer, sink, rules, &pulse, anew, gauges, &mut gone).await
         };
         (read, buffer) = match arrived {
             Some(arrived) => arrived,
@@ -228,7 +233,10 @@ pub async fn forward(
             if buffer.len() > HEAD_ROOM {
                 first_byte();
                 (rules.begin)(sink);
+                let waiting = pause(&incoming);
                 let (written, spare) = sink.chunk(buffer, false).await;
+                resume(&incoming, waiting);
+                silent = true;
                 buffer = spare;
                 if written.is_err() {
                     if !rules.drain {
@@ -260,16 +268,21 @@ type Arrived = (Result<usize, Failure>, Vec<u8>);
 
 /// Reads once. Meanwhile the caller may go, and gets signs of life while the vendor is silent. `None`: it has gone, and the
 /// vendor need not go on.
+#[expect(clippy::too_many_arguments, reason = "everything that a wait can end by")]
 async fn wait(
     incoming: &mut Incoming,
     buffer: Vec<u8>,
     sink: &mut Sink<'_>,
     rules: &Rules<'_>,
     pulse: &Deadline,
+    anew: bool,
     gauges: &Gauges,
     gone: &mut bool,
 ) -> Option<Arrived> {
-    pulse.nudge_after(rules.times.heartbeat);
+    // What is kept back is no sign of life.
+    if anew {
+        pulse.nudge_after(rules.times.heartbeat);
+    }
     let socket = incoming.link().map(|link| link.link.socket.clone());
     let mut reading = pin!(incoming.more(buffer));
     loop {
@@ -308,6 +321,17 @@ async fn wait(
             buffer::give_back(buffer);
             return None;
         }
+    }
+}
+
+/// While a caller takes its time to read, the vendor's does not run: a slow reader is not the vendor's silence.
+fn pause(incoming: &Incoming) -> Option<u64> {
+    incoming.link().map(|link| link.deadline.pause())
+}
+
+fn resume(incoming: &Incoming, left_ms: Option<u64>) {
+    if let (Some(link), Some(left_ms)) = (incoming.link(), left_ms) {
+        link.deadline.resume(left_ms);
     }
 }
 
@@ -496,6 +520,7 @@ impl<'a> Inspector<'a> {
                 return Found::End;
             }
             Sense::Failed => {
+                reading.blames_caller |= blames_caller(data);
                 self.changes.push((whole.at, whole.len, self.last_words(event, data, bytes)));
                 return Found::Failed;
             }

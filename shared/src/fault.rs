@@ -104,7 +104,6 @@ codes! {
     MethodNotAllowed "method_not_allowed" 405 Caller "The path exists, but not with this method.",
     ModelNotFound "model_not_found" 404 Caller "No such model, or this key may not use it.",
     NoEligibleVendor "no_eligible_vendor" 403 Caller "No vendor of this model satisfies what the operator demands for this key's calls.",
-    ModelUnable "model_unable" 400 Caller "No vendor of this model can do what the request needs.",
     ObjectNotFound "object_not_found" 404 Caller "No such object, or it belongs to somebody else.",
     DialectMismatch "dialect_unsupported" 400 Caller "The model's vendor speaks another dialect than this path.",
     RateLimited "rate_limit_exceeded" 429 Caller "The key's limit per minute or of concurrent requests is reached.",

@@ -129,6 +129,12 @@ impl Overlay {
         self.drains.iter().any(|drain| drain.until > now_s && drain.what.covers(catalog, place))
     }
 
+    /// Whether a vendor as a whole is out of traffic: also calls that name no model.
+    pub fn drains_vendor(&self, vendor: &str, now_s: u64) -> bool {
+        let is = |drain: &Drain| matches!(&drain.what, Part::Vendor(name) if **name == *vendor);
+        self.drains.iter().any(|drain| drain.until > now_s && is(drain))
+    }
+
     pub fn drains_credential(&self, vendor: &str, credential: &str, now_s: u64) -> bool {
         let is = |drain: &Drain| match &drain.what {
             Part::Credential(v, c) => **v == *vendor && **c == *credential,

@@ -472,3 +472,188 @@ fn videos_stay_with_their_tenant() {
     weir.lives();
     table.end();
 }
+
+/// A route over models, in their order.
+fn route(setup: &mut Setup, name: &str, models: &[&str]) {
+    let listed: Vec<String> = models.iter().map(|model| format!("\"{model}\"")).collect();
+    setup.folder(&format!("[[route]]\nname = \"{name}\"\n[route.to]\norder = [{}]", listed.join(", ")));
+}
+
+/// What a tenant's calls are bound to, and what is drained, holds for forms and objects as well.
+#[test]
+fn forms_and_objects_stay_where_they_are_allowed() {
+    let mut setup = Setup::new("attacks-bound");
+    let vendor = Model::new(Dialect::OpenAi, "name=us,events=2").id("whisper-1").vendor("regions = [\"us\"]");
+    setup.add(vendor.model("kind = \"audio\""));
+    setup.folder("[[tenant]]\nname = \"default\"\n[[tenant]]\nname = \"europe\"\nregions = [\"eu\"]");
+    let weir = setup.start();
+    let europe = weir.new_key(&["--tenant", "europe", "--name", "europe"]);
+    let calls = |key: &str| {
+        let form = |path: &str, fields: &[(&str, &str)]| {
+            Request { body: form(fields, b"x"), ..Request::new("POST", path) }
+                .header("Content-Type", "multipart/form-data; boundary=BOUND")
+                .header("x-weir-vendor", "vendor-whisper-1")
+                .key(key)
+        };
+        [
+            form("/v1/audio/transcriptions", &[("model", "whisper-1")]),
+            form("/v1/files", &[("purpose", "batch")]),
+            Request::post("/v1/batches", "{\"endpoint\":\"/v1/chat/completions\"}")
+                .header("x-weir-vendor", "vendor-whisper-1")
+                .key(key),
+        ]
+        .map(|request| weir.call(&request))
+    };
+    for answer in calls(&europe) {
+        assert_eq!((answer.status, answer.code().as_str()), (403, "no_eligible_vendor"), "{}", answer.text());
+    }
+    assert_eq!(weir.vendor().counter("name=us,events=2").requests, 0);
+    assert!(calls(&weir.key)[..2].iter().all(|answer| answer.status == 200));
+    weir.ctl(&["route", "drain", "vendor-whisper-1", "--wait", "--json"]);
+    let before = weir.vendor().counter("name=us,events=2").requests;
+    for answer in &calls(&weir.key)[..2] {
+        assert_eq!((answer.status, answer.code().as_str()), (503, "upstream_drained"), "{}", answer.text());
+    }
+    assert_eq!(weir.vendor().counter("name=us,events=2").requests, before);
+    weir.lives();
+}
+
+/// Whatever callers do, or what a vendor says of their requests, trips nobody's vendor.
+#[test]
+fn no_caller_trips_a_vendor_for_the_others() {
+    let mut setup = Setup::new("attacks-trip");
+    let times = "first_byte = \"10s\"\nidle = \"1500ms\"\ntotal = \"30s\"";
+    setup.add(Model::new(Dialect::OpenAi, "name=flood,events=4000,text=4000").id("flood").times(times));
+    let slow = Model::new(Dialect::OpenAi, "name=slow,events=2,ttfb=700ms").id("slow").times(times);
+    setup.add(slow.vendor("breaker = { first_event_max = \"300ms\" }"));
+    let failed = r#"event: response.failed
+data: {"type":"response.failed","sequence_number":0,"response":{"id":"resp_1","object":"response","status":"failed","error":{"code":"invalid_prompt","message":"no"},"output":[]}}
+
+"#;
+    let blamed = says(&mut setup, Dialect::OpenAi, "text/event-stream", failed);
+    let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"no\"}}\n\n";
+    let scolded = says(&mut setup, Dialect::Anthropic, "text/event-stream", error);
+    // Larger than what the gateway takes.
+    setup.add(Model::new(Dialect::OpenAi, "name=large,events=1000,text=1000").id("large"));
+    setup.folder("[gateway.sizes]\nanswer_bytes_max = 300000");
+    route(&mut setup, "further", &[&blamed, "good-openai"]);
+    let weir = setup.start();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                // Reads nothing for longer than the vendor may be silent.
+                let mut wire = weir.wire();
+                wire.send(Call::Chat.request("flood", true).bytes(&weir.key));
+                std::thread::sleep(Duration::from_millis(2_500));
+            });
+            scope.spawn(|| assert_eq!(weir.chat("slow").status, 200));
+            scope.spawn(|| weir.call(&Call::Responses.request(&blamed, true)));
+            scope.spawn(|| weir.call(&Call::Messages.request(&scolded, true)));
+            scope.spawn(|| assert_eq!(weir.chat("large").status, 502));
+        }
+    });
+    let status = weir.ask_admin("/status").json();
+    let candidates = status["candidates"].as_array().expect("candidates");
+    for candidate in candidates {
+        assert_eq!(candidate["state"], "passing", "{candidate}");
+        assert_eq!(candidate["harms"], serde_json::json!({}), "{candidate}");
+    }
+    assert_eq!(candidates.len(), 5, "{candidates:?}");
+    // What is wrong with the request is told in the vendor's words, and nobody else is asked.
+    let told = weir.call(&Call::Responses.request("further", true));
+    assert!(told.text().contains("invalid_prompt"), "{}", told.text());
+    assert_eq!(weir.record(&told.request_id()).attempts.len(), 1);
+    weir.lives();
+}
+
+/// Somebody else is asked, however many credentials the first has, and gets time of its own.
+#[test]
+fn somebody_else_gets_a_call_and_time() {
+    let mut setup = Setup::new("attacks-else");
+    let four = [("a", "sk-a", ""), ("b", "sk-b", ""), ("c", "sk-c", ""), ("d", "sk-d", "")];
+    setup.add(Model::new(Dialect::OpenAi, "name=busy,error=429").id("busy").credentials(&four));
+    setup.add(Model::new(Dialect::OpenAi, "name=locked,error=401").id("locked").credentials(&four));
+    let times = "first_byte = \"1s\"\nidle = \"1500ms\"\ntotal = \"8s\"";
+    setup.add(Model::new(Dialect::OpenAi, "name=hangs,fault=stall@0").id("hangs").times(times));
+    setup.add(Model::new(Dialect::OpenAi, "name=late,events=2,ttfb=100ms").id("late").times(times));
+    for (name, first) in [("r-busy", "busy"), ("r-locked", "locked")] {
+        route(&mut setup, name, &[first, "good-openai"]);
+    }
+    route(&mut setup, "r-hangs", &["hangs", "late"]);
+    let weir = setup.start();
+    for name in ["r-busy", "r-locked"] {
+        for _ in 0..2 {
+            assert_eq!(weir.chat(name).status, 200, "{name}");
+            std::thread::sleep(Duration::from_millis(1_100));
+        }
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| weir.stream("r-hangs").finished(Call::Chat.grammar()).expect("the other answers"));
+        }
+    });
+    let status = weir.ask_admin("/status").json();
+    let late =
+        status["candidates"].as_array().unwrap().iter().find(|one| one["model"] == "late").expect("it was asked");
+    assert_eq!((&late["state"], &late["harms"]), (&"passing".into(), &serde_json::json!({})), "{late}");
+    // The attempt that came to nothing says so.
+    let record = weir.record(&weir.stream("r-hangs").request_id());
+    let outcomes: Vec<_> = record.attempts.iter().map(|attempt| attempt.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Failed, Outcome::Complete]);
+    weir.lives();
+}
+
+/// One of several credentials that is drained carries nothing.
+#[test]
+fn a_drained_credential_carries_nothing() {
+    let mut setup = Setup::new("attacks-credential");
+    let two = [("a", "sk-aaaa", ""), ("b", "sk-bbbb", "")];
+    setup.add(Model::new(Dialect::OpenAi, "name=two,events=2").id("two").credentials(&two));
+    let weir = setup.start();
+    weir.ctl(&["route", "drain", "vendor-two#b", "--wait", "--json"]);
+    for _ in 0..6 {
+        let answer = weir.chat("two");
+        assert_eq!(answer.status, 200);
+        assert_eq!(weir.record(&answer.request_id()).credential, "a");
+    }
+    weir.lives();
+}
+
+/// While the preamble is kept back, the caller hears that it is not forgotten.
+#[test]
+fn kept_back_is_not_silent() {
+    let mut setup = Setup::new("attacks-silent");
+    setup.folder("[gateway.times]\nheartbeat = \"400ms\"");
+    setup.add(Model::new(Dialect::OpenAi, "name=mumbles,events=2,fault=comments=3000@0").id("mumbles"));
+    route(&mut setup, "r", &["mumbles", "good-openai"]);
+    let weir = setup.start();
+    let mut wire = weir.wire();
+    wire.send(Call::Chat.request("r", true).bytes(&weir.key));
+    let started = clock::now();
+    wire.until(b": ");
+    assert!(started.elapsed() < Duration::from_millis(2_500), "{:?}", started.elapsed());
+    wire.until(b"data: [DONE]");
+    weir.lives();
+}
+
+/// A rerank that claims more searches than its documents can be is not billed by its word.
+#[test]
+fn absurd_searches_are_not_billed() {
+    let mut setup = Setup::new("attacks-searches");
+    let body =
+        r#"{"id":"r","results":[{"index":0,"relevance_score":0.5}],"meta":{"billed_units":{"search_units":1000000}}}"#;
+    let vendor = Exact::start(|_| {
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            .into_bytes()
+    });
+    let model = Model::new(Dialect::Cohere, "").id("ranks").base_url(&vendor.url().replace("/v1", ""));
+    setup.add(model.model("kind = \"rerank\"").price("request = \"0.002\"\n"));
+    let weir = setup.start();
+    let request = Request::post("/v2/rerank", r#"{"model":"ranks","query":"a","documents":["b"]}"#);
+    let answer = weir.call(&request);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let record = weir.record(&answer.request_id());
+    assert!(record.cost.0 <= 4_000_000, "{:?}", record.cost);
+    assert!(record.flags & flag::USAGE_INVALID != 0);
+    weir.lives();
+}

@@ -112,6 +112,10 @@ fn folder_text(rig: &Rig, workloads: &[Workload], more_models: usize) -> String 
     let mut text = String::from("[[tenant]]\nname = \"default\"\nmodels = [\"*\"]\n");
     for workload in workloads {
         let name = &workload.name;
+        if workload.candidates > 1 {
+            text += &route(rig, workload);
+            continue;
+        }
         text += &vendor(rig, workload, name, workload.vendor.unwrap_or(workload.caller));
         for number in 0..more_models {
             text += &model(name, &format!("model-{number}"), "");
@@ -120,6 +124,25 @@ fn folder_text(rig: &Rig, workloads: &[Workload], more_models: usize) -> String 
             text += &vendor(rig, workload, &format!("{name}{PASS_SUFFIX}"), workload.caller);
         }
     }
+    text
+}
+
+/// A name that leads to many vendors by everything that a choice can be made by; and, for comparison, one that leads to one.
+fn route(rig: &Rig, workload: &Workload) -> String {
+    let name = &workload.name;
+    let mut text = vendor(rig, workload, &format!("{name}{PASS_SUFFIX}"), workload.caller);
+    let names: Vec<String> = (0..workload.candidates).map(|number| format!("{name}-{number}")).collect();
+    names.iter().for_each(|name| {
+        text += &vendor(rig, workload, name, workload.caller).replace("\ninternal", "\nregions = [\"eu\"]\ninternal")
+    });
+    let listed: Vec<String> = names.iter().map(|name| format!("\"bench-{name}\"")).collect();
+    let (first, second) = listed.split_at(listed.len() / 2);
+    text += &format!(
+        "\n[[route]]\nname = \"bench-{name}\"\nregions = [\"eu\"]\n[route.to]\norder = [\n  {{ when = {{ tools = true }}, least_cost = [{}] }},\n  {{ least_latency = [{}] }},\n  {{ weight = [{}] }},\n]\n",
+        first.join(", "),
+        first.join(", "),
+        second.join(", ")
+    );
     text
 }
 

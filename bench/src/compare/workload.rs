@@ -50,6 +50,9 @@ pub struct Workload {
     /// Too long for every run: only measured when it is named.
     #[serde(default)]
     pub on_demand: bool,
+    /// The name leads to a route with so many candidates, with conditions, measures and constraints.
+    #[serde(default = "one")]
+    pub candidates: usize,
     /// Messages of a conversation.
     #[serde(default = "one")]
     pub turns: usize,
@@ -85,9 +88,10 @@ pub enum Unit {
 impl Workload {
     /// Does this contender take part?
     pub fn asks(&self, contender: &str) -> bool {
-        if self.vendor.is_some() || contender == PASS {
-            // Nobody else translates.
-            return self.vendor.is_some() && [WEIR, PASS].contains(&contender);
+        let own = self.vendor.is_some() || self.candidates > 1;
+        if own || contender == PASS {
+            // Nobody else translates or chooses.
+            return own && [WEIR, PASS].contains(&contender);
         }
         match self.kind {
             Kind::Latency | Kind::FirstEvent => true,
@@ -178,6 +182,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "burst_events",
     "burst_whole",
     "unary_tls",
+    "unary_routed",
     "slow_streams_tls",
     "latency",
     "first_event",

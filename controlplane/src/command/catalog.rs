@@ -190,6 +190,10 @@ fn put(folder: &Path, name: &str, text: Option<&str>) -> Result<(), Failure> {
         let Some(text) = text else { return std::fs::remove_file(&path) };
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
+            // What is written here stays here.
+            if parent != folder && std::fs::symlink_metadata(parent)?.is_symlink() {
+                return Err(std::io::Error::other("its folder is a link to another place"));
+            }
         }
         // Hidden, so that no reader of the folder takes it for a file of its own.
         let half = path.with_file_name(format!(

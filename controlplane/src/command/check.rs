@@ -128,8 +128,9 @@ fn summary(folder: &Folder, place: &Place, screen: &Screen) -> Value {
     let unverified = draft.models.iter().filter(|model| model.is.unverified).count();
     let left_out: usize = folder.left_out.iter().map(|(_, number)| number).sum();
     screen.say(format!(
-        "{}, {}, {}",
+        "{}, {}, {}, {}",
         count(draft.models.len(), "model"),
+        count(draft.routes.len(), "route"),
         if draft.aliases.len() == 1 { "1 alias".into() } else { format!("{} aliases", draft.aliases.len()) },
         count(draft.tenants.len().max(1), "tenant")
     ));
@@ -143,7 +144,7 @@ fn summary(folder: &Folder, place: &Place, screen: &Screen) -> Value {
     json!({
         "ok": true, "folder": place.folder_name(), "files": folder.files, "vendors": vendors,
         "models": draft.models.len(), "unverified": unverified, "left_out": left_out,
-        "aliases": draft.aliases.len(), "tenants": draft.tenants.len().max(1),
+        "routes": draft.routes.len(), "aliases": draft.aliases.len(), "tenants": draft.tenants.len().max(1),
         "notes": notes.iter().map(Flat::of).collect::<Vec<_>>(),
     })
 }

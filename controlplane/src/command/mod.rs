@@ -10,6 +10,7 @@ mod prune;
 mod revision;
 mod route;
 mod status;
+mod top;
 mod usage;
 
 use clap::{CommandFactory, Subcommand};
@@ -35,6 +36,7 @@ pub enum Command {
     #[command(subcommand)]
     Route(route::Route),
     Explain(explain::Explain),
+    Top(top::Top),
     Usage(usage::Usage),
     /// Compare prices with public lists, and take them over
     #[command(subcommand)]
@@ -65,6 +67,7 @@ impl Command {
             Self::Key(key) => key.run(place, screen),
             Self::Route(route) => route.run(place, screen),
             Self::Explain(explain) => explain.run(place, screen),
+            Self::Top(top) => top.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),
             Self::Catalog(verb) => verb.run(place, screen),
             Self::Completions(Completions { shell }) => {

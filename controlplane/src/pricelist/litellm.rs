@@ -73,10 +73,16 @@ fn prices(name: &str, value: &RawValue, kind: &str, said: &mut Said) -> Result<(
 /// Pico-dollars of a dollar.
 const PICO: i32 = 12;
 
+/// Price lists know up to five.
+const BANDS_MAX: usize = 32;
+
 /// `[{"range": [0, 32000], "input_cost_per_token": …}, …]`
 fn bands(value: &RawValue, said: &mut Said) -> Result<(), String> {
     let wrong = || "tiered_pricing is not a list of ranges".to_owned();
     let bands: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| wrong())?;
+    if bands.len() > BANDS_MAX {
+        return Err(format!("tiered_pricing has {} ranges; more than {BANDS_MAX} are nobody's price", bands.len()));
+    }
     for band in bands {
         let band = Members::of(band).ok_or_else(wrong)?;
         let range: Vec<&RawValue> =

@@ -141,8 +141,8 @@ fn unusable(name: &str) -> Option<String> {
     if name.len() > NAME_BYTES_MAX {
         return Some(format!("its name is longer than {NAME_BYTES_MAX} bytes"));
     }
-    let odd = name.chars().find(|letter| !letter.is_ascii_graphic())?;
-    Some(format!("its name holds U+{:04X}; only visible ASCII is taken", u32::from(odd)))
+    let odd = name.chars().find(|letter| !letter.is_ascii_graphic() || matches!(letter, '"' | '\\'))?;
+    Some(format!("its name holds U+{:04X}; only visible ASCII without quotes and backslashes is taken", u32::from(odd)))
 }
 
 /// Whether brackets outside of strings nest too deeply. What is not JSON is told later.

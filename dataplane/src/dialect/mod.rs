@@ -191,6 +191,8 @@ pub struct Reading {
     /// The language's terminal event was seen.
     pub ended: bool,
     pub failed: bool,
+    /// What failed is the request, by the vendor's own word: nobody else would take it either.
+    pub blames_caller: bool,
     /// An object that tells of a failure of its own; it is no failure of this call.
     pub tells_failure: bool,
     /// Events with data that were found good.

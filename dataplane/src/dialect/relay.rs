@@ -3,6 +3,7 @@
 use weir_shared::fault::Code;
 
 use super::answer::Answer;
+use super::error::blames_caller;
 use super::event::{Event, Piece};
 use super::speech::{Framing, Malformed, ReadEvents, Step, WriteEvents};
 use super::text::{Text, plain};
@@ -185,6 +186,7 @@ fn pass_on(
     match language.read_event(name, data, reading)? {
         Sense::Failed => {
             reading.failed = true;
+            reading.blames_caller |= blames_caller(data) || blames_caller_by_name(name);
             let message = json::get(data, "message").and_then(Text::of_value).unwrap_or_default();
             *words = Some(cut(message.plain().into_owned()));
             return Ok(Step::Over);
@@ -194,6 +196,11 @@ fn pass_on(
     }
     out.extend_from_slice(whole);
     Ok(if reading.ended { Step::Over } else { Step::More })
+}
+
+/// Converse names the kind of an error beside its data.
+fn blames_caller_by_name(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"validationException")
 }
 
 fn cut(mut words: String) -> String {
@@ -212,7 +219,11 @@ fn step(
     reading: &mut Reading,
 ) -> Result<Step, Malformed> {
     reading.events += 1;
-    reader.read_event(name, data, &mut |event| pass(event, writer, words, out, reading))
+    let step = reader.read_event(name, data, &mut |event| pass(event, writer, words, out, reading));
+    if reading.failed {
+        reading.blames_caller |= blames_caller(data) || blames_caller_by_name(name);
+    }
+    step
 }
 
 fn pass(

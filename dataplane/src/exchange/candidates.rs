@@ -7,7 +7,7 @@ use std::pin::pin;
 use weir_shared::catalog::{Model, Vendor};
 use weir_shared::fault::Code;
 use weir_shared::ledger;
-use weir_shared::policy::resilience::Trying;
+use weir_shared::policy::resilience::{Harm, Trying};
 use weir_shared::policy::time::Times;
 use weir_shared::routing::{Candidate, dice};
 use weir_shared::snapshot::Key;
@@ -19,14 +19,15 @@ use crate::accept::{Request, Sink};
 use crate::admit::{self, Place};
 use crate::buffer;
 use crate::clock;
-use crate::deadline::Deadline;
-use crate::dialect::{BodyKind, Reading};
+use crate::deadline::{Deadline, TICK_MS};
+use crate::dialect::BodyKind;
 use crate::gauge::Counter;
 use crate::live::Target;
 use crate::meter::{self, Meter};
 use crate::parse::{self, Route, Splices};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
+use crate::resolve;
 use crate::route::{self, Choice, FURTHER_ATTEMPTS, Wish};
 use crate::translate::{self, Task, Translation};
 use crate::upstream::shape;
@@ -67,7 +68,7 @@ pub async fn serve<'l>(
     let mut meter = open_meter(scene, ticket, first.model, first.vendor, call.stream, asked.request, asked.bytes.len());
     if let Some(choice) = choice.as_ref().filter(|choice| choice.is_told()) {
         meter.chosen(record_of(asked, choice));
-        teller.route = choice.way.name();
+        teller.route = (choice.way.name(), choice.ranked.label.map_or("", |label| label));
     }
     let result = queue.run(asked, first, tokens, sink, &mut meter).await;
     settle(result, &mut meter, teller)
@@ -159,7 +160,7 @@ impl<'a, 'l> Aim<'a, 'l> {
         Ok(Self { model, vendor, target, translation, splices })
     }
 
-    fn plan<'p>(&'p self, asked: &'p Asked<'_, 'l>, tokens: u64) -> Plan<'p, 'l> {
+    fn plan<'p>(&'p self, asked: &'p Asked<'_, 'l>, tokens: u64, admitted_ms: u64) -> Plan<'p, 'l> {
         let foreign = self.translation.as_ref().and_then(|translation| translation.body.as_deref());
         Plan {
             scene: asked.scene,
@@ -176,6 +177,7 @@ impl<'a, 'l> Aim<'a, 'l> {
             splices: &self.splices,
             tokens,
             stream: asked.call.stream,
+            admitted_ms,
             pinned: asked.pin.map(|pin| pin.credential),
             object_id: asked.pin.map_or("", |pin| &pin.id),
         }
@@ -209,6 +211,8 @@ struct Queue<'c, 'l> {
     at: usize,
     /// Candidates that were asked, one that was asked again counted each time.
     asked: u32,
+    /// The place within its way of the one that is asked now.
+    aimed_at: u8,
     /// Of a call without a model.
     vendor: u32,
     trying: Trying,
@@ -222,7 +226,10 @@ impl<'c, 'l> Queue<'c, 'l> {
         let scene = asked.scene;
         let Some(choice) = choice else {
             let vendor = match asked.pin {
-                Some(pin) => pin.vendor,
+                Some(pin) => {
+                    resolve::may_see(scene.live, asked.key, pin.vendor)?;
+                    pin.vendor
+                }
                 None => objects::vendor(scene, asked.key, asked.request)?,
             };
             if asked.route.endpoint.path == "batches" {
@@ -233,6 +240,7 @@ impl<'c, 'l> Queue<'c, 'l> {
                 waiting: Vec::new(),
                 at: 0,
                 asked: 0,
+                aimed_at: 0,
                 vendor,
                 trying: Trying::default(),
                 seed: 0,
@@ -252,7 +260,17 @@ impl<'c, 'l> Queue<'c, 'l> {
             }
         }
         let (trying, seed) = (choice.way.trying(), choice.shape.seed);
-        Ok(Self { choice: Some(choice), waiting, at: 0, asked: 0, vendor: 0, trying, seed, unsayable: None })
+        Ok(Self {
+            choice: Some(choice),
+            waiting,
+            at: 0,
+            asked: 0,
+            aimed_at: 0,
+            vendor: 0,
+            trying,
+            seed,
+            unsayable: None,
+        })
     }
 
     /// The next candidate in whose language the call can be said.
@@ -266,7 +284,10 @@ impl<'c, 'l> Queue<'c, 'l> {
             self.at += 1;
             let model = &models[candidate.model as usize];
             match Aim::at(asked, Some(model), model.vendor) {
-                Ok(aim) => return Ok(aim),
+                Ok(aim) => {
+                    self.aimed_at = candidate.at;
+                    return Ok(aim);
+                }
                 Err(refusal) => {
                     self.unsayable.get_or_insert(refusal);
                 }
@@ -294,20 +315,27 @@ impl<'c, 'l> Queue<'c, 'l> {
     ) -> Result<Delivered, Refusal> {
         let calls = Cell::new(0);
         let mut aim = first;
-        let mut answer_by_ms = None;
+        let began_ms = clock::coarse_ms();
         loop {
             meter.aim(aim.model, aim.vendor);
-            let plan = aim.plan(asked, tokens);
+            let plan = aim.plan(asked, tokens, began_ms);
             let times = plan.times();
-            let by = *answer_by_ms.get_or_insert(clock::coarse_ms() + times.first_byte);
-            let round = Round { calls: &calls, answer_by_ms: self.share_of(by), seed: self.seed };
+            let answer_by_ms = self.share_of(began_ms + times.first_byte, times.first_byte);
+            let round = Round {
+                calls: &calls,
+                answer_by_ms,
+                // A tick of the clock is no difference.
+                is_short: answer_by_ms + TICK_MS < clock::coarse_ms() + times.first_byte / 2,
+                calls_max: CALLS_MAX - usize::from(self.has_more()),
+                dice: route::candidate_dice(self.seed, self.aimed_at),
+            };
             self.asked += 1;
             let elsewhere = self.may_go_on(&calls) && self.has_more();
             let missed = match one(&plan, asked, sink, meter, &times, &round, elsewhere).await {
                 Ok(delivered) => return Ok(delivered),
                 Err(missed) => missed,
             };
-            meter.reading = Reading::default();
+            meter.missed();
             match self.go_on(asked, &missed, &calls) {
                 Next::Candidate(next) => {
                     plan.scene.core.gauges.add(Counter::Failovers, 1);
@@ -324,34 +352,43 @@ impl<'c, 'l> Queue<'c, 'l> {
         }
     }
 
-    /// While there is somebody else to ask, one candidate's silence may take half of the time that is left.
-    fn share_of(&self, by_ms: u64) -> u64 {
+    /// While there is somebody else to ask, one candidate's silence may take half of the time that is left. Whoever is
+    /// asked late, because somebody before took long to fail, has a quarter of the usual time all the same.
+    fn share_of(&self, by_ms: u64, usual_ms: u64) -> u64 {
         let now = clock::coarse_ms();
         let left = by_ms.saturating_sub(now);
-        if self.has_more() { now + left / 2 } else { by_ms }
+        let share = if self.has_more() { left / 2 } else { left };
+        now + share.max(usual_ms / 4)
     }
 
     fn go_on<'a>(&mut self, asked: &Asked<'a, 'l>, missed: &Missed, calls: &Cell<usize>) -> Next<'a, 'l> {
         // A generated answer may be generated twice: what the first left at its vendor, nobody knows the id of.
         let language = asked.route.language;
-        let generates = language.speech().is_some() || language.leaves_nothing(asked.route.endpoint);
-        let harmless = self.trying.retry_ambiguous && generates;
-        let may = match missed.onward {
-            Onward::Elsewhere => true,
-            Onward::Ambiguous => harmless,
-            Onward::Nowhere => false,
+        let leaves_nothing = language.leaves_nothing(asked.route.endpoint);
+        let generates = language.speech().is_some() || leaves_nothing;
+        let (elsewhere, again) = match missed.onward {
+            Onward::Elsewhere => (true, true),
+            Onward::Ambiguous => {
+                (self.trying.retry_ambiguous && generates, self.trying.retry_ambiguous && leaves_nothing)
+            }
+            Onward::Nowhere => (false, false),
         };
-        if !may || !self.may_go_on(calls) {
+        if !self.may_go_on(calls) {
             return Next::Nowhere;
         }
         // The first change to somebody else who is well costs nothing; whatever follows comes out of the budget.
-        if self.has_more()
+        if elsewhere
+            && self.has_more()
             && (self.asked == 1 || FURTHER_ATTEMPTS.spend())
             && let Ok(aim) = self.aim_next(asked)
         {
             return Next::Candidate(Box::new(aim));
         }
-        if missed.again && self.choice.is_some() && FURTHER_ATTEMPTS.spend() { Next::Again } else { Next::Nowhere }
+        if again && missed.again && self.choice.is_some() && FURTHER_ATTEMPTS.spend() {
+            Next::Again
+        } else {
+            Next::Nowhere
+        }
     }
 }
 
@@ -396,7 +433,10 @@ async fn one<'l>(
         }
         Ok(Manner::Document) => deliver::document(plan, answer, &pass, trial, sink, meter, times).await,
         Ok(Manner::Bytes) => deliver::bytes(plan, answer, sink, meter, times).await.map_err(deliver::unheard),
-        Err(refusal) => Err(deliver::unheard(refusal)),
+        Err(refusal) => {
+            trial.iter_mut().for_each(|trial| trial.bad(Harm::Invalid));
+            Err(deliver::unheard(refusal))
+        }
     };
     pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));
     delivered

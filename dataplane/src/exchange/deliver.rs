@@ -163,6 +163,10 @@ fn judge(trial: &mut Option<Trial<'_>>, end: End, reading: &Reading) {
         End::Complete => trial.good(),
         End::Cancelled if reading.output_bytes > 0 => trial.good(),
         End::Cancelled => {}
+        // A vendor that says what is wrong with the request is well.
+        End::VendorFailed | End::Broken(_) | End::Unheard(_) if reading.blames_caller => trial.good(),
+        // An answer that went on for as long as any may.
+        End::Broken(Code::UpstreamTimeout) if reading.output_bytes > 0 => {}
         End::VendorFailed => trial.bad(Harm::InBand),
         End::Broken(code) | End::Unheard(code) => harm_of_end(code).into_iter().for_each(|harm| trial.bad(harm)),
     }
@@ -205,7 +209,7 @@ pub async fn stream<'s>(
         hide_usage: !wants.usage,
         strict: plan.vendor.strict_events,
         event_bytes_max: live.snapshot.catalog.gateway.sizes.event_bytes_max,
-        total_at_ms: plan.request.started / 1_000_000 + times.total,
+        total_at_ms: plan.admitted_ms + times.total,
         scrub: &scrub,
         drain: plan.vendor.on_hang_up == OnHangUp::Drain,
         rewrite: plan.names_objects().then_some(&rewrite as Rewrite<'_>),
@@ -313,11 +317,10 @@ pub async fn document<'s>(
     let status = answer.head.status;
     let limit = plan.scene.live.snapshot.catalog.gateway.sizes.answer_bytes_max;
     if answer.body.as_ref().and_then(|body| body.length()).is_some_and(|length| length > limit) {
-        return Err(invalid(trial));
+        return Err(Missed::of(Refusal::plain(Code::UpstreamInvalid), Onward::Nowhere));
     }
     let incoming = answer.take_body();
-    let (collected, incoming) =
-        collect_document(incoming, sink, limit, plan.request.started / 1_000_000 + times.total).await;
+    let (collected, incoming) = collect_document(incoming, sink, limit, plan.admitted_ms + times.total).await;
     // What it takes of the memory budget is held until the caller has taken it.
     let (mut body, _hold) = match collected {
         Ok(collected) => collected,
@@ -330,7 +333,8 @@ pub async fn document<'s>(
             // It was at work on it and billed it: the same one is not asked to do it again.
             return Err(Missed { again: false, ..Missed::failed(failure, Taken::Yes) });
         }
-        Err(Stopped::TooLarge) => return Err(invalid(trial)),
+        // What was asked for is larger than what is allowed here: no harm of the vendor's, and no better elsewhere.
+        Err(Stopped::TooLarge) => return Err(Missed::of(Refusal::plain(Code::UpstreamInvalid), Onward::Nowhere)),
         Err(Stopped::NoMemory) => {
             let overloaded = Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);
             return Err(Missed::of(overloaded, Onward::Nowhere));
@@ -346,6 +350,10 @@ pub async fn document<'s>(
     }
     if meter.reading.failed {
         // An error told under a good status is an error all the same.
+        if meter.reading.blames_caller {
+            trial.iter_mut().for_each(Trial::good);
+            return Err(Missed::of(Refusal::plain(Code::UpstreamError), Onward::Nowhere));
+        }
         trial.iter_mut().for_each(|trial| trial.bad(Harm::InBand));
         return Err(Missed::of(Refusal::plain(Code::UpstreamError), Onward::Elsewhere));
     }
@@ -359,10 +367,8 @@ pub async fn document<'s>(
     meter.delivered = true;
     let now = clock::now();
     meter.first_byte(now);
-    trial.iter_mut().for_each(|trial| {
-        trial.first_event(now);
-        trial.good();
-    });
+    // How long a whole answer takes says nothing of how soon it was begun.
+    trial.iter_mut().for_each(Trial::good);
     let mut head = answer_head(plan, status, Some(&answer));
     if translated.is_some() {
         head.field(b"content-type", b"application/json");
@@ -464,7 +470,7 @@ pub async fn bytes<'s>(
     }
     drop(answer);
     let mut buffer = head_room(buffer::large());
-    let total_at_ms = plan.request.started / 1_000_000 + times.total;
+    let total_at_ms = plan.admitted_ms + times.total;
     loop {
         if let Some(link) = incoming.link() {
             link.deadline.set_at((clock::coarse_ms() + times.idle).min(total_at_ms), Why::Idle);

@@ -27,7 +27,7 @@ use crate::parse::{Route, Splices};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::resolve;
-use crate::route::{self, Pass};
+use crate::route::{self, Pass, Tried};
 use crate::spool::{MEMORY_BYTES_MAX, Spool};
 use crate::upstream::{self, Length};
 use crate::wire::chunked::{self, Decoder};
@@ -105,6 +105,7 @@ pub async fn forward<'l>(
         splices: &splices,
         tokens,
         stream: false,
+        admitted_ms: clock::coarse_ms(),
         pinned: None,
         object_id: "",
     };
@@ -123,15 +124,17 @@ async fn send<'s>(
 ) -> Result<Delivered, Refusal> {
     let gauges = &plan.scene.core.gauges;
     let whole = source.done;
-    let mut tried = 0u64;
+    let mut tried = Tried::default();
+    let is_drained = |credential: &_| route::is_drained(plan.scene.live, plan.vendor, credential);
     let mut last: Option<Refusal> = None;
     for _ in 0..attempt::CALLS_MAX {
         let since = clock::now();
-        let pass = match route::next_pass(plan.vendor, plan.target, plan.tokens, tried, None, since) {
+        let next = route::next_pass(plan.vendor, plan.target, plan.tokens, &tried, None, &is_drained, since);
+        let pass = match next {
             Ok(pass) => pass,
             Err(none) => return Err(last.unwrap_or_else(|| none.into())),
         };
-        tried |= 1 << pass.place.min(63);
+        tried.add(pass.place);
         match last {
             None => gauges.time(Timing::Admission, (since - plan.request.started) / 1_000),
             Some(_) => gauges.add(Counter::CredentialsSkipped, 1),

@@ -109,8 +109,8 @@ struct Teller<'l> {
     key: KeyId,
     tenant: &'l str,
     names: (&'l str, &'l str, &'l str),
-    /// The route that the name led to, if it is one.
-    route: &'l str,
+    /// The route that the name led to, and the branch of its split.
+    route: (&'l str, &'l str),
     attempts: usize,
     stream: bool,
     /// The body has not been taken from the connection.
@@ -128,7 +128,7 @@ impl Default for Teller<'_> {
             key: KeyId::default(),
             tenant: "",
             names: ("", "", ""),
-            route: "",
+            route: ("", ""),
             attempts: 0,
             stream: false,
             unread: true,
@@ -366,6 +366,8 @@ fn finish(
         model: teller.names.0,
         vendor: teller.names.1,
         credential: teller.names.2,
+        route: teller.route.0,
+        branch: teller.route.1,
         attempts: teller.attempts,
         stream: teller.stream,
         outcome: outcome.or(teller.outcome),

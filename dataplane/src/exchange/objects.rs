@@ -8,7 +8,7 @@ use crate::accept::Request;
 use crate::live::Live;
 use crate::parse::{Call, Route, Splices};
 use crate::refusal::Refusal;
-use crate::resolve;
+use crate::resolve::{self, Unresolved};
 use crate::seal;
 use crate::wire::json;
 
@@ -89,11 +89,12 @@ pub fn vendor(scene: &Scene<'_>, key: &Key, request: &Request) -> Result<u32, Re
     let head = request.head_bytes();
     let named = request.head.fields.iter().find(|field| field.name_in(head).eq_ignore_ascii_case(b"x-weir-vendor"));
     let named = named.and_then(|field| std::str::from_utf8(field.value_in(head)).ok());
-    resolve::vendor_for_objects(scene.live, key, scene.dialect, named).ok_or_else(|| {
-        Refusal::new(
+    resolve::vendor_for_objects(scene.live, key, scene.dialect, named).map_err(|unresolved| match unresolved {
+        Unresolved::NotFound | Unresolved::OtherDialect(_) => Refusal::new(
             Code::ModelNotFound,
             "No vendor that this key may use keeps such objects; x-weir-vendor names one.",
-        )
+        ),
+        other => other.into(),
     })
 }
 

@@ -11,12 +11,12 @@ mod pass;
 mod trial;
 
 pub use budget::FURTHER_ATTEMPTS;
-pub use pass::{NoPass, Pass, REST_NS, REST_NS_MAX, next_pass, retry_in};
+pub use pass::{NoPass, Pass, REST_NS, REST_NS_MAX, Tried, next_pass, retry_in};
 pub use trial::Trial;
 
-use weir_shared::catalog::Model;
+use weir_shared::catalog::{Credential, Model, Vendor};
 use weir_shared::routing::{
-    self, Candidate, Eligible, Grade, Ranked, Shape, Unfit, Unseen, Vital, Vitals, Way, conditions, dice, rank,
+    self, Candidate, Eligible, Grade, Ranked, Shape, Unseen, Vital, Vitals, Way, conditions, dice, rank,
 };
 use weir_shared::snapshot::Key;
 
@@ -25,6 +25,7 @@ use crate::admit;
 use crate::clock::{self, Nanos};
 use crate::live::Live;
 use crate::parse;
+use crate::resolve::{self, Unresolved};
 
 /// What a call is to be routed by.
 pub struct Wish<'w> {
@@ -53,31 +54,22 @@ pub struct Choice<'l> {
 /// Why there is no candidate at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoWay {
-    /// Unknown or forbidden: a caller cannot tell which.
-    NotFound,
-    /// All of them speak another dialect, and calls of this endpoint are not translated.
-    OtherDialect(weir_shared::catalog::Dialect),
-    /// What the operator demands of whoever sees the call is true of none.
-    NotAllowed(Unfit),
-    /// None can do what the call needs.
-    Unable,
+    /// None may see the call.
+    Unresolved(Unresolved),
     /// All are out of traffic: they failed too often just now, or an operator took them out.
     Closed { drained: bool, retry_in_ms: u64 },
 }
 
-/// Longer names are nobody's.
-const NAME_BYTES_MAX: usize = 256;
-
 pub fn choose<'l>(wish: &Wish<'_>, live: &'l Live, key: &Key) -> Result<Choice<'l>, NoWay> {
     let snapshot = &live.snapshot;
-    if wish.call.model.len() > NAME_BYTES_MAX {
-        return Err(NoWay::NotFound);
+    if wish.call.model.len() > resolve::NAME_BYTES_MAX {
+        return Err(NoWay::Unresolved(Unresolved::NotFound));
     }
     let way = Way::to(snapshot, &wish.call.model, key);
     let shape = shape(wish, &way);
     let eligible = Eligible::of(&way, snapshot, key, &shape);
     if eligible.is_empty() {
-        return Err(none_eligible(&way, live, &eligible));
+        return Err(NoWay::Unresolved(resolve::none_eligible(live, &way, &eligible)));
     }
     let vitals = vitals(live, &way, &eligible, &shape, wish.now);
     let ranked = rank(&way, snapshot, &eligible, &shape, &vitals, &mut Unseen);
@@ -93,12 +85,7 @@ fn shape(wish: &Wish<'_>, way: &Way<'_>) -> Shape {
     let models = &wish.live.snapshot.catalog.models;
     let mut shape =
         Shape { seed: wish.seed, now_s: clock::wall_at(wish.now).div_euclid(1_000_000_000) as u32, ..Shape::default() };
-    for (at, &place) in way.places().iter().enumerate() {
-        let model = &models[place as usize];
-        let spoken = wish.live.snapshot.vendor_of(model).dialect;
-        let reached = spoken == wish.route.language.dialect() || (wish.reaches)(model);
-        shape.reach |= u16::from(reached) << at;
-    }
+    shape.reach = resolve::reach(wish.live, way, wish.route.language.dialect(), wish.reaches);
     let able = way.places().iter().any(|&place| models[place as usize].can.is_some());
     if way.places().len() < 2 && way.route.is_none() && !able {
         return shape;
@@ -117,30 +104,19 @@ fn shape(wish: &Wish<'_>, way: &Way<'_>) -> Shape {
     shape
 }
 
-fn none_eligible(way: &Way<'_>, live: &Live, eligible: &Eligible) -> NoWay {
-    let reasons = (0..way.places().len() as u8).filter_map(|at| eligible.reason(at));
-    // The nearest miss is worth telling; what the key may not use, is not there.
-    let nearest = reasons.filter(|unfit| *unfit != Unfit::Forbidden).max_by_key(|unfit| *unfit as u8);
-    match nearest {
-        None => NoWay::NotFound,
-        Some(Unfit::Capability | Unfit::Context) => NoWay::Unable,
-        Some(Unfit::Language) => {
-            let other = |&place: &u32| &live.snapshot.catalog.models[place as usize];
-            let first = way.places().iter().map(other).next();
-            first.map_or(NoWay::NotFound, |model| NoWay::OtherDialect(live.snapshot.vendor_of(model).dialect))
-        }
-        Some(unfit) => NoWay::NotAllowed(unfit),
-    }
-}
-
 fn vitals(live: &Live, way: &Way<'_>, eligible: &Eligible, shape: &Shape, now: Nanos) -> Vitals {
     let mut vitals = Vitals::default();
     for (at, &place) in way.places().iter().enumerate() {
         if eligible.holds(at as u8) {
-            vitals[at] = vital(live, place, dice(shape.seed, 0x1_0000 + at as u64), shape.now_s, now);
+            vitals[at] = vital(live, place, candidate_dice(shape.seed, at as u8), shape.now_s, now);
         }
     }
     vitals
+}
+
+/// What decides whether a candidate that is coming back takes this call: once, for the choice and for the attempt.
+pub fn candidate_dice(seed: u64, at: u8) -> u64 {
+    dice(seed, 0x1_0000 + u64::from(at))
 }
 
 /// A candidate is as well as the best of its credentials.
@@ -179,7 +155,13 @@ fn vital(live: &Live, place: u32, dice: u64, now_s: u32, now: Nanos) -> Vital {
     best
 }
 
-fn is_full(credential: &weir_shared::catalog::Credential, now: Nanos) -> bool {
+/// Whether an operator took this credential out of traffic.
+pub fn is_drained(live: &Live, vendor: &Vendor, credential: &Credential) -> bool {
+    let overlay = &live.snapshot.overlay;
+    !overlay.is_empty() && overlay.drains_credential(&vendor.name, &credential.name, clock::wall_seconds())
+}
+
+fn is_full(credential: &Credential, now: Nanos) -> bool {
     let (limits, state) = (&credential.limits, &credential.state);
     limits.concurrent.is_some_and(|most| state.running() >= most)
         || state.requests_left(limits, now).is_some_and(|left| left.remaining == 0)

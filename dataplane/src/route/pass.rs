@@ -28,6 +28,26 @@ pub enum NoPass {
     Busy { retry_in_ns: u64 },
 }
 
+/// The credentials that a request has been through.
+#[derive(Default)]
+pub struct Tried([u64; 4]);
+
+impl Tried {
+    pub fn has(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_none_or(|word| word & 1 << (place % 64) != 0)
+    }
+
+    pub fn add(&mut self, place: usize) {
+        if let Some(word) = self.0.get_mut(place / 64) {
+            *word |= 1 << (place % 64);
+        }
+    }
+
+    pub fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+}
+
 thread_local! {
     /// Credentials take turns, so that their limits fill evenly.
     static TURN: Cell<usize> = const { Cell::new(0) };
@@ -38,8 +58,9 @@ pub fn next_pass<'l>(
     vendor: &'l Vendor,
     target: &'l Target,
     tokens: u64,
-    tried: u64,
+    tried: &Tried,
     pinned: Option<usize>,
+    is_drained: &dyn Fn(&Credential) -> bool,
     now: clock::Nanos,
 ) -> Result<Pass<'l>, NoPass> {
     let count = vendor.credentials.len();
@@ -49,11 +70,14 @@ pub fn next_pass<'l>(
     let mut any = false;
     for step in 0..count {
         let place = pinned.unwrap_or((turn + step) % count);
-        if (pinned.is_some() && step > 0) || (place < 64 && tried & 1 << place != 0) {
+        if (pinned.is_some() && step > 0) || tried.has(place) {
             continue;
         }
         let Some((secret, shown)) = presentable(target, place, now) else { continue };
         let credential = &vendor.credentials[place];
+        if is_drained(credential) {
+            continue;
+        }
         any = true;
         if secret.rests(now) {
             soonest = Some(soonest.map_or(REST_NS, |s| s.min(REST_NS)));
@@ -68,13 +92,14 @@ pub fn next_pass<'l>(
         }
     }
     // A credential that rests is better than none at all when nothing else was tried.
-    if tried == 0 && any && soonest == Some(REST_NS) {
+    if tried.count() == 0 && any && soonest == Some(REST_NS) {
         for place in 0..count {
             if pinned.is_some_and(|pinned| pinned != place) {
                 continue;
             }
             let credential = &vendor.credentials[place];
             if let Some((secret, shown)) = presentable(target, place, now)
+                && !is_drained(credential)
                 && credential.state.admit(&credential.limits, tokens, now).is_ok()
             {
                 return Ok(Pass { place, credential, secret, shown, tokens, used: Cell::new(None) });
@@ -119,5 +144,23 @@ impl Drop for Pass<'_> {
         let now = if timed { clock::now() } else { 0 };
         let used = self.used.get().unwrap_or(0);
         self.credential.state.settle(&self.credential.limits, self.tokens, used, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tried;
+
+    #[test]
+    fn every_credential_that_a_vendor_can_have_is_remembered() {
+        let mut tried = Tried::default();
+        for place in 0..255 {
+            assert!(!tried.has(place), "{place}");
+            tried.add(place);
+            assert!(tried.has(place));
+            assert_eq!(tried.count() as usize, place + 1);
+        }
+        // A place that cannot be is not asked for ever.
+        assert!(tried.has(256));
     }
 }

@@ -19,14 +19,15 @@ pub struct Trial<'l> {
 }
 
 /// A probe that has not come back by then is given up, and another may try.
-const PROBE_PATIENCE_MS: u64 = 30_000;
+const PROBE_PATIENCE_MS: u64 = 4_000;
 
 impl<'l> Trial<'l> {
     /// `None`: the candidate's breaker takes no call now.
-    pub fn begin(vendor: &'l Vendor, model: &'l Model, credential: usize, seed: u64, now: Nanos) -> Option<Self> {
+    /// `dice`: the same that the choice of the candidate went by; a second throw would let through the square of its share.
+    pub fn begin(vendor: &'l Vendor, model: &'l Model, credential: usize, dice: u64, now: Nanos) -> Option<Self> {
         let health: &'l Health = model.health.get(credential)?.get();
         let now_ms = now / 1_000_000;
-        let grade = health.vital(&vendor.breaker, now_ms, dice(seed, 0x2_0000 + credential as u64)).grade;
+        let grade = health.vital(&vendor.breaker, now_ms, dice).grade;
         let probe = grade == Grade::Probe;
         match grade {
             Grade::Passing | Grade::Cooling => {}

@@ -2,7 +2,7 @@
 
 use weir_shared::fault::Code;
 
-use super::{End, Rules, set_idle, wait, with_head_room};
+use super::{End, Rules, pause, resume, set_idle, wait, with_head_room};
 use crate::accept::{HEAD_ROOM, Sink};
 use crate::buffer;
 use crate::deadline::Deadline;
@@ -32,6 +32,7 @@ pub async fn relay(
     let mut output = with_head_room(buffer::small());
     let mut gone = false;
     let mut committed = !rules.elsewhere;
+    let mut silent = true;
     set_idle(&incoming, rules);
     loop {
         // ── wait for more, for the caller to go, or for it to be time for a sign of life
@@ -39,7 +40,8 @@ pub async fn relay(
         let arrived = if gone {
             Some(incoming.more(input).await)
         } else {
-            wait(&mut incoming, input, sink, rules, &pulse, gauges, &mut gone).await
+            let anew = std::mem::take(&mut silent) || committed;
+            wait(&mut incoming, input, sink, rules, &pulse, anew, gauges, &mut gone).await
         };
         (read, input) = match arrived {
             Some(arrived) => arrived,
@@ -110,7 +112,10 @@ pub async fn relay(
         if output.len() > HEAD_ROOM && committed {
             first_byte();
             (rules.begin)(sink);
+            let waiting = pause(&incoming);
             let (written, spare) = sink.chunk(output, false).await;
+            resume(&incoming, waiting);
+            silent = true;
             output = spare;
             if written.is_err() {
                 if !rules.drain {

@@ -197,28 +197,15 @@ fn fix_of(why: NotADuration) -> &'static str {
 /// How a route tries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trying {
-    /// Upstream calls for one request, all candidates and credentials together.
+    /// Candidates that one request asks, one that is asked again counted each time.
     pub attempts_max: u32,
     /// A call whose answer never came may have been carried out; whether it is said again all the same.
     pub retry_ambiguous: bool,
-    /// Between two attempts at the same candidate: chance between these two.
-    pub backoff_ms: (u64, u64),
-    /// A second candidate is asked when the first is slower than its own 95th percentile to the first event, for at most
-    /// this share of the route's calls, in percent.
-    pub hedge_percent_max: Option<u32>,
-    /// A stream that breaks after text goes on from the next candidate.
-    pub continues: bool,
 }
 
 impl Default for Trying {
     fn default() -> Self {
-        Self {
-            attempts_max: 3,
-            retry_ambiguous: true,
-            backoff_ms: (10, 100),
-            hedge_percent_max: None,
-            continues: false,
-        }
+        Self { attempts_max: 3, retry_ambiguous: true }
     }
 }
 

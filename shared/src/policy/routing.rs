@@ -51,22 +51,6 @@ pub struct RouteDraft {
     /// Whether a call that may have been carried out already is said again elsewhere; yes, when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_ambiguous: Option<bool>,
-    /// A second candidate is asked when the first is slower than usual, for so many of a hundred calls at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hedge_percent_max: Option<u32>,
-    /// A stream that breaks after text goes on from the next candidate.
-    #[serde(default, rename = "continue")]
-    pub continues: bool,
-    /// A share of the calls goes to another model, too; its answers are dropped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mirror: Option<MirrorDraft>,
-}
-
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MirrorDraft {
-    pub model: String,
-    pub percent: u32,
 }
 
 /// A branch that is only a model may be written as its name.
@@ -199,7 +183,6 @@ pub struct Route {
     pub sticky: Vec<StickyBy>,
     pub require: Require,
     pub trying: Trying,
-    pub mirror: Option<Mirror>,
 }
 
 #[derive(Debug)]
@@ -232,12 +215,6 @@ pub enum Measure {
     Cost,
     Latency,
     Busy,
-}
-
-#[derive(Debug)]
-pub struct Mirror {
-    pub place: u32,
-    pub percent: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -8,8 +8,8 @@ use crate::fault::{Fault, Source};
 use crate::health::Pace;
 use crate::policy::resilience::Trying;
 use crate::policy::routing::{
-    BRANCHES_MAX, Branch, BranchDraft, BranchTable, CANDIDATES_MAX, CONDITIONS_MAX, Condition, Is, Measure, Mirror,
-    Require, Route, RouteDraft, STICKY_MAX, StickyBy, WhenDraft,
+    BRANCHES_MAX, Branch, BranchDraft, BranchTable, CANDIDATES_MAX, CONDITIONS_MAX, Condition, Is, Measure, Require,
+    Route, RouteDraft, STICKY_MAX, StickyBy, WhenDraft,
 };
 use crate::policy::time;
 use crate::resolve::Pattern;
@@ -35,7 +35,6 @@ pub fn compile(
     };
     let root = compiler.branch(&is.to, "to", 0);
     compiler.trying(is);
-    let mirror = is.mirror.as_ref().and_then(|mirror| compiler.mirror(mirror));
     compiler.bounds();
     let Compiler { places, conditions, sticky, .. } = compiler;
     debug_assert!(places.iter().all(|&place| (place as usize) < models.len()));
@@ -47,7 +46,6 @@ pub fn compile(
         sticky,
         require: require(&is.regions, is.zero_retention, is.no_training),
         trying: trying(is),
-        mirror,
     }
 }
 
@@ -60,9 +58,6 @@ fn trying(is: &RouteDraft) -> Trying {
     Trying {
         attempts_max: is.attempts.unwrap_or(usual.attempts_max).clamp(1, ATTEMPTS_MAX),
         retry_ambiguous: is.retry_ambiguous.unwrap_or(usual.retry_ambiguous),
-        hedge_percent_max: is.hedge_percent_max.map(|percent| percent.min(100)),
-        continues: is.continues,
-        ..usual
     }
 }
 
@@ -265,24 +260,9 @@ impl Compiler<'_> {
         }
     }
 
-    fn mirror(&mut self, mirror: &crate::policy::routing::MirrorDraft) -> Option<Mirror> {
-        let place = (self.named)(&mirror.model).first().copied();
-        if place.is_none() {
-            let what = format!("it is mirrored to {:?}, which no vendor serves", mirror.model);
-            self.fault("mirror", what, "name a model as `weirctl check --models` lists it");
-        }
-        if !(1..=100).contains(&mirror.percent) {
-            self.fault("mirror", format!("percent = {} is out of range", mirror.percent), "1 to 100");
-        }
-        place.map(|place| Mirror { place, percent: mirror.percent.min(100) })
-    }
-
     fn trying(&mut self, is: &RouteDraft) {
         if is.attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
             self.fault("attempts", "attempts is out of range", format!("1 to {ATTEMPTS_MAX}"));
-        }
-        if is.hedge_percent_max.is_some_and(|percent| percent > 100) {
-            self.fault("hedge_percent_max", "hedge_percent_max is out of range", "0 to 100");
         }
     }
 

@@ -18,7 +18,7 @@ pub enum Unfit {
     Retention,
     /// It trains on what it is sent, or nobody said that it does not.
     Training,
-    /// It cannot do what the call needs.
+    /// It cannot do what the call needs, as far as anybody said, and another can.
     Capability,
     /// The call cannot be said in its language.
     Language,
@@ -58,12 +58,13 @@ impl Eligible {
             eligible.unfit[at] = unfit;
             match unfit {
                 None => eligible.mask |= 1 << at,
-                Some(Unfit::Context) => short |= 1 << at,
+                Some(Unfit::Context | Unfit::Capability) => short |= 1 << at,
                 Some(_) => {}
             }
         }
         if eligible.mask == 0 {
-            // A guess about tokens refuses nobody: the vendor knows better, and says so in its own words.
+            // A guess about tokens, or what a list says of a model, refuses nobody: the vendor knows better, and says so in
+            // its own words.
             eligible.mask = short;
         }
         eligible
@@ -116,7 +117,8 @@ fn unfit(
     (model.context_tokens > 0 && prompt > model.context_tokens && !media).then_some(Unfit::Context)
 }
 
-fn breaks(require: &Require, vendor: &Vendor) -> Option<Unfit> {
+/// What of this a vendor breaks.
+pub fn breaks(require: &Require, vendor: &Vendor) -> Option<Unfit> {
     let within = |region: &std::sync::Arc<str>| require.regions.contains(region);
     if !require.regions.is_empty() && (vendor.regions.is_empty() || !vendor.regions.iter().all(within)) {
         return Some(Unfit::Region);

@@ -12,7 +12,7 @@ mod way;
 mod tests;
 
 pub use compile::{compile, require};
-pub use eligible::{Eligible, Unfit};
+pub use eligible::{Eligible, Unfit, breaks};
 pub use rank::{Candidate, Ranked, Seen, Unseen, Witness, rank};
 pub use way::{Asker, Way, conditions};
 

@@ -3,7 +3,7 @@
 use crate::catalog::Model;
 use crate::overlay::{Overlay, Part};
 use crate::policy::resilience::Trying;
-use crate::policy::routing::{Branch, CANDIDATES_MAX, Condition, Mirror, Require, Route, StickyBy};
+use crate::policy::routing::{Branch, CANDIDATES_MAX, Condition, Require, Route, StickyBy};
 use crate::snapshot::{Catalog, Key, Snapshot};
 
 use super::need;
@@ -88,10 +88,6 @@ impl<'s> Way<'s> {
 
     pub fn trying(&self) -> Trying {
         self.route.map_or_else(Trying::default, |route| route.trying)
-    }
-
-    pub fn mirror(&self) -> Option<&'s Mirror> {
-        self.route?.mirror.as_ref()
     }
 
     pub fn name(&self) -> &'s str {
