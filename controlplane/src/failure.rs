@@ -45,6 +45,7 @@ impl From<StoreError> for Failure {
             StoreError::Missing(_) | StoreError::Corrupt(_) => {
                 (Exit::Store, "restore the store from a copy; running nodes keep what they have")
             }
+            StoreError::Refused(_) => (Exit::Store, "nothing was changed"),
             StoreError::Unavailable(_) => {
                 (Exit::Store, "check --store and --state (WEIR_STORE, WEIR_STATE), and who may write there")
             }

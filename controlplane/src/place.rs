@@ -1,6 +1,7 @@
 //! Where things are: the options that every command takes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use weir_shared::fault::Exit;
 use weir_shared::store::{self, Store};
@@ -9,6 +10,9 @@ use crate::catalog::Catalog;
 use crate::failure::Failure;
 use crate::publish::Stamp;
 use crate::when;
+
+/// For the first answer of a store on another machine: somebody sits at the prompt.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Place {
@@ -23,7 +27,7 @@ pub struct Place {
     )]
     pub state: PathBuf,
 
-    /// The store: folder:PATH [default: folder:<state>/store]
+    /// The store: folder:PATH or etcd:http://HOST:PORT[,…][/PREFIX] [default: folder:<state>/store]
     #[arg(
         long,
         global = true,
@@ -81,7 +85,7 @@ impl Place {
 
     /// For writers: a store that does not exist yet is made.
     pub fn store(&self) -> Result<Box<dyn Store>, Failure> {
-        Ok(store::open(&self.store_address())?)
+        Ok(store::open(&self.store_address(), PATIENCE)?)
     }
 
     /// For readers: a mistyped path must not become an empty store.

@@ -27,7 +27,7 @@ use weir_shared::secret;
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Options {
-    /// Where revisions come from: folder:PATH. Default: folder:<state>/store.
+    /// Where revisions come from: folder:PATH or etcd:http://HOST:PORT[,…][/PREFIX]. Default: folder:<state>/store.
     #[arg(long, env = "WEIR_STORE")]
     store: Option<String>,
     /// This node's own files: journal, last good snapshot, secrets.

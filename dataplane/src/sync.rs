@@ -7,6 +7,7 @@ mod build;
 mod candidates;
 mod credentials;
 mod fetch;
+mod lineage;
 mod follow;
 
 pub use admin::{Recorder, install_recorder};

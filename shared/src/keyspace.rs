@@ -87,3 +87,73 @@ pub struct Refusal {
 /// How often a node renews its page, and after how long without renewal it counts as gone.
 pub const NODE_RENEWAL_SECONDS: u64 = 2;
 pub const NODE_GONE_SECONDS: u64 = 10;
+
+/// Whether a node of this name can have a page: it becomes a file's name and a key.
+pub fn is_node_name(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(good)
+}
+
+/// The keys of a store that has keys. All of them begin with the prefix of the address and the version of this form, so
+/// that two deployments, or two forms, can live in one etcd.
+///
+/// ```text
+/// <prefix>/v1/pointer                          JSON, a Pointer; moved by compare-and-swap
+/// <prefix>/v1/manifests/<epoch>-<revision>     JSON, a Manifest; written in the transaction that moves the pointer
+/// <prefix>/v1/values/<digest>/<piece>          at most a MiB each, in order; the digest is of all pieces together
+/// <prefix>/v1/nodes/<id>                       JSON, a NodePage, under a lease of its node
+/// <prefix>/v1/unnamed                          JSON, values that no kept manifest names, and since when
+/// ```
+#[derive(Clone, Debug)]
+pub struct Keyspace {
+    root: String,
+}
+
+impl Keyspace {
+    pub fn new(prefix: &str) -> Self {
+        Self { root: format!("{prefix}/v1") }
+    }
+
+    pub fn pointer(&self) -> String {
+        format!("{}/pointer", self.root)
+    }
+
+    pub fn manifests(&self) -> String {
+        format!("{}/manifests/", self.root)
+    }
+
+    /// Sorts by time because of its leading zeros.
+    pub fn manifest(&self, epoch: u64, revision: u64) -> String {
+        format!("{}{epoch:06}-{revision:012}", self.manifests())
+    }
+
+    pub fn values(&self) -> String {
+        format!("{}/values/", self.root)
+    }
+
+    /// All pieces of one value.
+    pub fn value(&self, digest: &Digest) -> String {
+        format!("{}{digest}/", self.values())
+    }
+
+    pub fn piece(&self, digest: &Digest, number: usize) -> String {
+        format!("{}{number:04}", self.value(digest))
+    }
+
+    /// Whose piece this key is.
+    pub fn digest_of(&self, key: &str) -> Option<Digest> {
+        Digest::parse(key.strip_prefix(&self.values())?.split('/').next()?)
+    }
+
+    pub fn nodes(&self) -> String {
+        format!("{}/nodes/", self.root)
+    }
+
+    pub fn node(&self, name: &str) -> String {
+        format!("{}{name}", self.nodes())
+    }
+
+    pub fn unnamed(&self) -> String {
+        format!("{}/unnamed", self.root)
+    }
+}

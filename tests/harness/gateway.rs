@@ -257,7 +257,14 @@ pub fn try_ctl_reading(setup: &Setup, arguments: &[&str], input: &[u8]) -> (i32,
     let mut command = Command::new(binary::weirctl());
     command.args(arguments).arg("--state").arg(setup.scratch.join("state"));
     command.arg("--folder").arg(setup.scratch.join("weir.d")).current_dir(setup.scratch.path());
-    let piped = clean(&mut command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(store) = &setup.store {
+        command.args(["--store", store]);
+    }
+    let piped = clean(&mut command)
+        .envs(setup.ctl_env.iter().cloned())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = piped.spawn().expect("weirctl starts");
     let mut pipe = child.stdin.take().expect("it is piped");
     let output = std::thread::scope(|scope| {
@@ -287,7 +294,10 @@ fn launch(setup: &Setup, listen: &str) -> Ready {
     command.args(["--listen", listen, "--admin", "127.0.0.1:0", "--node", "suite"]);
     command.arg("--cores").arg(setup.cores.to_string()).arg("--log").arg(setup.scratch.join("log"));
     command.args(&setup.options);
-    clean(&mut command);
+    if let Some(store) = &setup.store {
+        command.args(["--store", store]);
+    }
+    clean(&mut command).envs(setup.env.iter().cloned());
     for model in &setup.models {
         for (name, secret, _) in &model.credentials {
             command.env(model.variable(name), secret);

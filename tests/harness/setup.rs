@@ -12,6 +12,11 @@ pub struct Setup {
     pub models: Vec<Model>,
     /// More of the operator's folder: `[gateway]` and whatever else.
     pub folder: String,
+    /// The store's address, where it is not the folder in the state folder.
+    pub store: Option<String>,
+    /// Variables of the gateway's, and of `weirctl`'s.
+    pub env: Vec<(String, String)>,
+    pub ctl_env: Vec<(String, String)>,
     pub options: Vec<String>,
     /// Runs in the shell that becomes the gateway: limits, traps.
     pub before: String,
@@ -35,6 +40,9 @@ impl Setup {
             vendor,
             models: Vec::new(),
             folder: String::new(),
+            store: None,
+            env: Vec::new(),
+            ctl_env: Vec::new(),
             options: Vec::new(),
             before: String::new(),
             cores: 2,

@@ -1,18 +1,21 @@
 //! Following the store: on a thread of its own, with calls that block.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use weir_shared::id::Digest;
 use weir_shared::key::Pepper;
 use weir_shared::keyspace::{Manifest, NODE_RENEWAL_SECONDS, NodePage, Pointer, Refusal};
-use weir_shared::snapshot::Snapshot;
+use weir_shared::snapshot::{Refused, Snapshot};
 use weir_shared::store::{self, Folder, Store, StoreError};
 
 use super::addresses::Book;
 use super::build::{Builder, Made};
 use super::credentials::Kept;
+use super::lineage::Lineage;
 use super::say;
 use crate::clock;
 use crate::live::{Live, Newest};
@@ -55,6 +58,21 @@ impl State {
     }
 }
 
+/// Why a revision is not served.
+enum NotLoaded {
+    Store(StoreError),
+    Refused(String),
+}
+
+impl std::fmt::Display for NotLoaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
 pub struct Follower {
     settings: Settings,
     store: Option<Box<dyn Store>>,
@@ -65,11 +83,23 @@ pub struct Follower {
     current: Option<(Pointer, Arc<Live>)>,
     /// Applied, and not yet kept beside us as the last good one.
     unkept: Option<(Pointer, Manifest)>,
+    /// What was read for it, so that it can be kept when the store is gone already.
+    read: HashMap<Digest, Vec<u8>>,
     /// The newest pointer that was tried, applied or not.
     tried: Option<Pointer>,
+    /// What this node served last, now or before it was started anew; the store may not fall behind it.
+    served: Option<Pointer>,
+    lineage: Lineage,
+    /// Looks in a row that failed.
+    failures: u32,
 }
 
-const RETRY: Duration = Duration::from_secs(1);
+/// For the first answer of a store. A node that has a last good revision does not wait longer before it serves.
+const FIRST_PATIENCE: Duration = Duration::from_millis(1_500);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at a store that fails: the first soon, later ones spread, so that a fleet does not come back at once.
+const RETRY_MAX_MS: u64 = 5_000;
 
 impl Follower {
     pub fn new(settings: Settings, newest: Arc<Newest>) -> Result<Self, String> {
@@ -95,7 +125,22 @@ impl Follower {
             looked_at: AtomicU64::new(0),
         });
         let builder = Builder::new(settings.pepper.clone(), settings.seal);
-        Ok(Self { settings, store: None, mirror, builder, newest, state, current: None, unkept: None, tried: None })
+        let served = mirror.pointer().ok().flatten();
+        Ok(Self {
+            settings,
+            store: None,
+            mirror,
+            builder,
+            newest,
+            state,
+            current: None,
+            unkept: None,
+            read: HashMap::new(),
+            tried: None,
+            served,
+            lineage: Lineage::open(&folder),
+            failures: 0,
+        })
     }
 
     pub fn state(&self) -> Arc<State> {
@@ -104,100 +149,156 @@ impl Follower {
 
     /// The first configuration: the store's, or the last good one when the store is not there.
     pub fn first(&mut self) {
-        if let Err(error) = self.look() {
-            say("warning", "store_unavailable", &error.to_string());
-        }
+        let looked = self.look(FIRST_PATIENCE);
+        self.note(looked.as_ref().err());
         if self.current.is_none()
-            && let Ok(Some(pointer)) = self.mirror.pointer()
+            && let Some(pointer) = self.served
         {
-            match self.mirror.manifest(&pointer) {
-                Ok(manifest) => match self.load(&pointer, &manifest, true) {
-                    Ok(()) => {
-                        // Also when the store could be read: it is empty, and knows nothing of what is served.
-                        self.state.stale.store(true, Ordering::Relaxed);
-                        say("warning", "serving_last_good", &format!("revision {}", pointer.revision));
-                    }
-                    Err(reason) => say("error", "last_good_unusable", &reason),
-                },
-                Err(error) => say("error", "last_good_unusable", &error.to_string()),
+            match self.last_good(&pointer) {
+                Ok(()) => {
+                    // Also when the store could be read: it is empty, or knows less than what is served.
+                    self.state.stale.store(true, Ordering::Relaxed);
+                    say("warning", "serving_last_good", &format!("revision {}", pointer.revision));
+                }
+                Err(reason) => {
+                    say("error", "last_good_unusable", &reason);
+                    // What cannot be served holds nothing up.
+                    (self.served, self.tried) = (None, None);
+                    let _ = self.look(PATIENCE);
+                }
             }
         }
         // Whoever publishes next must know that this node is there.
-        self.renew_page();
+        if looked.is_ok() {
+            self.renew_page();
+        }
+    }
+
+    fn last_good(&mut self, pointer: &Pointer) -> Result<(), String> {
+        let manifest = self.mirror.manifest(pointer).map_err(|error| error.to_string())?;
+        self.load(pointer, &manifest, true).map_err(|refused| refused.to_string())
     }
 
     /// Follows for ever.
     pub fn run(mut self) {
-        if let Some((pointer, manifest)) = self.unkept.take() {
-            self.keep(&pointer, &manifest);
-        }
+        self.keep();
         loop {
             let waited = match &self.store {
-                Some(store) => store.wait(self.tried.as_ref(), Duration::from_secs(NODE_RENEWAL_SECONDS)),
-                None => Err(StoreError::Unavailable("not opened".into())),
+                Some(store) => store.wait(self.tried.as_ref(), Duration::from_secs(NODE_RENEWAL_SECONDS)).map(drop),
+                None => Ok(()),
             };
-            if waited.is_err() {
-                std::thread::sleep(RETRY);
+            // A look whatever the wait said: what is read is what holds, and a lost event costs one renewal at most.
+            let looked = self.look(PATIENCE);
+            self.note(looked.as_ref().err());
+            if looked.is_ok() {
+                self.renew_page();
             }
-            if self.look().is_err() {
-                self.state.stale.store(true, Ordering::Relaxed);
-            }
-            self.renew_page();
             // After the page: whoever waits for this revision need not wait for our own copy of it.
-            if let Some((pointer, manifest)) = self.unkept.take() {
-                self.keep(&pointer, &manifest);
+            self.keep();
+            if waited.and(looked).is_err() {
+                std::thread::sleep(self.pause());
             }
         }
     }
 
+    /// A different while for every node.
+    fn pause(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let most = (500u64 << self.failures.min(4)).min(RETRY_MAX_MS);
+        let mut random = [0; 8];
+        // Without randomness it is the whole while.
+        let part = aws_lc_rs::rand::fill(&mut random).map_or(u64::MAX, |()| u64::from_le_bytes(random));
+        Duration::from_millis(20 + ((u128::from(part) * u128::from(most)) >> 64) as u64)
+    }
+
+    /// Says once that the store cannot be read, and once that it can again.
+    fn note(&mut self, failed: Option<&StoreError>) {
+        match failed {
+            Some(error) if !self.state.stale.swap(true, Ordering::Relaxed) || self.failures == 0 => {
+                say("warning", "store_unavailable", &error.to_string());
+            }
+            Some(_) => {}
+            None if self.failures > 0 => {
+                self.failures = 0;
+                say("info", "store_available", "the store can be read again");
+            }
+            None => {}
+        }
+    }
+
     /// One look at the store; applies what is new.
-    fn look(&mut self) -> Result<(), StoreError> {
+    fn look(&mut self, patience: Duration) -> Result<(), StoreError> {
         if self.store.is_none() {
-            self.store = Some(store::open(&self.settings.store)?);
+            self.store = Some(store::open(&self.settings.store, patience)?);
         }
         let Some(store) = &self.store else { return Ok(()) };
         let pointer = store.pointer()?;
         self.state.looked_at.store(clock::wall_seconds(), Ordering::Relaxed);
-        self.state.stale.store(false, Ordering::Relaxed);
         let Some(pointer) = pointer else {
             // An empty store knows nothing of what is served here: its folder was moved away, or is another one.
             self.state.stale.store(self.current.is_some(), Ordering::Relaxed);
             return Ok(());
         };
+        let objection = match &self.served {
+            Some(served) => self.lineage.objection(served, &pointer, &**store)?,
+            None => None,
+        };
+        // What is served is not what this store says: as old as if it could not be read.
+        self.state.stale.store(objection.is_some(), Ordering::Relaxed);
+        if let Some(reason) = objection {
+            if self.tried != Some(pointer) || self.refused() != Some(pointer.revision) {
+                self.tried = Some(pointer);
+                self.refuse(pointer.revision, reason);
+            }
+            return Ok(());
+        }
+        if self.current.as_ref().is_some_and(|(current, _)| *current == pointer) {
+            self.tried = Some(pointer);
+            return Ok(());
+        }
         if self.tried == Some(pointer) {
             return Ok(());
         }
+        let cluster = store.cluster();
         let manifest = store.manifest(&pointer)?;
-        if let Some((current, _)) = &self.current
-            && !pointer.is_after(current)
-        {
-            let reason = format!(
-                "the store went back from revision {} to {}: it was restored from an older copy, or it is another store",
-                current.revision, pointer.revision
-            );
-            self.tried = Some(pointer);
-            self.refuse(pointer.revision, reason);
-            return Ok(());
+        match self.load(&pointer, &manifest, false) {
+            Ok(()) => {
+                self.unkept = Some((pointer, manifest));
+                self.lineage.keep(cluster);
+            }
+            // Nothing is wrong with the revision; it is tried again.
+            Err(NotLoaded::Store(error)) => return Err(error),
+            Err(NotLoaded::Refused(reason)) => self.refuse(pointer.revision, reason),
         }
         self.tried = Some(pointer);
-        match self.load(&pointer, &manifest, false) {
-            Ok(()) => self.unkept = Some((pointer, manifest)),
-            Err(reason) => self.refuse(pointer.revision, reason),
-        }
         self.renew_page();
         Ok(())
     }
 
-    fn load(&mut self, pointer: &Pointer, manifest: &Manifest, from_mirror: bool) -> Result<(), String> {
+    fn refused(&self) -> Option<u64> {
+        let page = self.state.page.lock().unwrap_or_else(PoisonError::into_inner);
+        page.refused.as_ref().map(|refused| refused.revision)
+    }
+
+    fn load(&mut self, pointer: &Pointer, manifest: &Manifest, from_mirror: bool) -> Result<(), NotLoaded> {
         let store: &dyn Store = match (&self.store, from_mirror) {
             (Some(store), false) => &**store,
             _ => &self.mirror,
         };
         let previous = self.current.as_ref().map(|(_, live)| &live.snapshot);
-        let fetch = |_: &str, digest: &weir_shared::id::Digest| store.value(digest);
-        let snapshot = Snapshot::advance(pointer.revision, &manifest.parts, previous, fetch)
-            .map_err(|refused| refused.to_string())?;
-        let Made { live, warnings, kept } = self.builder.build(snapshot, &self.state.book)?;
+        let mut read = HashMap::new();
+        let fetch = |_: &str, digest: &Digest| {
+            let bytes = store.value(digest)?;
+            read.insert(*digest, bytes.clone());
+            Ok(bytes)
+        };
+        let snapshot =
+            Snapshot::advance(pointer.revision, &manifest.parts, previous, fetch).map_err(|refused| match refused {
+                Refused::Store(error @ StoreError::Unavailable(_)) => NotLoaded::Store(error),
+                refused => NotLoaded::Refused(refused.to_string()),
+            })?;
+        let Made { live, warnings, kept } =
+            self.builder.build(snapshot, &self.state.book).map_err(NotLoaded::Refused)?;
         memory::set_limit(live.snapshot.catalog.gateway.sizes.memory_bytes_max);
         let live = Arc::new(live);
         self.state.names_changed.notify_one();
@@ -207,6 +308,9 @@ impl Follower {
         self.state.tell_warnings();
         self.state.kept_changed.notify_one();
         self.current = Some((*pointer, live));
+        self.served = Some(*pointer);
+        // Our own copy needs no second one.
+        self.read = if from_mirror { HashMap::new() } else { read };
         metrics::gauge!("weir_config_revision").set(pointer.revision as f64);
         let mut page = self.state.page.lock().unwrap_or_else(PoisonError::into_inner);
         page.applied = pointer.revision;
@@ -225,23 +329,32 @@ impl Follower {
     }
 
     /// The last good revision, beside us: values first, the pointer last, each checked by its digest when it is read.
-    fn keep(&self, pointer: &Pointer, manifest: &Manifest) {
-        let Some(store) = &self.store else { return };
-        let copy = || -> Result<(), StoreError> {
-            for digest in manifest.parts.values() {
-                if self.mirror.value(digest).is_err() {
-                    self.mirror.put_value(&store.value(digest)?)?;
-                }
+    fn keep(&mut self) {
+        let Some((pointer, manifest)) = self.unkept.take() else { return };
+        match self.copy(&pointer, &manifest) {
+            Ok(()) => self.read.clear(),
+            Err(error) => {
+                say("error", "last_good_not_kept", &error.to_string());
+                self.unkept = Some((pointer, manifest));
             }
-            let before = self.mirror.pointer()?;
-            if before.as_ref() != Some(pointer) {
-                self.mirror.publish(manifest, before.as_ref())?;
-            }
-            Ok(())
-        };
-        if let Err(error) = copy() {
-            say("error", "last_good_not_kept", &error.to_string());
         }
+    }
+
+    fn copy(&self, pointer: &Pointer, manifest: &Manifest) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        for digest in manifest.parts.values() {
+            if self.mirror.value(digest).is_err() {
+                match self.read.get(digest) {
+                    Some(bytes) => self.mirror.put_value(bytes)?,
+                    None => self.mirror.put_value(&store.value(digest)?)?,
+                };
+            }
+        }
+        let before = self.mirror.pointer()?;
+        if before.as_ref() != Some(pointer) {
+            self.mirror.publish(manifest, before.as_ref())?;
+        }
+        Ok(())
     }
 
     fn renew_page(&self) {

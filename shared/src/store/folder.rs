@@ -19,7 +19,7 @@ use notify::Watcher;
 
 use super::{Store, StoreError};
 use crate::id::Digest;
-use crate::keyspace::{MANIFESTS_KEPT, Manifest, NodePage, Pointer};
+use crate::keyspace::{MANIFESTS_KEPT, Manifest, NodePage, Pointer, is_node_name};
 
 pub struct Folder {
     root: PathBuf,
@@ -247,9 +247,8 @@ impl Store for Folder {
 
 impl Folder {
     fn page_path(&self, node: &str) -> Result<PathBuf, StoreError> {
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if node.is_empty() || node.starts_with('.') || !node.bytes().all(good) {
-            return Err(StoreError::Unavailable(format!("{node:?} is not a usable node name")));
+        if !is_node_name(node) {
+            return Err(StoreError::Refused(format!("{node:?} is not a usable node name")));
         }
         Ok(self.root.join("nodes").join(format!("{node}.json")))
     }

@@ -2,10 +2,14 @@
 //!
 //! All calls block: they are made by the command line and by a node's one synchronising thread, never by a request.
 
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod folder;
 
 use std::time::Duration;
 
+#[cfg(feature = "etcd")]
+pub use etcd::Etcd;
 pub use folder::Folder;
 
 use crate::id::Digest;
@@ -13,6 +17,11 @@ use crate::keyspace::{Manifest, NodePage, Pointer};
 
 pub trait Store: Send + Sync {
     fn pointer(&self) -> Result<Option<Pointer>, StoreError>;
+
+    /// The id of the cluster that answered the last look at the pointer, where stores have one.
+    fn cluster(&self) -> Option<String> {
+        None
+    }
 
     /// The manifest that a pointer leads to, checked against its digest.
     fn manifest(&self, at: &Pointer) -> Result<Manifest, StoreError>;
@@ -48,6 +57,8 @@ pub enum StoreError {
     /// What was read is not what its digest says.
     Corrupt(String),
     Unavailable(String),
+    /// It is there, and somebody has to change something before it does this.
+    Refused(String),
 }
 
 impl std::fmt::Display for StoreError {
@@ -60,16 +71,26 @@ impl std::fmt::Display for StoreError {
             Self::Missing(what) => write!(f, "the store has no {what}"),
             Self::Corrupt(what) => write!(f, "{what} in the store does not match its digest; restore it from a copy"),
             Self::Unavailable(why) => write!(f, "the store cannot be reached: {why}"),
+            Self::Refused(why) => f.write_str(why),
         }
     }
 }
 
 impl std::error::Error for StoreError {}
 
-/// `folder:PATH`; `etcd:ENDPOINTS` once that store exists.
-pub fn open(address: &str) -> Result<Box<dyn Store>, StoreError> {
+/// `folder:PATH` or `etcd:ENDPOINTS`. `patience` is how long the first answer of a store may take that is not on this machine.
+pub fn open(address: &str, patience: Duration) -> Result<Box<dyn Store>, StoreError> {
     match address.split_once(':') {
         Some(("folder", path)) if !path.is_empty() => Ok(Box::new(Folder::open(path)?)),
-        _ => Err(StoreError::Unavailable(format!("{address:?} is no store address; write folder:PATH"))),
+        #[cfg(feature = "etcd")]
+        Some(("etcd", endpoints)) => Ok(Box::new(Etcd::open(endpoints, patience)?)),
+        #[cfg(not(feature = "etcd"))]
+        Some(("etcd", _)) => {
+            let _ = patience;
+            Err(StoreError::Refused("this build knows no etcd; build it with the feature `etcd`".into()))
+        }
+        _ => Err(StoreError::Refused(format!(
+            "{address:?} is no store address; write folder:PATH or etcd:http://HOST:PORT[,…]"
+        ))),
     }
 }
