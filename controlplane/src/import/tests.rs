@@ -71,7 +71,10 @@ fn what_is_left_out_is_told_and_what_is_rounded_too() {
     let why = |id: &str| &outcome.left_out.iter().find(|it| it.model == id).unwrap_or_else(|| panic!("{id}")).why;
     assert_eq!(why("gpt-test-free"), "it names no price but zero, which may mean free or unknown");
     assert_eq!(why("gpt-test-half"), "it names no price for both prompts and answers");
-    assert_eq!(why("gpt-test\u{fffd}[31m"), "its name holds U+001B; only visible ASCII without quotes and backslashes is taken");
+    assert_eq!(
+        why("gpt-test\u{fffd}[31m"),
+        "its name holds U+001B; only visible ASCII without quotes and backslashes is taken"
+    );
     assert_eq!(outcome.rounded[0].model, "gpt-test-fine");
     for absent in ["gpt-test-retired", "us/gpt-test-new", "groq/llama-test"] {
         assert!(outcome.changes.iter().all(|change| change.model != absent), "{absent}");

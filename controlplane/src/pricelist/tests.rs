@@ -89,7 +89,10 @@ fn what_cannot_be_believed_leaves_its_entry_out_with_the_reason() {
     assert_eq!(why("gpt-test-absurd"), "input_cost_per_token = 0.0025 is more than anybody asks");
     assert_eq!(why("gpt-test-negative"), "input_cost_per_token = -1e-06 is negative");
     assert_eq!(why("gpt-test-text"), "input_cost_per_token = \"1e-06\" is no number");
-    assert_eq!(why("gpt-test\u{1b}[31m"), "its name holds U+001B; only visible ASCII without quotes and backslashes is taken");
+    assert_eq!(
+        why("gpt-test\u{1b}[31m"),
+        "its name holds U+001B; only visible ASCII without quotes and backslashes is taken"
+    );
     assert_eq!(why("gpt-test-realtime"), "its mode \"realtime\" is not served here");
 }
 
