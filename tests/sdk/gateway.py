@@ -99,7 +99,8 @@ class Gateway:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def write_folder(self, address):
-        text = '[[tenant]]\nname = "default"\n'
+        # Vendors that fail on purpose, for one caller after the other: a breaker would answer in their place.
+        text = '[gateway.breaker]\ncounts = []\n[[tenant]]\nname = "default"\n'
         for language, (dialect, version, vendor_lines, model_lines) in LANGUAGES.items():
             for name, words in PAIR_SCENARIOS.items():
                 base = f"http://{address}/~name={language},{words.replace('@', '%40')}{version}"
