@@ -126,7 +126,7 @@ impl<'l> Meter<'l> {
     }
 
     /// How the candidates were chosen, so that the choice can be made again.
-    pub fn chosen(&mut self, choice: Choice<'l>) {
+    pub fn chosen(&mut self, choice: Box<Choice<'l>>) {
         self.record.seed = choice.shape.seed;
         self.record.choice = Some(choice);
     }

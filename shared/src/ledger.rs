@@ -117,7 +117,7 @@ pub struct Record<'a> {
     pub code: &'a str,
     pub attempts: Vec<Attempt<'a>>,
     /// When there was something to choose.
-    pub choice: Option<Choice<'a>>,
+    pub choice: Option<Box<Choice<'a>>>,
 }
 
 /// What a choice between candidates was made by, so that it can be made again. The dice are the record's `seed`.
@@ -550,12 +550,12 @@ mod tests {
             upstream_model: long,
             code: long,
             attempts: vec![attempt; 9],
-            choice: Some(Choice {
+            choice: Some(Box::new(Choice {
                 asked: long.into(),
                 label: long,
                 candidates: CANDIDATES_MAX as u8,
                 ..Choice::default()
-            }),
+            })),
             ..Record::default()
         };
         (long.to_owned(), record)
@@ -582,15 +582,17 @@ mod tests {
                 ..Attempt::default()
             }],
             seed: 77,
-            choice: sequence.is_multiple_of(2).then(|| Choice {
-                asked: "assistant".into(),
-                label: "canary",
-                shape: Shape { seed: 77, needs: 3, sticky: [1, u64::MAX], reach: 7, now_s: 9, ..Shape::default() },
-                vitals: std::array::from_fn(|place| match place {
-                    0 => Vital { grade: Grade::Tripped, pace: 200, busy: 3 },
-                    _ => Vital::default(),
-                }),
-                candidates: 3,
+            choice: sequence.is_multiple_of(2).then(|| {
+                Box::new(Choice {
+                    asked: "assistant".into(),
+                    label: "canary",
+                    shape: Shape { seed: 77, needs: 3, sticky: [1, u64::MAX], reach: 7, now_s: 9, ..Shape::default() },
+                    vitals: std::array::from_fn(|place| match place {
+                        0 => Vital { grade: Grade::Tripped, pace: 200, busy: 3 },
+                        _ => Vital::default(),
+                    }),
+                    candidates: 3,
+                })
             }),
             ..Record::default()
         }

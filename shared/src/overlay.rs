@@ -18,13 +18,8 @@ pub struct OverlayDraft {
 pub struct DrainDraft {
     /// `vendor`, `vendor#credential` or `vendor/model`.
     pub what: String,
-    pub author: String,
-    #[serde(default)]
-    pub reason: String,
-    /// Seconds since 1970.
-    pub since: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<u64>,
+    #[serde(flatten)]
+    pub by: ByHand,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +28,13 @@ pub struct ShiftDraft {
     pub from: String,
     pub to: String,
     pub percent: u32,
+    #[serde(flatten)]
+    pub by: ByHand,
+}
+
+/// Who changed something by hand, and for how long it holds. Seconds since 1970.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ByHand {
     pub author: String,
     #[serde(default)]
     pub reason: String,
@@ -41,21 +43,35 @@ pub struct ShiftDraft {
     pub until: Option<u64>,
 }
 
+impl ByHand {
+    pub fn holds(&self, now_s: u64) -> bool {
+        self.until.is_none_or(|until| until > now_s)
+    }
+
+    fn words(&self) -> String {
+        match self.reason.as_str() {
+            "" => format!(" (by {})", self.author),
+            reason => format!(" (by {}: {reason})", self.author),
+        }
+    }
+}
+
 impl OverlayDraft {
     /// What holds at this moment, a line each.
     pub fn words(&self, now_s: u64) -> Vec<String> {
-        let holds = |until: Option<u64>| until.is_none_or(|until| until > now_s);
-        let why = |reason: &str, author: &str| match reason {
-            "" => format!(" (by {author})"),
-            reason => format!(" (by {author}: {reason})"),
-        };
-        let drains = self.drains.iter().filter(|drain| holds(drain.until));
-        let drains = drains.map(|drain| format!("{} is drained{}", drain.what, why(&drain.reason, &drain.author)));
-        let shifts = self.shifts.iter().filter(|shift| holds(shift.until)).map(|shift| {
-            let (percent, from, to) = (shift.percent, &shift.from, &shift.to);
-            format!("{percent}% of {from} go to {to} first{}", why(&shift.reason, &shift.author))
+        let drains = self.drains.iter().filter(|drain| drain.by.holds(now_s));
+        let drains = drains.map(|drain| format!("{} is drained{}", drain.what, drain.by.words()));
+        let shifts = self.shifts.iter().filter(|shift| shift.by.holds(now_s)).map(|shift| {
+            let ShiftDraft { from, to, percent, by } = shift;
+            format!("{percent}% of {from} go to {to} first{}", by.words())
         });
         drains.chain(shifts).collect()
+    }
+
+    /// Forgets what is over.
+    pub fn tidy(&mut self, now_s: u64) {
+        self.drains.retain(|drain| drain.by.holds(now_s));
+        self.shifts.retain(|shift| shift.by.holds(now_s));
     }
 }
 
@@ -128,10 +144,10 @@ impl Overlay {
     /// What cannot be read is passed over: it was checked when it was written, and a newer build may know more.
     pub fn compile(draft: &OverlayDraft) -> Self {
         let until = |until: Option<u64>| until.unwrap_or(u64::MAX);
-        let drain = |d: &DrainDraft| Some(Drain { what: Part::parse(&d.what)?, until: until(d.until) });
+        let drain = |d: &DrainDraft| Some(Drain { what: Part::parse(&d.what)?, until: until(d.by.until) });
         let shift = |s: &ShiftDraft| {
             let (from, to) = (Part::parse(&s.from)?, Part::parse(&s.to)?);
-            Some(Shift { from, to, percent: s.percent.min(100), until: until(s.until) })
+            Some(Shift { from, to, percent: s.percent.min(100), until: until(s.by.until) })
         };
         Self {
             drains: draft.drains.iter().filter_map(drain).collect(),

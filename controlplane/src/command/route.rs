@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use weir_shared::draft::Draft;
 use weir_shared::fault::Exit;
 use weir_shared::keyspace::Pointer;
-use weir_shared::overlay::{DrainDraft, OverlayDraft, Part, ShiftDraft};
+use weir_shared::overlay::{ByHand, DrainDraft, OverlayDraft, Part, ShiftDraft};
 use weir_shared::snapshot::Snapshot;
 use weir_shared::store::Store;
 
@@ -107,8 +107,10 @@ struct How {
 }
 
 impl How {
-    fn until(&self, now: u64) -> Option<u64> {
-        self.lasts.map(|lasts| now + lasts.as_secs())
+    fn by(&self, author: &str) -> ByHand {
+        let since = when::now();
+        let until = self.lasts.map(|lasts| since + lasts.as_secs());
+        ByHand { author: author.to_owned(), reason: self.reason.clone(), since, until }
     }
 }
 
@@ -131,14 +133,7 @@ impl Drain {
         let change = |store: &dyn Store, base: &Base, overlay: &mut OverlayDraft| {
             exists(store, base, &what, &self.what)?;
             overlay.drains.retain(|drain| drain.what != self.what);
-            let now = when::now();
-            overlay.drains.push(DrainDraft {
-                what: self.what.clone(),
-                author: author.clone(),
-                reason: self.how.reason.clone(),
-                since: now,
-                until: self.how.until(now),
-            });
+            overlay.drains.push(DrainDraft { what: self.what.clone(), by: self.how.by(&author) });
             Ok(())
         };
         changed(place, screen, &said, &self.how.reason, &self.how.wait, change)
@@ -168,16 +163,8 @@ impl Shift {
             exists(store, base, &from, &self.from)?;
             exists(store, base, &to, &self.to)?;
             overlay.shifts.retain(|shift| (&shift.from, &shift.to) != (&self.from, &self.to));
-            let now = when::now();
-            overlay.shifts.push(ShiftDraft {
-                from: self.from.clone(),
-                to: self.to.clone(),
-                percent: self.percent,
-                author: author.clone(),
-                reason: self.how.reason.clone(),
-                since: now,
-                until: self.how.until(now),
-            });
+            let (from, to) = (self.from.clone(), self.to.clone());
+            overlay.shifts.push(ShiftDraft { from, to, percent: self.percent, by: self.how.by(&author) });
             Ok(())
         };
         changed(place, screen, &said, &self.how.reason, &self.how.wait, change)
@@ -214,20 +201,18 @@ impl List {
         let overlay = Base::read(&*store)?.overlay(&*store)?;
         let now = when::now();
         let mut table = Table::new(["what", "since", "until", "author", "reason"]);
-        let until = |until: Option<u64>| match until {
-            None => "it is restored".to_owned(),
-            Some(until) if until <= now => "over".to_owned(),
-            Some(until) => when::stamp(until),
-        };
-        for drain in &overlay.drains {
-            let what = format!("{} is drained", drain.what);
-            let (since, until) = (when::stamp(drain.since), until(drain.until));
-            table.row([what, since, until, drain.author.clone(), drain.reason.clone()]);
-        }
-        for shift in &overlay.shifts {
-            let what = format!("{}% of {} go to {}", shift.percent, shift.from, shift.to);
-            let (since, until) = (when::stamp(shift.since), until(shift.until));
-            table.row([what, since, until, shift.author.clone(), shift.reason.clone()]);
+        let drains = overlay.drains.iter().map(|drain| (format!("{} is drained", drain.what), &drain.by));
+        let shifts = overlay
+            .shifts
+            .iter()
+            .map(|shift| (format!("{}% of {} go to {}", shift.percent, shift.from, shift.to), &shift.by));
+        for (what, by) in drains.chain(shifts) {
+            let until = match by.until {
+                None => "it is restored".to_owned(),
+                Some(_) if !by.holds(now) => "over".to_owned(),
+                Some(until) => when::stamp(until),
+            };
+            table.row([what, when::stamp(by.since), until, by.author.clone(), by.reason.clone()]);
         }
         match table.is_empty() {
             true => screen.say("nothing was changed by hand; traffic goes as the folder says"),
@@ -250,9 +235,7 @@ fn changed(
     let stamp = place.stamp(why);
     let ((), pointer) = publish::change_overlay(&*store, &stamp, |base, overlay| {
         // What is over goes with the next change, whoever makes it.
-        let now = when::now();
-        overlay.drains.retain(|drain| drain.until.is_none_or(|until| until > now));
-        overlay.shifts.retain(|shift| shift.until.is_none_or(|until| until > now));
+        overlay.tidy(when::now());
         change(&*store, base, overlay)
     })?;
     let nodes = match &pointer {

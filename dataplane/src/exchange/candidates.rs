@@ -53,28 +53,47 @@ pub async fn serve<'l>(
     teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
     let (scene, call) = (asked.scene, asked.call);
-    let without_model = asked.route.endpoint.body == BodyKind::Object && call.model.is_empty();
-    let choice = match without_model {
-        true => None,
-        false => Some(choose(asked).inspect_err(|_| teller.asked = start_of(&call.model))?),
-    };
-    let mut queue = Queue::of(asked, choice.as_ref())?;
-    let first = queue.aim_next(asked)?;
-    if let Some(known) = first.translation.as_deref().and_then(Translation::known) {
+    let Prepared { mut queue, first: mut aim, tokens, room, told } = prepare(asked, teller)?;
+    if let Some(known) = aim.translation.as_deref().and_then(Translation::known) {
         return fields::guessed(scene, asked.request, sink, &known).await;
     }
-    let tokens = tokens(asked, choice.as_ref());
-    let room = record_bytes(asked, choice.as_ref(), &first);
     let ticket = admit::admit(place, tokens, &scene.core.journal, room, call.stream, asked.request.started)?;
     teller.stream = call.stream;
     FURTHER_ATTEMPTS.earn();
-    let mut meter = open_meter(scene, ticket, first.model, first.vendor, call.stream, asked.request, asked.bytes.len());
-    if let Some(choice) = choice.as_ref().filter(|choice| choice.is_told()) {
-        meter.chosen(record_of(asked, choice));
+    let mut meter = open_meter(scene, ticket, aim.model, aim.vendor, call.stream, asked.request, asked.bytes.len());
+    told.into_iter().for_each(|told| meter.chosen(told));
+    let result = queue.run(asked, &mut aim, tokens, sink, &mut meter).await;
+    settle(result, &mut meter, teller)
+}
+
+/// What is known before anybody is asked. The choice itself is not kept: a stream may last for minutes, and of a thousand of
+/// them each kilobyte counts.
+struct Prepared<'a, 'l> {
+    queue: Queue,
+    first: Aim<'a, 'l>,
+    tokens: u64,
+    room: usize,
+    /// For the record, when there was something to choose.
+    told: Option<Box<ledger::Choice<'l>>>,
+}
+
+fn prepare<'a, 'l>(asked: &Asked<'a, 'l>, teller: &mut Teller<'l>) -> Result<Prepared<'a, 'l>, Refusal> {
+    let name = &asked.call.model;
+    if asked.route.endpoint.body == BodyKind::Object && name.is_empty() {
+        let mut queue = Queue::of_objects(asked)?;
+        let first = queue.aim_next(asked)?;
+        let room = meter::record_bytes(None, first.vendor, &asked.key.tenant.name);
+        return Ok(Prepared { queue, first, tokens: 0, room, told: None });
+    }
+    let choice = choose(asked).inspect_err(|_| teller.asked = start_of(name))?;
+    let mut queue = Queue::of_choice(asked, &choice)?;
+    let first = queue.aim_next(asked)?;
+    let (tokens, room) = (tokens(asked, &choice), record_bytes(asked, &choice, &first));
+    let told = choice.is_told().then(|| Box::new(record_of(asked, &choice)));
+    if told.is_some() {
         teller.route = (choice.way.name(), choice.ranked.label.map_or("", |label| label));
     }
-    let result = queue.run(asked, first, tokens, sink, &mut meter).await;
-    settle(result, &mut meter, teller)
+    Ok(Prepared { queue, first, tokens, room, told })
 }
 
 /// Enough to find a mistyped name in the log; a caller may call a model anything.
@@ -111,8 +130,7 @@ fn record_of<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> ledger::Choice<'
 }
 
 /// What is reserved: for the candidate that may say most.
-fn tokens(asked: &Asked<'_, '_>, choice: Option<&Choice<'_>>) -> u64 {
-    let Some(choice) = choice else { return 0 };
+fn tokens(asked: &Asked<'_, '_>, choice: &Choice<'_>) -> u64 {
     let models = &asked.scene.live.snapshot.catalog.models;
     let eligible = choice.way.places().iter().enumerate().filter(|(at, _)| choice.eligible.holds(*at as u8));
     let expected = |(_, &place): (usize, &u32)| {
@@ -123,11 +141,11 @@ fn tokens(asked: &Asked<'_, '_>, choice: Option<&Choice<'_>>) -> u64 {
 }
 
 /// Room for the record, whichever candidate ends up in it.
-fn record_bytes(asked: &Asked<'_, '_>, choice: Option<&Choice<'_>>, first: &Aim<'_, '_>) -> usize {
+fn record_bytes(asked: &Asked<'_, '_>, choice: &Choice<'_>, first: &Aim<'_, '_>) -> usize {
     let tenant = &asked.key.tenant.name;
-    let Some(choice) = choice.filter(|choice| choice.is_told()) else {
+    if !choice.is_told() {
         return meter::record_bytes(first.model, first.vendor, tenant);
-    };
+    }
     let catalog = &asked.scene.live.snapshot.catalog;
     let of = |&place: &u32| {
         let model = &catalog.models[place as usize];
@@ -212,96 +230,77 @@ fn translated<'b>(
 }
 
 /// Who is still to be asked.
-struct Queue<'c, 'l> {
-    /// `None`: a call without a model goes to its vendor and nowhere else.
-    choice: Option<&'c Choice<'l>>,
+struct Queue {
     waiting: Vec<Candidate>,
+    /// How many of them have had their turn.
     at: usize,
+    /// Of a call without a model, which goes to its vendor and nowhere else.
+    vendor: Option<u32>,
     /// Candidates that were asked, one that was asked again counted each time.
     asked: u32,
-    /// The place within its way of the one that is asked now.
-    aimed_at: u8,
-    /// Of a call without a model.
-    vendor: u32,
     trying: Trying,
     seed: u64,
     /// What the first candidate's language could not say; told when nobody's can.
-    unsayable: Option<Refusal>,
+    unsayable: Option<Box<Refusal>>,
 }
 
-impl<'c, 'l> Queue<'c, 'l> {
-    fn of(asked: &Asked<'_, 'l>, choice: Option<&'c Choice<'l>>) -> Result<Self, Refusal> {
+impl Queue {
+    fn of_objects(asked: &Asked<'_, '_>) -> Result<Self, Refusal> {
         let scene = asked.scene;
-        let Some(choice) = choice else {
-            let vendor = match asked.pin {
-                Some(pin) => {
-                    resolve::may_see(scene.live, asked.key, pin.vendor)?;
-                    pin.vendor
-                }
-                None => objects::vendor(scene, asked.key, asked.request)?,
-            };
-            if asked.route.endpoint.path == "batches" {
-                objects::may_batch(scene.live, asked.key, vendor)?;
+        let vendor = match asked.pin {
+            Some(pin) => {
+                resolve::may_see(scene.live, asked.key, pin.vendor)?;
+                pin.vendor
             }
-            return Ok(Self {
-                choice: None,
-                waiting: Vec::new(),
-                at: 0,
-                asked: 0,
-                aimed_at: 0,
-                vendor,
-                trying: Trying::default(),
-                seed: 0,
-                unsayable: None,
-            });
+            None => objects::vendor(scene, asked.key, asked.request)?,
         };
+        if asked.route.endpoint.path == "batches" {
+            objects::may_batch(scene.live, asked.key, vendor)?;
+        }
+        let trying = Trying::default();
+        Ok(Self { waiting: Vec::new(), at: 0, vendor: Some(vendor), asked: 0, trying, seed: 0, unsayable: None })
+    }
+
+    fn of_choice(asked: &Asked<'_, '_>, choice: &Choice<'_>) -> Result<Self, Refusal> {
         let mut waiting: Vec<Candidate> = choice.ranked.each().collect();
         if waiting.is_empty() {
             waiting.extend(choice.last_resort());
         }
         if let Some(pin) = asked.pin {
             // What it names lives at one vendor, whatever the route says.
-            let models = &scene.live.snapshot.catalog.models;
+            let models = &asked.scene.live.snapshot.catalog.models;
             waiting.retain(|candidate| models[candidate.model as usize].vendor == pin.vendor);
             if waiting.is_empty() {
                 return Err(Refusal::plain(Code::ObjectNotFound));
             }
         }
         let (trying, seed) = (choice.way.trying(), choice.shape.seed);
-        Ok(Self {
-            choice: Some(choice),
-            waiting,
-            at: 0,
-            asked: 0,
-            aimed_at: 0,
-            vendor: 0,
-            trying,
-            seed,
-            unsayable: None,
-        })
+        Ok(Self { waiting, at: 0, vendor: None, asked: 0, trying, seed, unsayable: None })
     }
 
     /// The next candidate in whose language the call can be said.
-    fn aim_next<'a>(&mut self, asked: &Asked<'a, 'l>) -> Result<Aim<'a, 'l>, Refusal> {
-        if self.choice.is_none() {
-            self.at += 1;
-            return Aim::at(asked, None, self.vendor);
+    fn aim_next<'a, 'l>(&mut self, asked: &Asked<'a, 'l>) -> Result<Aim<'a, 'l>, Refusal> {
+        if let Some(vendor) = self.vendor {
+            return Aim::at(asked, None, vendor);
         }
         let models = &asked.scene.live.snapshot.catalog.models;
         while let Some(candidate) = self.waiting.get(self.at) {
             self.at += 1;
             let model = &models[candidate.model as usize];
             match Aim::at(asked, Some(model), model.vendor) {
-                Ok(aim) => {
-                    self.aimed_at = candidate.at;
-                    return Ok(aim);
-                }
+                Ok(aim) => return Ok(aim),
                 Err(refusal) => {
-                    self.unsayable.get_or_insert(refusal);
+                    self.unsayable.get_or_insert_with(|| Box::new(refusal));
                 }
             }
         }
-        Err(self.unsayable.take().unwrap_or_else(|| Refusal::plain(Code::UpstreamError)))
+        Err(self.unsayable.take().map_or_else(|| Refusal::plain(Code::UpstreamError), |refusal| *refusal))
+    }
+
+    /// What decided whether the candidate that has its turn takes this call, should it be coming back.
+    fn dice(&self) -> u64 {
+        let candidate = self.at.checked_sub(1).and_then(|at| self.waiting.get(at));
+        route::candidate_dice(self.seed, candidate.map_or(0, |candidate| candidate.at))
     }
 
     /// Whether the route and the record have room for one more.
@@ -313,16 +312,16 @@ impl<'c, 'l> Queue<'c, 'l> {
         self.at < self.waiting.len()
     }
 
-    async fn run<'a>(
+    /// The aim is somebody else's: what is handed over to a future lies in it twice.
+    async fn run<'a, 'l>(
         &mut self,
         asked: &Asked<'a, 'l>,
-        first: Aim<'a, 'l>,
+        aim: &mut Aim<'a, 'l>,
         tokens: u64,
         sink: &mut Sink<'_>,
         meter: &mut Meter<'l>,
     ) -> Result<Delivered, Refusal> {
         let calls = Cell::new(0);
-        let mut aim = first;
         let began_ms = clock::coarse_ms();
         loop {
             meter.aim(aim.model, aim.vendor);
@@ -335,7 +334,7 @@ impl<'c, 'l> Queue<'c, 'l> {
                 // A tick of the clock is no difference.
                 is_short: answer_by_ms + TICK_MS < clock::coarse_ms() + times.first_byte / 2,
                 calls_max: CALLS_MAX - usize::from(self.has_more()),
-                dice: route::candidate_dice(self.seed, self.aimed_at),
+                dice: self.dice(),
             };
             self.asked += 1;
             let elsewhere = self.may_go_on(&calls) && self.has_more();
@@ -347,7 +346,7 @@ impl<'c, 'l> Queue<'c, 'l> {
             match self.go_on(asked, &missed, &calls) {
                 Next::Candidate(next) => {
                     plan.scene.core.gauges.add(Counter::Failovers, 1);
-                    aim = *next;
+                    *aim = *next;
                 }
                 Next::Again => {
                     if !pause(sink).await {
@@ -369,7 +368,7 @@ impl<'c, 'l> Queue<'c, 'l> {
         now + share.max(usual_ms / 4)
     }
 
-    fn go_on<'a>(&mut self, asked: &Asked<'a, 'l>, missed: &Missed, calls: &Cell<usize>) -> Next<'a, 'l> {
+    fn go_on<'a, 'l>(&mut self, asked: &Asked<'a, 'l>, missed: &Missed, calls: &Cell<usize>) -> Next<'a, 'l> {
         // A generated answer may be generated twice: what the first left at its vendor, nobody knows the id of.
         let language = asked.route.language;
         let leaves_nothing = language.leaves_nothing(asked.route.endpoint);
@@ -392,7 +391,7 @@ impl<'c, 'l> Queue<'c, 'l> {
         {
             return Next::Candidate(Box::new(aim));
         }
-        if again && missed.again && self.choice.is_some() && FURTHER_ATTEMPTS.spend() {
+        if again && missed.again && self.vendor.is_none() && FURTHER_ATTEMPTS.spend() {
             Next::Again
         } else {
             Next::Nowhere

@@ -82,10 +82,6 @@ impl Eligible {
     pub fn reason(&self, at: u8) -> Option<Unfit> {
         self.unfit.get(usize::from(at)).copied().flatten().filter(|_| !self.holds(at))
     }
-
-    pub fn mask(&self) -> u16 {
-        self.mask
-    }
 }
 
 fn unfit(

@@ -39,10 +39,6 @@ impl Ranked<'_> {
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
-
-    pub fn len(&self) -> usize {
-        usize::from(self.count)
-    }
 }
 
 /// What was found out about a candidate, for those who explain a choice.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::draft::{AliasDraft, CredentialDraft, Draft, ModelDraft, PriceDraft, Sourced, TenantDraft, VendorDraft};
 use crate::fault::Source;
-use crate::overlay::{OverlayDraft, ShiftDraft};
+use crate::overlay::{ByHand, OverlayDraft, ShiftDraft};
 use crate::policy::routing::RouteDraft;
 use crate::snapshot::{Key, Snapshot};
 
@@ -269,9 +269,7 @@ fn a_shift_moves_its_share_and_ends_by_itself() {
         from: from.into(),
         to: to.into(),
         percent: 30,
-        author: "me".into(),
-        until: Some(1_000),
-        ..ShiftDraft::default()
+        by: ByHand { author: "me".into(), until: Some(1_000), ..ByHand::default() },
     };
     for (to, moved_to) in [("b", "ba"), ("h/one", "hab")] {
         draft.overlay = OverlayDraft { shifts: vec![shift("a", to)], ..OverlayDraft::default() };
