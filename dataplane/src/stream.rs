@@ -304,7 +304,8 @@ async fn wait(
                 (rules.begin)(sink);
                 let mut beat = with_head_room(buffer::small());
                 beat.extend_from_slice(rules.language.heartbeat());
-                let (written, spare) = sink.chunk(beat, false).await;
+                // On the heap for its moment: in the wait's own frame it would cost every stream its room.
+                let (written, spare) = Box::pin(sink.chunk(beat, false)).await;
                 buffer::give_back(spare);
                 written.is_err()
             }

@@ -369,7 +369,8 @@ async fn ask(
                 Either::Second(Either::Second(())) => {
                     beat_later();
                     core.gauges.add(Counter::Heartbeats, 1);
-                    if heartbeat(plan, sink).await.is_err() {
+                    // On the heap for its moment, like those of a stream that has begun.
+                    if Box::pin(heartbeat(plan, sink)).await.is_err() {
                         break Asked::Gone;
                     }
                 }
