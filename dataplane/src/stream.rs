@@ -1,7 +1,9 @@
 //! A vendor's stream on its way to the caller: whole events only, each checked, one write per read.
 
+mod overheard;
 mod relayed;
 
+pub use overheard::overhear;
 pub use relayed::relay;
 
 use std::borrow::Cow;
