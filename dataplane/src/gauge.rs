@@ -96,6 +96,8 @@ pub struct Gauges {
     pub heartbeat_ms: AtomicU64,
     /// 1 while the core's journal has no room for another record.
     pub journal_full: AtomicU64,
+    /// 1 while it takes no new connections because it has no pulse.
+    pub out: AtomicU64,
 }
 
 impl Gauges {
@@ -135,6 +137,7 @@ pub fn for_core() -> Arc<Gauges> {
         timing_sums: std::array::from_fn(|_| zero()),
         heartbeat_ms: AtomicU64::new(0),
         journal_full: AtomicU64::new(0),
+        out: AtomicU64::new(0),
     });
     CORES.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));
     gauges
@@ -148,6 +151,7 @@ pub struct Totals {
     pub timing_sums: [u64; Timing::COUNT],
     pub heartbeats_ms: Vec<u64>,
     pub journals_full: u64,
+    pub cores_out: u64,
 }
 
 impl Totals {
@@ -164,6 +168,7 @@ pub fn totals() -> Totals {
         timing_sums: [0; Timing::COUNT],
         heartbeats_ms: Vec::new(),
         journals_full: 0,
+        cores_out: 0,
     };
     let add = |sums: &mut [u64], cells: &[AtomicU64]| {
         for (sum, cell) in sums.iter_mut().zip(cells) {
@@ -177,6 +182,7 @@ pub fn totals() -> Totals {
             add(sums, cells);
         }
         add(&mut totals.timing_sums, &core.timing_sums);
+        totals.cores_out += core.out.load(Ordering::Relaxed);
         totals.journals_full += core.journal_full.load(Ordering::Relaxed);
         totals.heartbeats_ms.push(core.heartbeat_ms.load(Ordering::Relaxed));
     }
