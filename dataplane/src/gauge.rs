@@ -50,6 +50,7 @@ counters! {
     Failovers "weir_failovers_total" counter "Calls that went on to another candidate.",
     Hedges "weir_hedges_total" counter "Second candidates that were asked because the first was late.",
     HedgesWon "weir_hedges_won_total" counter "Of these, the ones that answered sooner.",
+    Continuations "weir_continuations_total" counter "Calls that were to go on with an answer that broke off.",
     Retries "weir_retries_total" counter "Calls that were said again to the same candidate.",
     UsageEstimated "weir_usage_estimated_total" counter "Records whose usage is our own count.",
     LogLinesLost "weir_log_lines_lost_total" counter "Log lines dropped because nobody took them in time.",

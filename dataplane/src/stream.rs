@@ -39,6 +39,8 @@ pub enum End {
     /// It was broken off before the model had said anything: nothing of it has reached the caller, and another candidate
     /// may answer in its place.
     Unheard(Code),
+    /// It was broken off in the middle of its words; the caller has not been told, since another may go on with them.
+    Suspended(Code),
 }
 
 /// What a stream is forwarded by.
@@ -59,6 +61,8 @@ pub struct Rules<'a> {
     /// Somebody else could answer: what comes before the model's first output is kept back, so that nothing has to be
     /// taken back.
     pub elsewhere: bool,
+    /// Somebody else could go on with what was said.
+    pub goes_on: bool,
     /// Gives the answer its head, when it has none yet.
     pub begin: &'a dyn Fn(&mut Sink<'_>),
 }
@@ -377,7 +381,7 @@ async fn finish(
             // What follows the end belongs to nobody; the last chunk itself may still be on its way.
             incoming.drain_now();
         }
-        End::VendorFailed | End::Cancelled | End::Unheard(_) => incoming.poison(),
+        End::VendorFailed | End::Cancelled | End::Unheard(_) | End::Suspended(_) => incoming.poison(),
     }
     first_byte();
     (rules.begin)(sink);

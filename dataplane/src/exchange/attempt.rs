@@ -73,7 +73,8 @@ impl Plan<'_, '_> {
 
     /// The request's head for one credential.
     pub fn head(&self, badge: &Badge, length: Length, body: Option<&dyn Pieces>) -> Vec<u8> {
-        let (route, query) = match self.translation {
+        // Where both speak the same, the call is the caller's own, its query too.
+        let (route, query) = match self.translation.filter(|translation| translation.body.is_some()) {
             Some(translation) => (&translation.route, translation.query),
             None => (self.route, self.query),
         };
@@ -162,6 +163,8 @@ pub struct Missed {
     pub onward: Onward,
     /// Asking the same one again may help.
     pub again: bool,
+    /// The caller has heard a part of its answer: only who can go on with that may be asked.
+    pub said: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,7 +179,7 @@ pub enum Onward {
 
 impl Missed {
     pub fn of(refusal: Refusal, onward: Onward) -> Self {
-        Self { refusal, onward, again: false }
+        Self { refusal, onward, again: false, said: false }
     }
 
     /// Nothing arrived, or nothing that is an answer.
@@ -189,7 +192,7 @@ impl Missed {
             Failure::TimedOut(Why::Drain) => (Onward::Nowhere, false),
             Failure::TimedOut(_) | Failure::Invalid(_) | Failure::Broken => (Onward::Ambiguous, false),
         };
-        Self { refusal: failure.into(), onward, again }
+        Self { refusal: failure.into(), onward, again, said: false }
     }
 }
 
@@ -323,7 +326,7 @@ const COOL_MS: u64 = 1_000;
 fn refused(status: u16, refusal: Refusal) -> Missed {
     match status {
         300..=399 => Missed::of(refusal, Onward::Elsewhere),
-        408 | 500.. => Missed { refusal, onward: Onward::Elsewhere, again: true },
+        408 | 500.. => Missed { again: true, ..Missed::of(refusal, Onward::Elsewhere) },
         _ => Missed::of(refusal, Onward::Nowhere),
     }
 }

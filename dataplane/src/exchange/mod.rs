@@ -3,6 +3,7 @@
 mod aim;
 mod attempt;
 mod candidates;
+mod continuation;
 mod deliver;
 mod fields;
 mod forms;
