@@ -9,6 +9,8 @@ mod rank;
 mod way;
 
 #[cfg(test)]
+mod million_tests;
+#[cfg(test)]
 mod tests;
 
 pub use compile::{compile, require};
