@@ -51,6 +51,8 @@ counters! {
     Hedges "weir_hedges_total" counter "Second candidates that were asked because the first was late.",
     HedgesWon "weir_hedges_won_total" counter "Of these, the ones that answered sooner.",
     Continuations "weir_continuations_total" counter "Calls that were to go on with an answer that broke off.",
+    Shed "weir_shed_total" counter "Calls that a core under strain did not take.",
+    Queued "weir_queued_total" counter "Calls that waited for a place at a vendor whose credentials were at their limits.",
     Retries "weir_retries_total" counter "Calls that were said again to the same candidate.",
     UsageEstimated "weir_usage_estimated_total" counter "Records whose usage is our own count.",
     LogLinesLost "weir_log_lines_lost_total" counter "Log lines dropped because nobody took them in time.",

@@ -8,21 +8,21 @@ use weir_shared::fault::Code;
 use weir_shared::ledger;
 use weir_shared::policy::resilience::{Harm, Trying};
 use weir_shared::policy::time::Times;
-use weir_shared::routing::{Candidate, dice, need};
+use weir_shared::routing::{Candidate, need};
 use weir_shared::snapshot::Key;
 
 use super::aim::{Aim, Telling};
 use super::attempt::{self, Attempted, CALLS_MAX, Found, Missed, Onward, Plan, Round};
-use super::deliver::{self, Delivered, Manner};
 use super::continuation;
+use super::deliver::{self, Delivered, Manner};
 use super::hedge::{self, Hedging};
+use super::queue;
 use super::waiter::Waiter;
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
 use crate::accept::{Request, Sink};
 use crate::admit::{self, Place};
 use crate::clock;
 use crate::deadline::{Deadline, TICK_MS};
-use crate::dialect::BodyKind;
 use crate::dialect::text::Text;
 use crate::gauge::Counter;
 use crate::meter::{self, Meter};
@@ -30,8 +30,8 @@ use crate::parse::{self, Route};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::resolve;
-use crate::route::{self, Choice, FURTHER_ATTEMPTS, Wish};
-use crate::translate::{self, Translation};
+use crate::route::{self, Choice, FURTHER_ATTEMPTS};
+use crate::translate::Translation;
 
 /// A call as its caller said it: the same for every candidate.
 pub struct Asked<'a, 'l> {
@@ -54,7 +54,8 @@ pub async fn serve<'l>(
     teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
     let (scene, call) = (asked.scene, asked.call);
-    let Prepared { mut queue, first: mut aim, tokens, room, told, hedging } = prepare(asked, teller)?;
+    let Some(choice) = queue::placed(asked, sink, teller).await? else { return Ok(Done::Gone(None)) };
+    let Prepared { mut queue, first: mut aim, tokens, room, told, hedging } = prepare(asked, choice, teller)?;
     if let Some(known) = aim.translation.as_deref().and_then(Translation::known) {
         return fields::guessed(scene, asked.request, sink, &known).await;
     }
@@ -81,15 +82,18 @@ struct Prepared<'a, 'l> {
     hedging: Option<Hedging<'l>>,
 }
 
-fn prepare<'a, 'l>(asked: &Asked<'a, 'l>, teller: &mut Teller<'l>) -> Result<Prepared<'a, 'l>, Refusal> {
-    let name = &asked.call.model;
-    if asked.route.endpoint.body == BodyKind::Object && name.is_empty() {
+/// `choice`: none for a call about an object, which goes to its vendor.
+fn prepare<'a, 'l>(
+    asked: &Asked<'a, 'l>,
+    choice: Option<Choice<'l>>,
+    teller: &mut Teller<'l>,
+) -> Result<Prepared<'a, 'l>, Refusal> {
+    let Some(choice) = choice else {
         let mut queue = Queue::of_objects(asked)?;
         let first = queue.aim_next(asked)?;
         let room = meter::record_bytes(None, first.vendor, &asked.key.tenant.name);
         return Ok(Prepared { queue, first, tokens: 0, room, told: None, hedging: None });
-    }
-    let choice = choose(asked).inspect_err(|_| teller.asked = start_of(name))?;
+    };
     let mut queue = Queue::of_choice(asked, &choice)?;
     let first = queue.aim_next(asked)?;
     let (tokens, room) = (tokens(asked, &choice), record_bytes(asked, &choice, &first));
@@ -105,27 +109,6 @@ fn prepare<'a, 'l>(asked: &Asked<'a, 'l>, teller: &mut Teller<'l>) -> Result<Pre
 fn generates(asked: &Asked<'_, '_>) -> bool {
     let language = asked.route.language;
     language.speech().is_some() || language.leaves_nothing(asked.route.endpoint)
-}
-
-/// Enough to find a mistyped name in the log; a caller may call a model anything.
-fn start_of(name: &str) -> String {
-    name[..name.floor_char_boundary(128)].to_owned()
-}
-
-fn choose<'l>(asked: &Asked<'_, 'l>) -> Result<Choice<'l>, Refusal> {
-    let scene = asked.scene;
-    let wish = Wish {
-        live: scene.live,
-        key: asked.key,
-        route: asked.route,
-        call: asked.call,
-        request: asked.request,
-        body: asked.bytes,
-        reaches: &|model| translate::reaches(asked.route, model),
-        seed: dice(scene.request_id.0 as u64, 0),
-        now: asked.request.started,
-    };
-    Ok(route::choose(&wish, scene.live, asked.key)?)
 }
 
 fn record_of<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> ledger::Choice<'l> {

@@ -3,7 +3,7 @@
 use weir_shared::catalog::Vendor;
 
 use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, spoken, written};
-use crate::dialect::call::{Call, Format, Role, ToolChoice, Tongue, Turn, What};
+use crate::dialect::call::{Call, Format, Role, Tongue, ToolChoice, Turn, What};
 use crate::dialect::fallen::Fallen;
 use crate::dialect::speech::{Asked, Heading, Malformed, Recipient, Speech, Unreadable};
 use crate::dialect::text::Text;

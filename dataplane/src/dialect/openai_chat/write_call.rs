@@ -180,13 +180,7 @@ fn file(content: &mut Array<'_>, fill: impl FnOnce(&mut Object<'_>)) {
     });
 }
 
-fn write_assistant(
-    turn: &Turn<'_>,
-    to: &Recipient<'_>,
-    begun: bool,
-    messages: &mut Array<'_>,
-    lost: &mut Vec<Lost>,
-) {
+fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, begun: bool, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     let said = |part: &&Part<'_>| matches!(part.what, What::Text(_) | What::Media(_));
     let has_words = turn.parts.iter().any(|part| said(&part));
     let calls: Vec<&ToolCall<'_>> = turn
