@@ -14,7 +14,6 @@ use crate::accept::{HEAD_ROOM, Sink};
 use crate::buffer;
 use crate::clock;
 use crate::deadline::{Deadline, Why};
-use crate::dialect::error::blames_caller;
 use crate::dialect::{Language, Reading, Sense};
 use crate::gauge::{Counter, Gauges};
 use crate::memory::Hold;
@@ -520,7 +519,6 @@ impl<'a> Inspector<'a> {
                 return Found::End;
             }
             Sense::Failed => {
-                reading.blames_caller |= blames_caller(data);
                 self.changes.push((whole.at, whole.len, self.last_words(event, data, bytes)));
                 return Found::Failed;
             }
