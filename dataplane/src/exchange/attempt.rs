@@ -111,6 +111,12 @@ impl Plan<'_, '_> {
         Naming { id: self.scene.request_text, model: self.asked_model, created_s: clock::wall_seconds() }
     }
 
+    /// What of the call was left out for this candidate, as the caller is told.
+    pub fn dropped(&self) -> Option<Box<str>> {
+        let dropped = &self.translation?.dropped;
+        (!dropped.is_empty()).then(|| dropped.join(", ").into())
+    }
+
     /// The answer names objects that the vendor keeps; of a translated one, nothing is kept.
     pub fn names_objects(&self) -> bool {
         self.translation.is_none() && self.route.language.names_objects()
@@ -290,6 +296,8 @@ pub async fn run<'s>(
 /// A vendor that refuses is alive, unless it says that it is not.
 fn tell_trial(trial: &mut Trial<'_>, status: u16, refusal: &Refusal) {
     match status {
+        // The next call may be smaller.
+        429 if refusal.only_this => trial.good(),
         429 => trial.limited(told_rest_ms(refusal).unwrap_or(COOL_MS)),
         // The credential rests; its vendor may be well.
         401 | 403 => {}
@@ -389,17 +397,17 @@ async fn nudged(pulse: Option<&Deadline>) {
 
 /// The stream's head leaves before the vendor has answered: from now on everything is told in-band.
 async fn heartbeat(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) -> Result<(), ()> {
+    let sign = plan.route.language.heartbeat();
+    if sign.is_empty() {
+        // An empty chunk would be the last one, and a head alone tells nobody more than silence does.
+        return Ok(());
+    }
     if !sink.has_begun() {
         deliver::begin_stream(plan, sink);
     }
     let mut beat = buffer::small();
     beat.resize(HEAD_ROOM, 0);
-    beat.extend_from_slice(plan.route.language.heartbeat());
-    if beat.len() == HEAD_ROOM {
-        // An empty chunk would be the last one.
-        buffer::give_back(beat);
-        return Ok(());
-    }
+    beat.extend_from_slice(sign);
     let (written, spare) = sink.chunk(beat, false).await;
     buffer::give_back(spare);
     written.map_err(|_| ())
@@ -427,7 +435,7 @@ pub async fn tell(
 
 /// The credential is passed over for a while: as long as the vendor says, within reason.
 pub fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
-    if !matches!(status, 401 | 403 | 429) {
+    if !matches!(status, 401 | 403 | 429) || refusal.only_this {
         return;
     }
     let nanos = match (status, told_rest_ms(refusal)) {
@@ -503,6 +511,8 @@ pub async fn read_refusal(
     };
     let mut refusal = Refusal::new(code, vendor_words(status)).with_status(shown);
     if whole && is_json && json::validate(&body).is_ok() {
+        let spoken = plan.translation.map_or(plan.route, |translation| &translation.route).language;
+        refusal.only_this = status == 429 && spoken.outgrows_limit(&body);
         let scrubbed = scrub(&body, plan.secrets(badge));
         match plan.translation {
             // In another language only the words can be told.
@@ -549,10 +559,8 @@ pub async fn collect(mut incoming: Box<Incoming>, body: &mut Vec<u8>, most: usiz
 pub fn answer_head(plan: &Plan<'_, '_>, status: u16, answer: Option<&Answer>) -> Head {
     let mut head = Head::new(status);
     let dialect = plan.route.language.dialect();
-    if let Some(translation) = plan.translation
-        && !translation.dropped.is_empty()
-    {
-        head.field(b"x-weir-dropped", translation.dropped.join(", ").as_bytes());
+    if let Some(dropped) = plan.dropped() {
+        head.field(b"x-weir-dropped", dropped.as_bytes());
     }
     if let Some(answer) = answer.filter(|_| plan.translation.is_none()) {
         // Of what is said twice, the first holds: the answer was judged by that.
