@@ -5,7 +5,6 @@ use weir_shared::usage::Usage;
 
 use super::answer::Answer;
 use super::begun::Begun;
-use super::error::blames_caller;
 use super::event::{Event, Piece};
 use super::speech::{Framing, Malformed, ReadEvents, Step, WriteEvents};
 use super::text::{Text, plain};
@@ -213,7 +212,6 @@ fn pass_on(
     match language.read_event(name, data, reading)? {
         Sense::Failed => {
             reading.failed = true;
-            reading.blames_caller |= blames_caller(data) || blames_caller_by_name(name);
             let message = json::get(data, "message").and_then(Text::of_value).unwrap_or_default();
             *words = Some(cut(message.plain().into_owned()));
             return Ok(Step::Over);
@@ -223,11 +221,6 @@ fn pass_on(
     }
     out.extend_from_slice(whole);
     Ok(if reading.ended { Step::Over } else { Step::More })
-}
-
-/// Converse names the kind of an error beside its data.
-fn blames_caller_by_name(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"validationException")
 }
 
 fn cut(mut words: String) -> String {
@@ -252,11 +245,7 @@ fn step(
     reading: &mut Reading,
 ) -> Result<Step, Malformed> {
     reading.events += 1;
-    let step = reader.read_event(name, data, &mut |event| said.pass(event, out, reading));
-    if reading.failed {
-        reading.blames_caller |= blames_caller(data) || blames_caller_by_name(name);
-    }
-    step
+    reader.read_event(name, data, &mut |event| said.pass(event, out, reading))
 }
 
 impl Said<'_, '_> {
@@ -304,7 +293,10 @@ fn note(event: &Event<'_>, reading: &mut Reading) {
             reading.ends += 1;
             reading.finished = reading.ends >= reading.choices.max(1);
         }
-        Event::Failed { .. } => reading.failed = true,
+        Event::Failed { blames_caller, .. } => {
+            reading.failed = true;
+            reading.blames_caller |= blames_caller;
+        }
         Event::Piece { piece, .. } => {
             reading.output_bytes += match piece {
                 Piece::Text(text) | Piece::Arguments(text) => text.raw().len() as u64,

@@ -118,6 +118,12 @@ impl Plan<'_, '_> {
         Naming { id: self.scene.request_text, model: self.asked_model, created_s: clock::wall_seconds() }
     }
 
+    /// What of the call was left out for this candidate, as the caller is told.
+    pub fn dropped(&self) -> Option<Box<str>> {
+        let dropped = &self.translation?.dropped;
+        (!dropped.is_empty()).then(|| dropped.join(", ").into())
+    }
+
     /// The answer names objects that the vendor keeps; of a translated one, nothing is kept.
     pub fn names_objects(&self) -> bool {
         self.translation.is_none() && self.route.language.names_objects()
@@ -311,6 +317,8 @@ pub async fn run<'s>(
 /// A vendor that refuses is alive, unless it says that it is not.
 fn tell_trial(trial: &mut Trial<'_>, status: u16, refusal: &Refusal) {
     match status {
+        // The next call may be smaller.
+        429 if refusal.only_this => trial.good(),
         429 => trial.limited(told_rest_ms(refusal).unwrap_or(COOL_MS)),
         // The credential rests; its vendor may be well.
         401 | 403 => {}
@@ -392,7 +400,7 @@ pub async fn tell(
 
 /// The credential is passed over for a while: as long as the vendor says, within reason.
 pub fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
-    if !matches!(status, 401 | 403 | 429) {
+    if !matches!(status, 401 | 403 | 429) || refusal.only_this {
         return;
     }
     let nanos = match (status, told_rest_ms(refusal)) {
@@ -464,6 +472,8 @@ pub async fn read_refusal(
     };
     let mut refusal = Refusal::new(code, vendor_words(status)).with_status(shown);
     if whole && is_json && json::validate(&body).is_ok() {
+        let spoken = plan.translation.map_or(plan.route, |translation| &translation.route).language;
+        refusal.only_this = status == 429 && spoken.outgrows_limit(&body);
         let scrubbed = scrub(&body, plan.secrets(badge));
         match plan.translation {
             // In another language only the words can be told.
@@ -510,10 +520,8 @@ pub async fn collect(mut incoming: Box<Incoming>, body: &mut Vec<u8>, most: usiz
 pub fn answer_head(plan: &Plan<'_, '_>, status: u16, answer: Option<&Answer>) -> Head {
     let mut head = Head::new(status);
     let dialect = plan.route.language.dialect();
-    if let Some(translation) = plan.translation
-        && !translation.dropped.is_empty()
-    {
-        head.field(b"x-weir-dropped", translation.dropped.join(", ").as_bytes());
+    if let Some(dropped) = plan.dropped() {
+        head.field(b"x-weir-dropped", dropped.as_bytes());
     }
     if let Some(answer) = answer.filter(|_| plan.translation.is_none()) {
         // Of what is said twice, the first holds: the answer was judged by that.

@@ -99,7 +99,24 @@ fn is_collected(endpoint: &Endpoint, content_type: &[u8]) -> bool {
 
 /// The head of a stream, in a vendor's silence before there is an answer.
 pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) {
-    sink.begin(stream_head(plan, None));
+    begin(plan, stream_head(plan, None), sink);
+}
+
+fn begin(plan: &Plan<'_, '_>, head: Head, sink: &mut Sink<'_>) {
+    sink.begin(head);
+    sink.told_dropped = plan.dropped();
+}
+
+/// A head that left as a sign of life tells what fell of the call for the candidate that was asked then. When another one
+/// answers, what fell for that one is told in a comment, which programs overlook like the sign of life itself.
+fn correct(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) {
+    let dropped = plan.dropped();
+    if sink.told_dropped == dropped {
+        return;
+    }
+    let said = dropped.as_deref().unwrap_or("nothing");
+    sink.aside(&plan.route.language.comment(&format!("x-weir-dropped: {said}")));
+    sink.told_dropped = dropped;
 }
 
 /// It leaves with the first events.
@@ -124,6 +141,16 @@ fn stream_head(plan: &Plan<'_, '_>, answer: Option<&Answer>) -> Head {
     // Proxies in front of us must not collect what we do not.
     head.field(b"x-accel-buffering", b"no");
     head
+}
+
+/// What goes in front of a stream's first events.
+#[derive(Default)]
+enum First {
+    Head(Head),
+    /// The head is out.
+    Correction,
+    #[default]
+    Done,
 }
 
 /// What a stream is asked for beside its text.
@@ -190,16 +217,12 @@ pub async fn stream<'s>(
     times: &Times,
     lasting: Option<&mut Relay<'_>>,
 ) -> Result<Delivered, Missed> {
-    let head = Cell::new(None);
-    if !sink.has_begun() {
-        head.set(Some(stream_head(plan, Some(&answer))));
-    }
-    let begin = |sink: &mut Sink<'_>| {
-        if let Some(head) = head.take()
-            && !sink.has_begun()
-        {
-            sink.begin(head);
-        }
+    let first = if sink.has_begun() { First::Correction } else { First::Head(stream_head(plan, Some(&answer))) };
+    let first = Cell::new(first);
+    let begin = |sink: &mut Sink<'_>| match first.take() {
+        First::Head(head) if !sink.has_begun() => begin(plan, head, sink),
+        First::Head(_) | First::Correction => correct(plan, sink),
+        First::Done => {}
     };
     if !wants.elsewhere {
         begin(sink);
@@ -290,8 +313,12 @@ pub async fn stream<'s>(
 
 /// A stream that ended before it had said anything.
 pub fn missed(code: Code) -> Missed {
-    let onward = if code == Code::UpstreamError { Onward::Elsewhere } else { Onward::Ambiguous };
-    Missed::of(Refusal::plain(code), onward)
+    match code {
+        // Ours: nobody else's answer would fit either.
+        Code::Overloaded => Missed::of(Refusal::plain(code).retry_in(1_000_000_000), Onward::Nowhere),
+        Code::UpstreamError => Missed::of(Refusal::plain(code), Onward::Elsewhere),
+        _ => unheard(Refusal::plain(code)),
+    }
 }
 
 fn ending(end: End) -> (bool, Option<Code>, Outcome) {

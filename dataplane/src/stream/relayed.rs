@@ -80,10 +80,8 @@ pub async fn relay(
         // ── what is not whole stays
         let done = relay.unfinished().min(input.len());
         let kept = input.len() - done;
-        let all = kept + relay.held();
-        let held = hold.grow_to(if all > buffer::LARGE { all as u64 } else { 0 });
-        let too_long = kept as u64 > rules.event_bytes_max || held.is_err();
-        let end = if too_long && end.is_none() { Some(End::Broken(Code::UpstreamInvalid)) } else { end };
+        let kept_back = if committed { 0 } else { output.len() };
+        let end = end.or_else(|| rules.too_much(kept, kept + relay.held() + kept_back, &mut hold).map(End::Broken));
         if !committed && !gone {
             match rules.commits(reading, end, output.len()) {
                 Ok(now) => committed = now,

@@ -3,6 +3,7 @@
 use weir_shared::catalog::Deviation;
 
 use super::{PARAMS, details};
+use crate::dialect::budget::{self, Said};
 use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Role, Source, Thought, Tongue, ToolCall,
     ToolChoice, Turn, What,
@@ -13,6 +14,7 @@ use crate::dialect::results::{self, write_text};
 use crate::dialect::speech::{Lost, Recipient, lose_params};
 use crate::dialect::text::{Arguments, Text};
 use crate::dialect::turns::EARLIER_THOUGHTS;
+use crate::wire::json;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
     hints::lose(HINTS, call, lost);
@@ -59,6 +61,10 @@ const HINTS: &[Hint] = &[Hint::ImageDetail, Hint::FileNames, Hint::SchemaName, H
 /// Values that other languages give in another form.
 fn write_param(param: Param, path: &str, value: &[u8], body: &mut Object<'_>, lost: &mut Vec<Lost>) {
     match param {
+        // Sound comes with its words, and in a voice: who names none gets the usual one, and samples as Google's are.
+        Param::Modalities if json::elements(value).any(|one| one == b"\"audio\"") => {
+            body.raw(path, "[\"text\",\"audio\"]").raw("audio", "{\"voice\":\"alloy\",\"format\":\"pcm16\"}");
+        }
         // Anthropic's and Google's words for the tiers.
         Param::ServiceTier if matches!(value, b"\"standard_only\"" | b"\"standard\"") => {
             body.str(path, "default");
@@ -379,6 +385,7 @@ fn write_reasoning(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, bo
         Amount::Tokens(tokens) => spoken(Effort::of_tokens(tokens)),
     };
     if to.reasoning {
+        budget::tell(call, Said::Effort(word), lost);
         body.str("reasoning_effort", word);
     } else {
         lost.push(Lost::Thing("thinking, which this model does not do"));
