@@ -1,6 +1,9 @@
 //! What a command says while it works: to people on a terminal, to nobody under `--json`.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write};
+
+use weir_shared::fault::Exit;
 
 use crate::failure::Failure;
 use crate::table::Paint;
@@ -13,6 +16,8 @@ pub struct Screen {
     paint_aside: Paint,
     /// Somebody looks at standard error, so that a line may be written over.
     live: bool,
+    /// What the process ends with when nothing fails.
+    exit: Cell<Exit>,
     #[cfg(test)]
     said: std::sync::Mutex<String>,
 }
@@ -26,6 +31,7 @@ impl Screen {
             json,
             paint: colours(std::io::stdout().is_terminal()),
             paint_aside: colours(std::io::stderr().is_terminal()),
+            exit: Cell::new(Exit::Done),
             live: std::io::stderr().is_terminal() && !dumb,
             #[cfg(test)]
             said: std::sync::Mutex::default(),
@@ -56,6 +62,15 @@ impl Screen {
                 std::process::exit(0);
             }
         }
+    }
+
+    /// Nothing failed, and a script wants to know how it went all the same.
+    pub fn ends_with(&self, exit: Exit) {
+        self.exit.set(exit);
+    }
+
+    pub fn exit(&self) -> Exit {
+        self.exit.get()
     }
 
     /// Whether somebody looks at standard output.

@@ -6,6 +6,7 @@ mod check;
 mod explain;
 mod init;
 mod key;
+mod plan;
 mod prune;
 mod revision;
 mod route;
@@ -24,6 +25,7 @@ use crate::screen::Screen;
 pub enum Command {
     Init(init::Init),
     Check(check::Check),
+    Plan(plan::Plan),
     Apply(apply::Apply),
     Rollback(revision::Rollback),
     History(revision::History),
@@ -59,6 +61,7 @@ impl Command {
         match self {
             Self::Init(init) => init.run(place, screen),
             Self::Check(check) => check.run(place, screen),
+            Self::Plan(plan) => plan.run(place, screen),
             Self::Apply(apply) => apply.run(place, screen),
             Self::Rollback(rollback) => rollback.run(place, screen),
             Self::History(history) => history.run(place, screen),
