@@ -150,13 +150,7 @@ pub fn replace_catalog(
 ) -> Result<Pointer, Failure> {
     let mut now = base.clone();
     for attempt in 0..ATTEMPTS_MAX {
-        if now.catalog_parts() != base.catalog_parts() || now.epoch != base.epoch {
-            return Err(overtaken(&now));
-        }
-        check_with_keys(store, &now, draft)?;
-        let mut merged = now.kept_parts();
-        merged.extend(parts.iter().map(|(name, digest)| (name.clone(), *digest)));
-        let manifest = now.manifest(merged, stamp, raise_epoch);
+        let manifest = merged(store, base, &now, draft, parts, stamp, raise_epoch)?;
         match store.publish(&manifest, now.pointer.as_ref()) {
             Ok(pointer) => return Ok(pointer),
             Err(StoreError::Conflict { .. }) => pause(attempt),
@@ -165,6 +159,25 @@ pub fn replace_catalog(
         now = Base::read(store)?;
     }
     Err(crowded())
+}
+
+/// The manifest that [`replace_catalog`] publishes when the store says what `now` says.
+pub fn merged(
+    store: &dyn Store,
+    base: &Base,
+    now: &Base,
+    draft: &Draft,
+    parts: &Parts,
+    stamp: &Stamp,
+    raise_epoch: bool,
+) -> Result<Manifest, Failure> {
+    if now.catalog_parts() != base.catalog_parts() || now.epoch != base.epoch {
+        return Err(overtaken(now));
+    }
+    check_with_keys(store, now, draft)?;
+    let mut merged = now.kept_parts();
+    merged.extend(parts.iter().map(|(name, digest)| (name.clone(), *digest)));
+    Ok(now.manifest(merged, stamp, raise_epoch))
 }
 
 /// A tenant may only go when no key of it is left: a node would refuse what the folder alone cannot show.
@@ -193,6 +206,14 @@ pub fn with_faults(what: &str, faults: &[Fault]) -> Failure {
 }
 
 const FAULTS_SHOWN_MAX: usize = 50;
+
+/// Whether the operator's part of the store still says what it said at revision `planned`; keys may have come and gone.
+pub fn unchanged_since(store: &dyn Store, planned: u64, now: &Base) -> Result<(), Failure> {
+    if planned == now.revision() || Base::of_revision(store, planned)?.catalog_parts() == now.catalog_parts() {
+        return Ok(());
+    }
+    Err(overtaken(now))
+}
 
 fn overtaken(now: &Base) -> Failure {
     let what = format!(

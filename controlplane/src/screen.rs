@@ -16,6 +16,8 @@ pub struct Screen {
     paint_aside: Paint,
     /// Somebody looks at standard error, so that a line may be written over.
     live: bool,
+    /// Lines of progress that are written over next.
+    standing: Cell<usize>,
     /// What the process ends with when nothing fails.
     exit: Cell<Exit>,
     #[cfg(test)]
@@ -31,6 +33,7 @@ impl Screen {
             json,
             paint: colours(std::io::stdout().is_terminal()),
             paint_aside: colours(std::io::stderr().is_terminal()),
+            standing: Cell::new(0),
             exit: Cell::new(Exit::Done),
             live: std::io::stderr().is_terminal() && !dumb,
             #[cfg(test)]
@@ -101,14 +104,25 @@ impl Screen {
     }
 
     /// Where things stand, written over the last time it was said.
-    pub fn progress(&self, text: &str) {
+    pub fn progress(&self, lines: &[String]) {
         if self.live && !self.json {
-            let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+            let mut text = String::new();
+            // Back to the first of the lines that stand there, and everything below goes.
+            if self.standing.get() > 0 {
+                text = format!("\x1b[{}A\r\x1b[J", self.standing.get());
+            }
+            for line in lines {
+                // One that the terminal breaks in two could not be counted.
+                text.extend(line.chars().take(LINE_CHARS_MAX));
+                text.push('\n');
+            }
+            self.standing.set(lines.len());
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
 
     pub fn progress_over(&self) {
-        self.progress("");
+        self.progress(&[]);
     }
 
     #[cfg(test)]
@@ -116,3 +130,5 @@ impl Screen {
         std::mem::take(&mut self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
+
+const LINE_CHARS_MAX: usize = 79;

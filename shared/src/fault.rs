@@ -218,6 +218,7 @@ exits! {
     Waiting 6 "waiting" "Not every node answered in time.",
     Missing 7 "missing" "The thing that was named does not exist.",
     Store 8 "store" "The store cannot be reached.",
+    TakenBack 9 "taken_back" "It was published, went wrong by a rule of --rollback-on, and was taken back.",
     Usage 64 "usage" "The command line itself was wrong.",
 }
 

@@ -4,15 +4,18 @@ mod apply;
 mod catalog;
 mod check;
 mod explain;
+mod export;
 mod init;
 mod key;
 mod plan;
 mod prune;
 mod revision;
 mod route;
+mod show;
 mod status;
 mod top;
 mod usage;
+mod watch;
 
 use clap::{CommandFactory, Subcommand};
 use serde_json::Value;
@@ -30,7 +33,10 @@ pub enum Command {
     Rollback(revision::Rollback),
     History(revision::History),
     Diff(revision::Diff),
+    Show(show::Show),
+    Export(export::Export),
     Status(status::Status),
+    Watch(watch::Watch),
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     Key(key::Key),
@@ -66,6 +72,9 @@ impl Command {
             Self::Rollback(rollback) => rollback.run(place, screen),
             Self::History(history) => history.run(place, screen),
             Self::Diff(diff) => diff.run(place, screen),
+            Self::Show(show) => show.run(place, screen),
+            Self::Export(export) => export.run(place, screen),
+            Self::Watch(watch) => watch.run(place, screen),
             Self::Status(status) => status.run(place, screen),
             Self::Key(key) => key.run(place, screen),
             Self::Route(route) => route.run(place, screen),
