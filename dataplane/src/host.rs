@@ -2,9 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// As many descriptors as the system grants; and no core dump or debugger of another user sees the secrets in memory.
 pub fn prepare() {
@@ -32,6 +33,36 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// A listener that others than its core may shut: when the process drains, and when its core is stuck.
+#[derive(Clone)]
+pub struct Door(Arc<Mutex<TcpListener>>);
+
+impl Door {
+    pub fn of(listener: &TcpListener) -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(listener.try_clone()?))))
+    }
+
+    /// It leaves its SO_REUSEPORT group, and an accept that waits on it returns; a listener that is only closed still
+    /// accepts on io_uring.
+    pub fn shut(&self) {
+        let listener = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(SockRef::from(&*listener).shutdown(Shutdown::Both));
+    }
+
+    pub fn is_open(&self) -> bool {
+        let listener = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        SockRef::from(&*listener).is_listener().unwrap_or(false)
+    }
+
+    /// A new one on the same address: one that was shut never returns to its group.
+    pub fn open_again(&self) -> io::Result<TcpListener> {
+        let mut listener = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = listen(listener.local_addr()?)?;
+        *listener = new.try_clone()?;
+        Ok(new)
+    }
 }
 
 /// Connections that wait to be accepted; the kernel caps it by `net.core.somaxconn`.

@@ -41,3 +41,4 @@ pub mod exchange;
 pub mod host;
 pub mod worker;
 pub mod sync;
+pub mod watch;

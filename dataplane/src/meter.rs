@@ -144,11 +144,13 @@ impl<'l> Meter<'l> {
     }
 
     pub fn attempt(&mut self, credential: &'l str, status: u16, outcome: Outcome, since: Nanos) {
-        let now = clock::now();
-        let micros = u32::try_from((now - since) / 1_000).unwrap_or(u32::MAX);
-        let vendor = self.record.vendor;
-        self.record.credential = credential;
-        self.record.attempts.push(Attempt { vendor, credential, status, outcome, micros, cost: Nano(0) });
+        let call = called(self.record.vendor, credential, status, outcome, since);
+        self.calls().push(call);
+    }
+
+    /// The calls to vendors, in the order in which they ended; the last one is whose answer it is.
+    pub fn calls(&mut self) -> &mut Vec<Attempt<'l>> {
+        &mut self.record.attempts
     }
 
     /// The first byte of an answer was on its way to the caller at this moment; said twice, the first one holds.
@@ -190,6 +192,7 @@ impl<'l> Meter<'l> {
         record.total_us = u32::try_from(total_us).unwrap_or(u32::MAX);
         record.first_byte_us = u32::try_from(first_byte_us).unwrap_or(u32::MAX);
         if let Some(last) = record.attempts.last_mut() {
+            record.credential = last.credential;
             last.cost = cost;
             last.outcome = outcome;
         }
@@ -293,12 +296,22 @@ impl<'l> Meter<'l> {
     }
 
     pub fn names(&self) -> (&'l str, &'l str, &'l str) {
-        (self.record.model, self.record.vendor, self.record.credential)
+        (self.record.model, self.record.vendor, self.credential())
+    }
+
+    fn credential(&self) -> &'l str {
+        self.record.attempts.last().map_or("", |last| last.credential)
     }
 
     pub fn attempts(&self) -> usize {
         self.record.attempts.len()
     }
+}
+
+/// A call to a vendor that has ended, or that nobody waits for any more.
+pub fn called<'l>(vendor: &'l str, credential: &'l str, status: u16, outcome: Outcome, since: Nanos) -> Attempt<'l> {
+    let micros = u32::try_from(clock::now().saturating_sub(since) / 1_000).unwrap_or(u32::MAX);
+    Attempt { vendor, credential, status, outcome, micros, cost: Nano(0) }
 }
 
 /// Many times what the model can read and write at once: several choices, runs of tools, and catalogs that lag behind.

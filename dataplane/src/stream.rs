@@ -1,7 +1,9 @@
 //! A vendor's stream on its way to the caller: whole events only, each checked, one write per read.
 
+mod overheard;
 mod relayed;
 
+pub use overheard::overhear;
 pub use relayed::relay;
 
 use std::borrow::Cow;
@@ -304,7 +306,8 @@ async fn wait(
                 (rules.begin)(sink);
                 let mut beat = with_head_room(buffer::small());
                 beat.extend_from_slice(rules.language.heartbeat());
-                let (written, spare) = sink.chunk(beat, false).await;
+                // On the heap for its moment: in the wait's own frame it would cost every stream its room.
+                let (written, spare) = Box::pin(sink.chunk(beat, false)).await;
                 buffer::give_back(spare);
                 written.is_err()
             }

@@ -36,6 +36,7 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     pub fault_for: Option<String>,
     pub first: Option<u64>,
+    pub every: Option<u64>,
     pub reused: bool,
     pub early: bool,
     pub strict: bool,
@@ -76,6 +77,7 @@ impl Default for Scenario {
             faults: Vec::new(),
             fault_for: None,
             first: None,
+            every: None,
             reused: false,
             early: false,
             strict: false,
@@ -377,6 +379,10 @@ pub const WORDS: &[Word] = &[
     word!("first", "N", "errors and faults only for the first N requests of the scenario, then healthy", |s, v| {
         s.first = Some(number(v)?);
         Ok(())
+    }),
+    word!("every", "N", "errors and faults only for each Nth request of the scenario", |s, v| {
+        s.every = Some(number(v)?);
+        if s.every == Some(0) { Err("at least 1".into()) } else { Ok(()) }
     }),
     word!("when", "reused", "errors and faults only on a connection that has already answered once", |s, v| set(
         &mut s.reused,

@@ -324,7 +324,9 @@ impl State {
         let credential = request.credential.clone().map(|range| &bytes[range]).or(query_key).unwrap_or_default();
         let ends_with =
             |suffix: &Option<String>| suffix.as_ref().is_none_or(|suffix| credential.ends_with(suffix.as_bytes()));
-        let in_force = scenario.first.is_none_or(|first| entry.stats.requests.load(Relaxed) < first)
+        let before = entry.stats.requests.load(Relaxed);
+        let in_force = scenario.first.is_none_or(|first| before < first)
+            && scenario.every.is_none_or(|every| (before + 1).is_multiple_of(every))
             && (!scenario.reused || conn.served > 0);
         let error =
             in_force && (scenario.error.is_some() || scenario.error_for.is_some()) && ends_with(&scenario.error_for);

@@ -157,7 +157,7 @@ fn earned(trial: Option<&Trial<'_>>, bill: Option<&Bill>) {
     }
 }
 
-fn judge(trial: &mut Option<Trial<'_>>, end: End, reading: &Reading) {
+pub fn judge(trial: &mut Option<Trial<'_>>, end: End, reading: &Reading) {
     let Some(trial) = trial else { return };
     match end {
         End::Complete => trial.good(),
@@ -262,8 +262,7 @@ pub async fn stream<'s>(
     judge(trial, end, &reading);
     if let End::Unheard(code) = end {
         meter.delivered = false;
-        let onward = if code == Code::UpstreamError { Onward::Elsewhere } else { Onward::Ambiguous };
-        return Err(Missed::of(Refusal::plain(code), onward));
+        return Err(missed(code));
     }
     earned(trial.as_ref(), bill.as_deref());
     if let Some(mut incoming) = incoming {
@@ -278,6 +277,12 @@ pub async fn stream<'s>(
         sink.close_after();
     }
     Ok(Delivered { status: 200, code, outcome, bill, gone })
+}
+
+/// A stream that ended before it had said anything.
+pub fn missed(code: Code) -> Missed {
+    let onward = if code == Code::UpstreamError { Onward::Elsewhere } else { Onward::Ambiguous };
+    Missed::of(Refusal::plain(code), onward)
 }
 
 fn ending(end: End) -> (bool, Option<Code>, Outcome) {

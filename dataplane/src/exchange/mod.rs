@@ -1,12 +1,15 @@
 //! One request, from its head to its bill. The stages that this page calls hold no story of their own.
 
+mod aim;
 mod attempt;
 mod candidates;
 mod deliver;
 mod fields;
 mod forms;
+mod hedge;
 mod models;
 mod objects;
+mod waiter;
 
 use self::candidates::Asked;
 

@@ -86,7 +86,11 @@ impl<'l> Trial<'l> {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        self.give_back(clock::now() / 1_000_000);
+        let now = clock::now();
+        if !self.told && !self.first_event {
+            self.health.pace.outlasted(now.saturating_sub(self.began) / 1_000, now / 1_000_000);
+        }
+        self.give_back(now / 1_000_000);
         self.health.end();
     }
 }

@@ -194,6 +194,7 @@ fn status(desk: &Desk) -> String {
         "node": page,
         "driver": desk.driver,
         "cores": totals.heartbeats_ms.len(),
+        "cores_out": totals.cores_out,
         "memory": { "held_bytes": memory::held(), "limit_bytes": memory::limit() },
         "store": { "stale": desk.state.stale.load(Ordering::Relaxed), "age_seconds": clock::wall_seconds().saturating_sub(looked_at) },
         "connections_open": totals.of(Counter::ConnectionsOpen),
@@ -255,6 +256,7 @@ fn metrics_text(desk: &Desk) -> String {
         ("weir_config_stale", "1 while the store cannot be read.", stale),
         ("weir_journal_full", "Cores whose journal has no room for another record.", totals.journals_full),
         ("weir_cores", "Worker threads.", totals.heartbeats_ms.len() as u64),
+        ("weir_cores_out", "Worker threads that have no pulse and take no new connections.", totals.cores_out),
     ] {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }

@@ -1,5 +1,6 @@
 //! Policies, one file a kind; each is obeyed by one stage of the data plane.
 
+pub mod hedging;
 pub mod limit;
 pub mod resilience;
 pub mod routing;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Model;
 use crate::policy::routing::{Branch, CANDIDATES_MAX, Is, Measure};
 use crate::snapshot::Snapshot;
 use crate::usage::{Class, Tier, Usage};
@@ -103,6 +104,15 @@ pub fn rank<'s>(
         ranked.count += 1;
     }
     ranked
+}
+
+/// What a call of this shape is likely to cost at a model, in pico-dollars.
+pub fn likely_cost(model: &Model, shape: &Shape) -> u128 {
+    let usage = Usage::NONE
+        .with(Class::Input, u64::from(shape.prompt_tokens))
+        .with(Class::Output, u64::from(shape.answer_tokens))
+        .with(Class::Request, 1);
+    model.price.cost(&usage, Tier::Standard).map_or(u128::MAX >> 1, |pico| pico.0.unsigned_abs() & (u128::MAX >> 1))
 }
 
 struct Ranking<'r, 's> {
@@ -267,12 +277,7 @@ impl<'s> Ranking<'_, 's> {
 
     /// What this very call is likely to cost there.
     fn cost(&self, at: u8) -> u128 {
-        let model = &self.snapshot.catalog.models[self.way.places()[usize::from(at)] as usize];
-        let usage = Usage::NONE
-            .with(Class::Input, u64::from(self.shape.prompt_tokens))
-            .with(Class::Output, u64::from(self.shape.answer_tokens))
-            .with(Class::Request, 1);
-        model.price.cost(&usage, Tier::Standard).map_or(u128::MAX >> 1, |pico| pico.0.unsigned_abs() & (u128::MAX >> 1))
+        likely_cost(&self.snapshot.catalog.models[self.way.places()[usize::from(at)] as usize], self.shape)
     }
 
     /// An operator's shift of traffic, from whoever comes first to another.
