@@ -244,7 +244,8 @@ pub fn is_made_again(asked: &Asked, own: Option<&Policy>) -> Option<bool> {
     let vendor = first.map(|first| &*snapshot.vendor_of(&snapshot.catalog.models[first.model as usize]).name);
     let label = ranked.label.map_or("", |label| label);
     // A request that never came to a vendor has nobody to compare with.
-    Some(label == told.label && (asked.vendor.is_empty() || vendor == Some(asked.vendor.as_str())))
+    let is_among = vendor.is_some_and(|vendor| asked.vendors.iter().any(|asked| asked == vendor));
+    Some(label == told.label && (asked.vendors.is_empty() || is_among))
 }
 
 /// A request as its own revision saw it.
@@ -308,7 +309,7 @@ impl<'p> Then<'p> {
             let own = &catalog.vendors[model.vendor as usize];
             let reached = match self.told {
                 Some(told) => told.shape.reach & 1 << at != 0,
-                None => *own.name == *asked.vendor,
+                None => asked.vendors.iter().any(|vendor| **vendor == *own.name),
             };
             if *own.name == *vendor && *model.id == *id {
                 return reached;

@@ -34,8 +34,8 @@ pub struct Asked {
     pub usage: Usage,
     /// The model that answered; empty for calls that name none.
     pub model: String,
-    /// Who was asked first.
-    pub vendor: String,
+    /// Who was asked, in the order in which they were done: of two that were asked at once, the first may come second.
+    pub vendors: Vec<String>,
     pub told: Option<Told>,
 }
 
@@ -66,7 +66,7 @@ impl Asked {
             stream: record.flags & flag::STREAM != 0,
             usage: record.usage,
             model: record.model.to_owned(),
-            vendor: record.attempts.first().map_or(record.vendor, |attempt| attempt.vendor).to_owned(),
+            vendors: record.attempts.iter().map(|attempt| attempt.vendor.to_owned()).collect(),
             told,
         }
     }

@@ -134,6 +134,38 @@ fn canaries(open: Open<'_>) {
     assert_eq!((store.canary().unwrap(), store.pointer().unwrap()), (None, Some(over)));
 }
 
+/// From a folder to etcd: keys, what was done by hand and sealed secrets come along, and the nodes notice nothing.
+#[test]
+fn a_deployment_moves_from_a_folder() {
+    let mut setup = Setup::new("etcd-moves");
+    setup.ctl_env.push(("WEIR_AUTHOR".into(), "t".into()));
+    let scratch = Scratch::new("etcd-moves-store");
+    let etcd = Etcd::start(scratch.path());
+    setup.add(weir_tests::Model::new(weir_tests::Dialect::OpenAi, "name=own,events=2").id("own").credentials(&[(
+        "main",
+        "",
+        "sealed = true",
+    )]));
+    let mut weir = setup.start();
+    let set = ["vendor", "credential", "set", "vendor-own", "--wait"];
+    let (code, said) = gateway::try_ctl_reading(&weir.setup, &set, b"sk-moved");
+    assert_eq!(code, 0, "{said}");
+    weir.ctl(&["route", "drain", "vendor-good-gemini", "--wait"]);
+    let (history, revision) = (weir.ctl(&["history", "--json"]), weir.ctl(&["status", "--json"])["revision"].clone());
+    let copied = weir.ctl(&["store", "copy", "--to", &etcd.store(), "--json"]);
+    assert_eq!(copied["revision"], revision, "{copied:#}");
+    weir.setup.store = Some(etcd.store());
+    weir.reboot();
+    assert_eq!(weir.ctl(&["history", "--json"]), history);
+    assert!(eventually(|| node(&weir)["state"] == "current"), "{}", node(&weir));
+    assert_eq!(weir.chat("own").status, 200, "{}", weir.stderr());
+    assert_eq!(weir.call(&Call::Generate.request("good-gemini", false)).code(), "upstream_drained");
+    // And on from there.
+    let key = weir.new_key(&["--name", "after"]);
+    assert_eq!(weir.call(&Call::Chat.request("own", false).key(&key)).status, 200);
+    weir.lives();
+}
+
 fn newest_stay(open: Open<'_>) {
     let store = open(3);
     let mut seen = None;

@@ -13,8 +13,10 @@ mod revision;
 mod route;
 mod show;
 mod status;
+mod store;
 mod top;
 mod usage;
+mod vendor;
 mod watch;
 
 use clap::{CommandFactory, Subcommand};
@@ -43,6 +45,12 @@ pub enum Command {
     /// Take vendors, credentials or models out of traffic, move traffic, and put it back
     #[command(subcommand)]
     Route(route::Route),
+    /// Put vendors' secrets into the store, sealed, and rotate them
+    #[command(subcommand)]
+    Vendor(vendor::Vendor),
+    /// Copy the store to another address
+    #[command(subcommand)]
+    Store(store::StoreVerb),
     Explain(explain::Explain),
     Top(top::Top),
     Usage(usage::Usage),
@@ -78,6 +86,8 @@ impl Command {
             Self::Status(status) => status.run(place, screen),
             Self::Key(key) => key.run(place, screen),
             Self::Route(route) => route.run(place, screen),
+            Self::Vendor(vendor) => vendor.run(place, screen),
+            Self::Store(verb) => verb.run(place, screen),
             Self::Explain(explain) => explain.run(place, screen),
             Self::Top(top) => top.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),

@@ -167,7 +167,6 @@ fn between_revisions(place: &Place, from: u64, to: Option<u64>) -> Result<Differ
         Some(to) => Base::of_revision(&*store, to)?,
         None => Base::read(&*store)?,
     };
-    let mut changes = change::between(&old.draft(&*store)?, &new.draft(&*store)?);
-    changes.extend(change::between_keys(&old.keys(&*store)?, &new.keys(&*store)?));
+    let changes = publish::between(&*store, &old, &new)?;
     Ok((format!("revision {from}"), format!("revision {}", new.revision()), changes))
 }

@@ -6,7 +6,7 @@ use super::revision::CHANGES_SHOWN_MAX;
 use crate::change;
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::publish::Base;
+use crate::publish::{self, Base};
 use crate::screen::Screen;
 use crate::table::{Table, count, harmless};
 use crate::when;
@@ -65,8 +65,7 @@ impl Show {
         let before = revision.checked_sub(1).and_then(|before| Base::of_revision(&*store, before).ok());
         let changes = match before {
             Some(before) => {
-                let mut changes = change::between(&before.draft(&*store)?, &draft);
-                changes.extend(change::between_keys(&before.keys(&*store)?, &keys));
+                let changes = publish::between(&*store, &before, &base)?;
                 screen.say(format!("against revision {}: {}", before.revision(), or_nothing(&changes)));
                 screen.say(change::render(&changes, screen.paint, CHANGES_SHOWN_MAX));
                 json!(changes)

@@ -10,7 +10,7 @@ use super::status::state;
 use crate::change;
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::publish::Base;
+use crate::publish::{self, Base};
 use crate::screen::Screen;
 use crate::table::harmless;
 use crate::when::{self, Timer};
@@ -75,11 +75,10 @@ fn tell_revision(
 ) -> Result<(), Failure> {
     let revision = base.revision();
     let before = revision.checked_sub(1).filter(|_| is_news).and_then(|before| Base::of_revision(store, before).ok());
-    let mut changes = Vec::new();
-    if let Some(before) = before {
-        changes = change::between(&before.draft(store)?, &base.draft(store)?);
-        changes.extend(change::between_keys(&before.keys(store)?, &base.keys(store)?));
-    }
+    let changes = match before {
+        Some(before) => publish::between(store, &before, base)?,
+        None => Vec::new(),
+    };
     let (author, reason) = (harmless(&base.author), harmless(&base.reason));
     let summary = if changes.is_empty() { String::new() } else { format!(" ({})", change::summary(&changes)) };
     let words = format!("revision {revision} by {author}: {reason}{summary}");

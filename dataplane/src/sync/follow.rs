@@ -126,7 +126,7 @@ impl Follower {
             stale: AtomicBool::new(true),
             looked_at: AtomicU64::new(0),
         });
-        let builder = Builder::new(settings.pepper.clone(), settings.seal);
+        let builder = Builder::new(settings.pepper.clone(), settings.seal, settings.state.clone());
         let served = mirror.pointer().ok().flatten();
         Ok(Self {
             settings,
