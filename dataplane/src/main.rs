@@ -46,7 +46,7 @@ struct Options {
     /// PEM file of its key; as many as certificates.
     #[arg(long, env = "WEIR_TLS_KEY", value_delimiter = ',')]
     tls_key: Vec<PathBuf>,
-    /// Where /metrics, /live, /ready and /status answer. Keep it off the public network.
+    /// Where /metrics, /live, /ready, /status and /shapes answer. Keep it off the public network.
     #[arg(long, env = "WEIR_ADMIN", default_value = "127.0.0.1:8081")]
     admin: SocketAddr,
     /// Worker threads. Default: one per processor that the process may use.
@@ -149,6 +149,7 @@ fn start(options: Options) -> Result<(), String> {
         certificates: certificates.map(|(store, _)| store),
         driver: driver.name(),
         recorder,
+        journal: options.state.join("journal").join(&node),
     };
     spawn("weir-sync", move || {
         if let Err(error) = sync::run(duties) {

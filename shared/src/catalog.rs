@@ -295,6 +295,8 @@ pub enum Roots {
 pub enum SecretRef {
     Env(Arc<str>),
     File(Arc<str>),
+    /// In the store, under the names of the vendor and the credential.
+    Sealed,
 }
 
 impl std::fmt::Display for SecretRef {
@@ -302,6 +304,7 @@ impl std::fmt::Display for SecretRef {
         match self {
             Self::Env(name) => write!(f, "environment variable {name}"),
             Self::File(path) => write!(f, "file {path}"),
+            Self::Sealed => f.write_str("its sealed secret"),
         }
     }
 }

@@ -112,10 +112,9 @@ fn generates(asked: &Asked<'_, '_>) -> bool {
 }
 
 fn record_of<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> ledger::Choice<'l> {
-    let catalog = &asked.scene.live.snapshot.catalog;
     ledger::Choice {
-        // What a key's own alias means may change without a revision of the folder.
-        asked: catalog.followed(&asked.call.model, asked.key).to_owned().into(),
+        // As it was said: what an alias meant stands in the revision.
+        asked: asked.call.model.to_string().into(),
         label: choice.ranked.label.map_or("", |label| label),
         shape: choice.shape,
         vitals: choice.vitals,
@@ -146,8 +145,7 @@ fn record_bytes(asked: &Asked<'_, '_>, choice: &Choice<'_>, first: &Aim<'_, '_>)
         meter::record_bytes(Some(model), &catalog.vendors[model.vendor as usize], tenant)
     };
     let largest = choice.way.places().iter().map(of).max().unwrap_or(0);
-    let name = asked.scene.live.snapshot.catalog.followed(&asked.call.model, asked.key);
-    largest + ledger::CHOICE_BYTES_MAX + name.len() + 3 * 3
+    largest + ledger::CHOICE_BYTES_MAX + asked.call.model.len() + 3 * 3
 }
 
 /// Who is still to be asked.

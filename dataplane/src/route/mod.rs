@@ -52,6 +52,7 @@ pub struct Choice<'l> {
     pub shape: Shape,
     pub vitals: Vitals,
     pub ranked: Ranked<'l>,
+    told: bool,
 }
 
 /// Why there is no candidate at all.
@@ -76,7 +77,9 @@ pub fn choose<'l>(wish: &Wish<'_>, live: &'l Live, key: &Key) -> Result<Choice<'
     }
     let vitals = vitals(live, &way, &eligible, &shape, wish.now);
     let ranked = rank(&way, snapshot, &eligible, &shape, &vitals, &mut Unseen);
-    let choice = Choice { way, eligible, shape, vitals, ranked };
+    let called_by_its_name = |&place: &u32| *snapshot.catalog.models[place as usize].id == *wish.call.model;
+    let told = way.route.is_some() || way.places().len() > 1 || !way.places().iter().all(called_by_its_name);
+    let choice = Choice { way, eligible, shape, vitals, ranked, told };
     if choice.ranked.is_empty() && choice.last_resort().is_none() {
         return Err(choice.closed(live, wish.now));
     }
@@ -172,15 +175,9 @@ fn is_full(credential: &Credential, now: Nanos) -> bool {
 }
 
 impl<'l> Choice<'l> {
-    /// When nobody takes calls: one that only rests or is at its limits may be asked all the same, so that the caller
-    /// hears the vendor's own word, or our word about its limits.
+    /// Who may be asked all the same when nobody takes calls.
     pub fn last_resort(&self) -> Option<Candidate> {
-        let places = self.way.places();
-        let waits = |at: &u8| self.ranked.waiting & 1 << at != 0;
-        let soft =
-            |at: &u8| matches!(self.vitals[usize::from(*at)].grade, Grade::Cooling | Grade::Full | Grade::Barred);
-        let at = (0..places.len() as u8).filter(waits).find(soft)?;
-        Some(Candidate { at, model: places[usize::from(at)], grade: self.vitals[usize::from(at)].grade })
+        self.ranked.last_resort(&self.way, &self.vitals)
     }
 
     /// The vendor for whose place the call is to wait: all that may see it are at their limits, or others wait there already.
@@ -195,9 +192,10 @@ impl<'l> Choice<'l> {
         self.ranked.is_empty()
     }
 
-    /// Whether there was anything to choose; only then the record tells how.
+    /// Whether the record tells how it was made: when there was anything to choose, and when what the caller said is not
+    /// the model's own name, which is in the record anyway.
     pub fn is_told(&self) -> bool {
-        self.way.route.is_some() || self.way.places().len() > 1
+        self.told
     }
 
     fn closed(&self, live: &Live, now: Nanos) -> NoWay {

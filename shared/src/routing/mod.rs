@@ -16,7 +16,7 @@ mod tests;
 pub use compile::{compile, require};
 pub use eligible::{Eligible, Unfit, breaks};
 pub use rank::{Candidate, Ranked, Seen, Unseen, Witness, likely_cost, rank};
-pub use way::{Asker, Way, conditions};
+pub use way::{Asker, Way, conditions, holds, sticky_hash};
 
 use crate::policy::routing::{CANDIDATES_MAX, STICKY_MAX};
 
