@@ -1,8 +1,10 @@
 //! What the process asks of the machine once, when it starts.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -62,6 +64,31 @@ impl Door {
         let new = listen(listener.local_addr()?)?;
         *listener = new.try_clone()?;
         Ok(new)
+    }
+}
+
+/// How much of its time a thread has work, by the scheduler's own account: what it ran, and what it waited to run.
+pub struct Effort {
+    account: Option<File>,
+    spent_ns: u64,
+}
+
+impl Effort {
+    /// Of the calling thread.
+    pub fn mine() -> Self {
+        let mut effort = Self { account: File::open("/proc/thread-self/schedstat").ok(), spent_ns: 0 };
+        effort.since();
+        effort
+    }
+
+    /// Nanoseconds since the last look; `None` where the kernel keeps no account.
+    pub fn since(&mut self) -> Option<u64> {
+        let mut bytes = [0; 64];
+        let length = self.account.as_ref()?.read_at(&mut bytes, 0).ok()?;
+        let mut numbers = std::str::from_utf8(&bytes[..length]).ok()?.split_ascii_whitespace();
+        let (ran, waited): (u64, u64) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        let spent = ran.saturating_add(waited);
+        Some(spent.saturating_sub(std::mem::replace(&mut self.spent_ns, spent)))
     }
 }
 

@@ -58,6 +58,10 @@ struct Options {
     /// Where the request log goes: - (standard output), off, or a file.
     #[arg(long, env = "WEIR_LOG", default_value = "-")]
     log: String,
+    /// A core that has work all the time and is late by so many milliseconds takes from each tenant its share only, and
+    /// refuses the rest. 0: never.
+    #[arg(long, env = "WEIR_SHED_AFTER_MS", default_value_t = 10)]
+    shed_after_ms: u64,
     /// auto takes io_uring when the machine allows it, else epoll.
     #[arg(long, env = "WEIR_DRIVER", default_value = "auto")]
     driver: String,
@@ -190,6 +194,7 @@ fn start_core(
     phase: &Arc<Phase>,
 ) -> Result<Worker, String> {
     let (folder, node) = (options.state.join("journal"), node.to_owned());
+    let late_ms = if options.shed_after_ms == 0 { u64::MAX } else { options.shed_after_ms };
     let (keeper, newest, logger, phase) = (keeper.clone(), Arc::clone(newest), Arc::clone(logger), Arc::clone(phase));
     let run = move || {
         if cores > 1 {
@@ -199,7 +204,7 @@ fn start_core(
         if let Some(damage) = damage {
             say("error", "journal_damaged", &damage);
         }
-        let core = Core::new(number as u8, &node, journal, newest, logger, gauges, phase);
+        let core = Core::new(number as u8, &node, journal, newest, logger, gauges, phase, late_ms);
         worker::run(driver, core, doors)
     };
     // Never a silent dead core: a panic outside of a connection ends the process, and its supervisor starts it anew.

@@ -1,8 +1,9 @@
 //! How hard pressed a core is, and whose calls it does not take while it is.
 //!
-//! A tick that comes late tells how long everything on this core waits. When that lasts, calls are refused before their bodies
-//! are read: of each tenant what is over its share, and the share is what all can have at once. So a noisy tenant is held
-//! down to what is left, and one that asks for little is not refused at all. A key's priority weighs its tenant's share.
+//! A tick that comes late, on a core that had work all the time, tells how long everything on it waits. When that lasts,
+//! calls are refused before their bodies are read: of each tenant what is over its share, and the share is what all can have
+//! at once. So a noisy tenant is held down to what is left, and one that asks for little is not refused at all. A key's
+//! priority weighs its tenant's share.
 
 use std::cell::Cell;
 
@@ -10,10 +11,8 @@ use weir_shared::policy::limit::Priority;
 
 /// Tenants share a place when their numbers meet; more places make that rarer.
 const PLACES: usize = 256;
-/// A tick that is late by more says that callers wait.
-const LATE_MS: u64 = 5;
-/// Once is a large body; so many in a row are too much work.
-const LATE_TICKS: u32 = 3;
+/// A tick that is late once is a large body; so many in a row are too much work.
+const LATE_TICKS: u32 = 4;
 /// Rates are kept in sixteenths of a call a tick.
 const UNIT: u32 = 16;
 /// Below this nothing more is taken away.
@@ -25,15 +24,20 @@ pub struct Strain {
     /// What a tenant may have a tick; `u32::MAX`: what it likes.
     share: Cell<u32>,
     late: Cell<u32>,
-}
-
-impl Default for Strain {
-    fn default() -> Self {
-        Self { asked: std::array::from_fn(|_| Default::default()), share: Cell::new(u32::MAX), late: Cell::new(0) }
-    }
+    /// A tick that is late by more says that callers wait.
+    late_ms: u64,
 }
 
 impl Strain {
+    pub fn new(late_ms: u64) -> Self {
+        Self {
+            asked: std::array::from_fn(|_| Default::default()),
+            share: Cell::new(u32::MAX),
+            late: Cell::new(0),
+            late_ms,
+        }
+    }
+
     /// Whether a call is taken. `dice` decides for those who are over their share.
     pub fn takes(&self, tenant: usize, priority: Priority, dice: u64) -> bool {
         let (now, mean) = &self.asked[tenant % PLACES];
@@ -55,7 +59,7 @@ impl Strain {
             mean.set(mean.get() - mean.get() / 4 + sample / 4);
             most = most.max(mean.get());
         }
-        self.late.set(if late_ms > LATE_MS { self.late.get() + 1 } else { 0 });
+        self.late.set(if late_ms > self.late_ms { self.late.get() + 1 } else { 0 });
         let share = self.share.get();
         if self.late.get() >= LATE_TICKS {
             self.share.set((share.min(most) / 8 * 7).max(SHARE_MIN));
@@ -92,7 +96,7 @@ mod tests {
 
     impl Core {
         fn new(capacity: u32) -> Self {
-            Self { strain: Strain::default(), capacity, drawn: 0 }
+            Self { strain: Strain::new(5), capacity, drawn: 0 }
         }
 
         /// One tick of these tenants' calls; how many of each are taken.
@@ -155,7 +159,7 @@ mod tests {
 
     #[test]
     fn one_late_tick_is_nothing() {
-        let strain = Strain::default();
+        let strain = Strain::new(5);
         for _ in 0..100 {
             strain.tick(900);
             strain.tick(0);

@@ -24,7 +24,7 @@ use crate::core::Core;
 use crate::deadline::{self, Deadline, TICK_MS, Why};
 use crate::exchange;
 use crate::gauge::Counter;
-use crate::host::Door;
+use crate::host::{Door, Effort};
 use crate::link::Link;
 use crate::refusal::Refusal;
 use crate::shelf;
@@ -155,11 +155,14 @@ async fn tick(core: Rc<Core>, listening: Vec<Door>, open: Rc<Cell<usize>>) {
     let mut count: u64 = 0;
     let mut drained = false;
     let mut cut_ticks = 0;
-    let mut slept_at = clock::tick();
+    let (mut slept_at, mut effort) = (clock::tick(), Effort::mine());
     loop {
         sleep_a_tick().await;
         let now = clock::tick();
-        core.strain.tick(now.saturating_sub(slept_at + TICK_MS));
+        let elapsed_ms = now.saturating_sub(slept_at);
+        // Late for want of a processor, with little to do, is not strain.
+        let has_work = effort.since().is_none_or(|spent_ns| spent_ns / 1_000_000 >= elapsed_ms * 9 / 10);
+        core.strain.tick(if has_work { elapsed_ms.saturating_sub(TICK_MS) } else { 0 });
         slept_at = now;
         deadline::sweep();
         core.logger.flush(&core.gauges);

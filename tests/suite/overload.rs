@@ -36,6 +36,7 @@ fn flood(weir: &Gateway, key: &str, callers: usize) -> load::Running {
 fn a_noisy_tenant_is_held_down_and_a_quiet_one_is_served() {
     let mut setup = Setup::new("overload-tenants");
     setup.cores = 1;
+    setup.option("--shed-after-ms", "5");
     setup.folder("[[tenant]]\nname = \"noisy\"\n");
     let weir = setup.start();
     let noisy = weir.new_key(&["--tenant", "noisy"]);
@@ -65,6 +66,7 @@ fn a_noisy_tenant_is_held_down_and_a_quiet_one_is_served() {
 fn who_is_shed_is_told_when_to_come_again() {
     let mut setup = Setup::new("overload-told");
     setup.cores = 1;
+    setup.option("--shed-after-ms", "5");
     setup.folder("[[tenant]]\nname = \"noisy\"\n");
     let weir = setup.start();
     let noisy = weir.new_key(&["--tenant", "noisy", "--priority", "low"]);
