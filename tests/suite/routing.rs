@@ -339,6 +339,152 @@ fn what_fell_is_told_of_whoever_answers() {
     table.end();
 }
 
+/// What a vendor says of its limits in the heads of its answers is obeyed by all cores: what it would surely refuse is not
+/// sent, its credentials are one pool, and it has its traffic back when its limit is whole.
+#[test]
+fn what_a_vendor_would_refuse_is_not_sent() {
+    let mut setup = Setup::new("routing-quota");
+    let words = |name: &str, quota: &str| format!("name={name},events=2,quota={quota}");
+    for (dialect, id) in [(Dialect::OpenAi, "openai"), (Dialect::Anthropic, "anthropic")] {
+        add(&mut setup, dialect, &format!("alone-{id}"), "events=2,quota=4in60s");
+    }
+    let pooled = words("pooled", "3in60s");
+    let three = [("a", "sk-aaaa", ""), ("b", "sk-bbbb", ""), ("c", "sk-cccc", "")];
+    setup.add(Model::new(Dialect::OpenAi, &pooled).id("pooled").credentials(&three));
+    add(&mut setup, Dialect::OpenAi, "brief", "events=2,quota=2in2s");
+    add(&mut setup, Dialect::OpenAi, "well", "events=2");
+    setup.folder(&route("r", "order = [\"brief\", \"well\"]"));
+    let weir = setup.start();
+    let mut table = Table::new();
+    let statuses = |model: &str, count: usize| (0..count).map(|_| weir.chat(model).status).collect::<Vec<_>>();
+    for (id, word) in [("alone-openai", "openai"), ("alone-anthropic", "anthropic")] {
+        let told = statuses(id, 7);
+        table.case(word, same("told", told, vec![200, 200, 200, 200, 429, 429, 429]));
+        table.case(format!("{word}, asked"), same("calls", calls(&weir, id, "events=2,quota=4in60s"), 4));
+        let refused = weir.chat(id);
+        let again: u64 = refused.header("retry-after").and_then(|value| value.parse().ok()).unwrap_or(0);
+        // One of four comes back in a quarter of the minute; Anthropic's moments are whole seconds.
+        let outcome = same("code", refused.code().as_str(), "upstream_rate_limit")
+            .and_then(|()| ensure((8..=16).contains(&again), format!("again in {again} s")));
+        table.case(format!("{word}, refused"), outcome);
+    }
+    let told = statuses("pooled", 11);
+    table.case("pooled", same("told", told, [vec![200; 9], vec![429; 2]].concat()));
+    table.case("pooled, asked", same("calls", weir.vendor().counter(&pooled).requests, 9));
+    // What is left is seen by those who look on.
+    let status = weir.ask_admin("/status").json();
+    let left = |id: &str| {
+        let all = status["candidates"].as_array().cloned().unwrap_or_default();
+        let found = all.iter().find(|candidate| candidate["model"] == id).cloned().unwrap_or_default();
+        (found["quota"]["requests"]["left"].clone(), found["quota"]["requests"]["limit"].clone())
+    };
+    table.case("status", same("left", left("alone-openai"), (0.into(), 4.into())));
+    let labels = "vendor=\"vendor-alone-openai\",model=\"alone-openai\",credential=\"main\",of=\"requests\"";
+    let metrics = weir.metrics();
+    for line in
+        [format!("weir_candidate_quota_left{{{labels}}} 0"), format!("weir_candidate_quota_limit{{{labels}}} 4")]
+    {
+        table.case(&line, ensure(metrics.lines().any(|found| found == line), "no such line"));
+    }
+    // With somebody else to ask, the caller notices nothing; why it went there is told.
+    let began = clock::now();
+    let served: Vec<_> = (0..6)
+        .map(|_| {
+            let answer = weir.chat("r");
+            assert_eq!(answer.status, 200);
+            answer.request_id()
+        })
+        .collect();
+    if began.elapsed() < Duration::from_millis(900) {
+        table.case("brief, asked", same("calls", calls(&weir, "brief", "events=2,quota=2in2s"), 2));
+        let said = weir.ctl(&["explain", &served[5], "--json"]);
+        let first = said["choice"]["candidates"].as_array().into_iter().flatten().find(|one| one["rank"].is_null());
+        let why = first.map(|one| one["why"].clone()).unwrap_or_default();
+        table.case("explain", same("why", why, "passed over: at its vendor's limits".into()));
+    }
+    let back = within(Duration::from_secs(5), || weir.record(&weir.chat("r").request_id()).vendor == "vendor-brief");
+    table.case("back", ensure(back, "it has no traffic again"));
+    weir.lives();
+    table.end();
+}
+
+/// Many at once, on all cores, send what is left and hardly more: those that left before the first word was heard, too.
+#[test]
+fn cores_share_what_a_vendor_has_left() {
+    let mut setup = Setup::new("routing-quota-cores");
+    let words = "name=shared,events=1,quota=120in600s";
+    setup.add(Model::new(Dialect::OpenAi, words).id("shared"));
+    let weir = setup.start();
+    let good = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    if weir.chat("shared").status == 200 {
+                        good.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let asked = weir.vendor().counter(words).requests;
+    assert_eq!(good.into_inner(), 120);
+    // Who looks at once with another may leave at once with it.
+    assert!((120..=128).contains(&asked), "{asked} calls for 120 places");
+    weir.lives();
+}
+
+/// Whatever a vendor says of its limits, it keeps out nobody but itself, and itself for a minute at most.
+#[test]
+fn absurd_limits_bind_nobody() {
+    let body = r#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
+    let vendor = |fields: &str| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+        let bytes = format!("{head}\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+        Exact::start_and_close(|_| bytes)
+    };
+    let mut setup = Setup::new("routing-quota-absurd");
+    let mut table = Table::new();
+    let mut vendors = Vec::new();
+    for (fields, stays_out) in [
+        ("x-ratelimit-remaining-requests: -1\r\n", false),
+        ("x-ratelimit-remaining-requests: 99999999999999999999999\r\nx-ratelimit-limit-requests: 0\r\n", false),
+        ("x-ratelimit-limit-requests: 5\r\nx-ratelimit-reset-requests: 9999d\r\n", false),
+        ("x-ratelimit-remaining-requests: 18446744073709551615\r\nx-ratelimit-limit-requests: 1\r\n", false),
+        ("x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: -5s\r\n", true),
+        (
+            "x-ratelimit-remaining-requests: 0\r\nx-ratelimit-limit-requests: 1\r\nx-ratelimit-reset-requests: 9999999d\r\n",
+            true,
+        ),
+        ("x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 99999999999999999999s\r\n", true),
+        (
+            "anthropic-ratelimit-requests-remaining: 0\r\nanthropic-ratelimit-requests-reset: 9999-12-31T23:59:59Z\r\n",
+            true,
+        ),
+    ] {
+        let id = format!("absurd-{}", vendors.len());
+        let vendor = vendor(fields);
+        setup.add(Model::new(Dialect::OpenAi, "").id(&id).base_url(&vendor.url()));
+        vendors.push((id, fields, vendor, stays_out));
+    }
+    let weir = setup.start();
+    for (id, fields, vendor, stays_out) in &vendors {
+        let (first, second) = (weir.chat(id), weir.chat(id));
+        let outcome = same("first", first.status, 200).and_then(|()| match stays_out {
+            false => same("second", second.status, 200).and_then(|()| same("asked", vendor.asked(), 2)),
+            true => {
+                let again: u64 = second.header("retry-after").and_then(|value| value.parse().ok()).unwrap_or(0);
+                same("second", second.status, 429)
+                    .and_then(|()| ensure((1..=60).contains(&again), format!("again in {again} s")))
+                    .and_then(|()| same("asked", vendor.asked(), 1))
+            }
+        });
+        table.case(fields, outcome);
+    }
+    weir.lives();
+    table.end();
+}
+
 /// What a key's calls are bound to holds, whoever is down.
 #[test]
 fn a_fallback_never_leaves_what_is_allowed() {

@@ -296,6 +296,32 @@ fn crc_step(crc: u32, byte: u8) -> u32 {
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub fn http_date(unix_seconds: u64) -> String {
+    let Civil { days, year, month, day, hour, minute, second } = civil(unix_seconds);
+    let month = month - 1;
+    format!(
+        "{}, {day:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT",
+        ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize],
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][month as usize]
+    )
+}
+
+pub fn rfc3339(unix_seconds: u64) -> String {
+    let Civil { year, month, day, hour, minute, second, .. } = civil(unix_seconds);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+struct Civil {
+    days: u64,
+    year: u64,
+    /// From 1.
+    month: u64,
+    day: u64,
+    hour: u64,
+    minute: u64,
+    second: u64,
+}
+
+fn civil(unix_seconds: u64) -> Civil {
     let days = unix_seconds / 86_400;
     let (hour, minute, second) = (unix_seconds / 3600 % 24, unix_seconds / 60 % 60, unix_seconds % 60);
     // Days since 1 March of the year 0, in eras of 400 years.
@@ -305,13 +331,9 @@ pub fn http_date(unix_seconds: u64) -> String {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month_shifted + 2) / 5 + 1;
-    let month = (month_shifted + 2) % 12;
-    let year = era * 400 + year_of_era + u64::from(month < 2);
-    format!(
-        "{}, {day:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT",
-        ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize],
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][month as usize]
-    )
+    let month = (month_shifted + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    Civil { days, year, month, day, hour, minute, second }
 }
 
 pub fn reason(status: u16) -> &'static str {
@@ -391,5 +413,6 @@ mod tests {
     fn dates() {
         assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(http_date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
     }
 }

@@ -7,6 +7,7 @@ use super::encode::{self, Encoder};
 use super::payload::{
     self, Frame, Occasion, Part, Saying, anthropic, bedrock, cohere, error, gemini, object, openai, rerank, responses,
 };
+use super::quota::Counted;
 use super::route::{Dialect, Endpoint, Kind, Route};
 use super::scenario::{BATCH_ALL, Fault, FaultKind, Frame as Framing, Scenario, Style, UsageStyle};
 
@@ -72,6 +73,8 @@ pub struct Want<'a> {
     pub echo: Option<String>,
     pub tool: Option<String>,
     pub input: Vec<u8>,
+    /// What the vendor's limit says of this request.
+    pub counted: Option<Counted>,
     /// The credential was missing or not the one demanded; its text, for the message.
     pub denied: Option<String>,
     pub owner: u64,
@@ -159,6 +162,9 @@ fn answer(want: &Want<'_>, faults: &[Fault]) -> Answer {
     if let Some(credential) = &want.denied {
         // Amazon does not tell who is unknown from who is not allowed.
         return refuse(if dialect == Dialect::Bedrock { 403 } else { 401 }, credential, String::new());
+    }
+    if want.counted.is_some_and(|counted| counted.refused) {
+        return refuse(429, "", String::new());
     }
     if want.error {
         let status = scenario.error.unwrap_or(429);
@@ -752,6 +758,10 @@ fn head_text(want: &Want<'_>, faults: &[Fault], head: &Head, framing: &str) -> V
     let has = |kind: FaultKind| faults.iter().find(|fault| fault.kind == kind);
     let mut text =
         format!("HTTP/1.1 {} {}\r\ncontent-type: {}\r\n", head.status, encode::reason(head.status), head.kind);
+    text += &match want.counted {
+        Some(counted) => counted.headers(head.dialect),
+        None => UNCOUNTED.headers(head.dialect),
+    };
     text += match head.dialect {
         Dialect::OpenAi => OPENAI_HEADERS,
         Dialect::Anthropic => ANTHROPIC_HEADERS,
@@ -830,8 +840,10 @@ const FILLER_BYTES: usize = 8192;
 const GIANT_IN_MEMORY_BYTES_MAX: u64 = 64 << 20;
 /// A hundred minutes of comments.
 const COMMENTS_MAX: u64 = 60_000;
-const OPENAI_HEADERS: &str = "openai-organization: org-weirbench0000\r\nopenai-processing-ms: 117\r\nopenai-version: 2020-10-01\r\nx-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\nx-request-id: req_weirbench0000\r\n";
-const ANTHROPIC_HEADERS: &str = "request-id: req_011weirbench\r\nanthropic-organization-id: 00000000-weirbench\r\nanthropic-ratelimit-requests-limit: 4000\r\nanthropic-ratelimit-requests-remaining: 3999\r\n";
+/// A vendor that has a limit and is far from it.
+const UNCOUNTED: Counted = Counted { refused: false, limit: 10_000, left: 9_999, full_in_ms: 6 };
+const OPENAI_HEADERS: &str = "openai-organization: org-weirbench0000\r\nopenai-processing-ms: 117\r\nopenai-version: 2020-10-01\r\nx-request-id: req_weirbench0000\r\n";
+const ANTHROPIC_HEADERS: &str = "request-id: req_011weirbench\r\nanthropic-organization-id: 00000000-weirbench\r\n";
 const GEMINI_HEADERS: &str = "server-timing: gfet4t7; dur=117\r\nvary: Origin, X-Origin, Referer\r\n";
 const COHERE_HEADERS: &str =
     "num_chars: 2717\r\nnum_tokens: 41\r\nx-endpoint-monthly-call-limit: 1000\r\nx-trial-endpoint-call-limit: 20\r\n";

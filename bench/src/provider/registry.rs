@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::quota::Buckets;
 use super::scenario::{self, Scenario};
 
 /// All scenarios that were asked for, and a number that moves when a worker has to look again.
@@ -39,6 +40,7 @@ pub struct Stats {
     pub last_abort_us: AtomicU64,
     pub last_abort_ms: AtomicU64,
     pub last: Mutex<Option<Captured>>,
+    pub buckets: Buckets,
 }
 
 /// What the control socket says about one scenario. Times named `_us` are CLOCK_MONOTONIC, the same for every process.

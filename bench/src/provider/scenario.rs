@@ -32,6 +32,7 @@ pub struct Scenario {
     pub error: Option<u16>,
     pub error_for: Option<String>,
     pub retry_after: Option<String>,
+    pub quota: Option<Quota>,
     pub auth: Option<String>,
     pub faults: Vec<Fault>,
     pub fault_for: Option<String>,
@@ -73,6 +74,7 @@ impl Default for Scenario {
             error: None,
             error_for: None,
             retry_after: None,
+            quota: None,
             auth: None,
             faults: Vec::new(),
             fault_for: None,
@@ -84,6 +86,13 @@ impl Default for Scenario {
             plan: false,
         }
     }
+}
+
+/// So many requests of each credential within the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub requests: u64,
+    pub window_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -359,6 +368,20 @@ pub const WORDS: &[Word] = &[
         s.retry_after = Some(filled(v)?);
         Ok(())
     }),
+    word!(
+        "quota",
+        "NinTIME",
+        "takes N requests of each credential and refills steadily within TIME; says what is left, and 429 when nothing is",
+        |s, v| {
+            let (requests, window) = v.split_once("in").ok_or("a count and a time, like 5in2s")?;
+            let quota = Quota { requests: number(requests)?, window_ms: span(window)?.as_millis() as u64 };
+            if quota.requests == 0 || quota.window_ms < quota.requests || quota.window_ms > 86_400_000 {
+                return Err("at least one request, and a millisecond for each".into());
+            }
+            s.quota = Some(quota);
+            Ok(())
+        }
+    ),
     word!("auth", "SECRET", "demands this credential; any other is answered 401", |s, v| {
         s.auth = Some(filled(v)?);
         Ok(())

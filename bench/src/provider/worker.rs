@@ -362,7 +362,8 @@ impl State {
             self.key.extend_from_slice(&payload::hash(asked.input).to_le_bytes());
         }
         // What a strict vendor says depends on every byte of the body.
-        let kept = !scenario.unique && !scenario.echo && !scenario.strict;
+        let counted = scenario.quota.map(|quota| entry.stats.buckets.take(quota, owner, self.now.0));
+        let kept = !scenario.unique && !scenario.echo && !scenario.strict && counted.is_none();
         if kept && let Some(plan) = self.plans.get(self.key.as_slice()) {
             return plan.clone();
         }
@@ -398,6 +399,7 @@ impl State {
             echo: if scenario.echo { body::last_said(asked.messages) } else { None },
             tool: body::first_tool(asked.tools),
             input: asked.input.to_vec(),
+            counted,
             denied: (denied && !knock).then(|| text(credential)),
             owner,
             seed: payload::hash(entry.text.as_bytes()) ^ if scenario.unique { self.serial } else { 0 },

@@ -248,7 +248,16 @@ pub async fn run<'s>(
             break;
         }
         let since = clock::now();
-        let next = route::next_pass(plan.vendor, plan.target, plan.tokens, &tried, plan.pinned, &is_drained, since);
+        let next = route::next_pass(
+            plan.vendor,
+            plan.target,
+            plan.model,
+            plan.tokens,
+            &tried,
+            plan.pinned,
+            &is_drained,
+            since,
+        );
         let pass = match next {
             Ok(pass) => pass,
             // What the vendor said to the one before is worth more than that nothing is left.
@@ -296,6 +305,7 @@ pub async fn run<'s>(
             }
         };
         let status = answer.head.status;
+        trial.iter().for_each(|trial| trial.head(&answer.head, &answer.head_bytes));
         if (200..300).contains(&status) {
             note(status, Outcome::Complete);
             return Ok(Attempted::Answered(Found { answer, pass, trial }));

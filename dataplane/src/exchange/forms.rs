@@ -130,7 +130,8 @@ async fn send<'s>(
     let mut last: Option<Refusal> = None;
     for _ in 0..attempt::CALLS_MAX {
         let since = clock::now();
-        let next = route::next_pass(plan.vendor, plan.target, plan.tokens, &tried, None, &is_drained, since);
+        let next =
+            route::next_pass(plan.vendor, plan.target, plan.model, plan.tokens, &tried, None, &is_drained, since);
         let pass = match next {
             Ok(pass) => pass,
             Err(none) => return Err(last.unwrap_or_else(|| none.into())),

@@ -9,6 +9,7 @@ mod budget;
 pub mod line;
 mod needs;
 mod pass;
+mod quota;
 mod trial;
 
 pub use budget::FURTHER_ATTEMPTS;
@@ -18,6 +19,7 @@ pub use trial::Trial;
 use std::sync::Arc;
 
 use weir_shared::catalog::{Credential, Model, Vendor};
+use weir_shared::health::Room;
 use weir_shared::routing::{
     self, Candidate, Eligible, Grade, Ranked, Shape, Unseen, Vital, Vitals, Way, conditions, dice, rank,
 };
@@ -114,7 +116,7 @@ fn vitals(live: &Live, way: &Way<'_>, eligible: &Eligible, shape: &Shape, now: N
     let mut vitals = Vitals::default();
     for (at, &place) in way.places().iter().enumerate() {
         if eligible.holds(at as u8) {
-            vitals[at] = vital(live, place, candidate_dice(shape.seed, at as u8), shape.now_s, now);
+            vitals[at] = vital(live, place, candidate_dice(shape.seed, at as u8), shape, now);
         }
     }
     vitals
@@ -126,7 +128,8 @@ pub fn candidate_dice(seed: u64, at: u8) -> u64 {
 }
 
 /// A candidate is as well as the best of its credentials.
-fn vital(live: &Live, place: u32, dice: u64, now_s: u32, now: Nanos) -> Vital {
+fn vital(live: &Live, place: u32, dice: u64, shape: &Shape, now: Nanos) -> Vital {
+    let (now_s, prompt_tokens) = (shape.now_s, u64::from(shape.prompt_tokens));
     let snapshot = &live.snapshot;
     let model = &snapshot.catalog.models[place as usize];
     let (vendor, target) = live.target(model.vendor);
@@ -136,10 +139,8 @@ fn vital(live: &Live, place: u32, dice: u64, now_s: u32, now: Nanos) -> Vital {
     }
     let mut best = Vital { grade: Grade::Barred, ..Vital::default() };
     for (at, credential) in vendor.credentials.iter().enumerate() {
-        let mut vital = match model.health.get(at).and_then(|cell| cell.known()) {
-            Some(health) => health.vital(&vendor.breaker, now / 1_000_000, dice),
-            None => Vital::default(),
-        };
+        let health = model.health.get(at).and_then(|cell| cell.known());
+        let mut vital = health.map_or_else(Vital::default, |it| it.vital(&vendor.breaker, now / 1_000_000, dice));
         let secret = target.secrets.get(at).and_then(Option::as_deref);
         let own = if secret.is_none() {
             Grade::Barred
@@ -149,12 +150,16 @@ fn vital(live: &Live, place: u32, dice: u64, now_s: u32, now: Nanos) -> Vital {
             Grade::Cooling
         } else if is_full(credential, now) {
             Grade::Full
+        } else if vital.grade.takes_calls()
+            && health.is_some_and(|it| it.quota.room(prompt_tokens, now / 1_000_000) != Room::Enough)
+        {
+            Grade::Spent
         } else {
             vital.grade
         };
         vital.grade = own;
-        let better = (vital.grade as u8, vital.pace, vital.busy) < (best.grade as u8, best.pace, best.busy);
-        if better {
+        let order = |vital: &Vital| (vital.grade.distance(), vital.pace, vital.busy);
+        if order(&vital) < order(&best) {
             best = vital;
         }
     }
@@ -183,7 +188,8 @@ impl<'l> Choice<'l> {
     /// The vendor for whose place the call is to wait: all that may see it are at their limits, or others wait there already.
     pub fn queues_at(&self, live: &'l Live) -> Option<&'l Arc<str>> {
         let first = self.ranked.each().next();
-        let candidate = first.or_else(|| self.last_resort().filter(|last| last.grade == Grade::Full))?;
+        let candidate =
+            first.or_else(|| self.last_resort().filter(|last| matches!(last.grade, Grade::Full | Grade::Spent)))?;
         let vendor = &live.snapshot.vendor_of(&live.snapshot.catalog.models[candidate.model as usize]).name;
         (first.is_none() || line::waits(vendor)).then_some(vendor)
     }

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use weir_shared::catalog::{Credential, Vendor};
+use weir_shared::catalog::{Credential, Model, Vendor};
+use weir_shared::health::Room;
 use weir_shared::policy::limit::Exceeded;
 
 use crate::clock;
@@ -54,9 +55,14 @@ thread_local! {
 }
 
 /// The next credential that was not tried yet. `pinned`: only this one may be used.
+///
+/// By the vendor's own word some have nothing left for the model, and are not asked; one that may have too little is asked
+/// when no other has more.
+#[expect(clippy::too_many_arguments, reason = "all that a credential is chosen by")]
 pub fn next_pass<'l>(
     vendor: &'l Vendor,
     target: &'l Target,
+    model: Option<&Model>,
     tokens: u64,
     tried: &Tried,
     pinned: Option<usize>,
@@ -67,7 +73,12 @@ pub fn next_pass<'l>(
     let turn = TURN.get();
     TURN.set(turn.wrapping_add(1));
     let mut soonest: Option<u64> = None;
-    let mut any = false;
+    let (mut any, mut scarce) = (false, None);
+    let taken = |place: usize, secret, shown| {
+        let credential = &vendor.credentials[place];
+        credential.state.admit(&credential.limits, tokens, now)?;
+        Ok(Pass { place, credential, secret, shown, tokens, used: Cell::new(None) })
+    };
     for step in 0..count {
         let place = pinned.unwrap_or((turn + step) % count);
         if (pinned.is_some() && step > 0) || tried.has(place) {
@@ -83,26 +94,38 @@ pub fn next_pass<'l>(
             soonest = Some(soonest.map_or(REST_NS, |s| s.min(REST_NS)));
             continue;
         }
-        match credential.state.admit(&credential.limits, tokens, now) {
-            Ok(()) => return Ok(Pass { place, credential, secret, shown, tokens, used: Cell::new(None) }),
-            Err(exceeded) => {
-                let retry = retry_in(exceeded);
-                soonest = Some(soonest.map_or(retry, |s| s.min(retry)));
+        let retry = match room(model, place, tokens, now) {
+            Room::None { retry_in_ms } => retry_in_ms.saturating_mul(1_000_000),
+            Room::Scarce if scarce.is_none() && step + 1 < count && pinned.is_none() => {
+                scarce = Some(place);
+                continue;
             }
+            Room::Enough | Room::Scarce => match taken(place, secret, shown) {
+                Ok(pass) => return Ok(pass),
+                Err(exceeded) => retry_in(exceeded),
+            },
+        };
+        soonest = Some(soonest.map_or(retry, |s| s.min(retry)));
+    }
+    if let Some(place) = scarce
+        && let Some((secret, shown)) = presentable(target, place, now)
+    {
+        match taken(place, secret, shown) {
+            Ok(pass) => return Ok(pass),
+            Err(exceeded) => soonest = Some(soonest.unwrap_or(u64::MAX).min(retry_in(exceeded))),
         }
     }
     // A credential that rests is better than none at all when nothing else was tried.
     if tried.count() == 0 && any && soonest == Some(REST_NS) {
         for place in 0..count {
-            if pinned.is_some_and(|pinned| pinned != place) {
+            let is_spent = matches!(room(model, place, tokens, now), Room::None { .. });
+            if pinned.is_some_and(|pinned| pinned != place) || is_spent || is_drained(&vendor.credentials[place]) {
                 continue;
             }
-            let credential = &vendor.credentials[place];
             if let Some((secret, shown)) = presentable(target, place, now)
-                && !is_drained(credential)
-                && credential.state.admit(&credential.limits, tokens, now).is_ok()
+                && let Ok(pass) = taken(place, secret, shown)
             {
-                return Ok(Pass { place, credential, secret, shown, tokens, used: Cell::new(None) });
+                return Ok(pass);
             }
         }
     }
@@ -110,6 +133,12 @@ pub fn next_pass<'l>(
         Some(retry_in_ns) => Err(NoPass::Busy { retry_in_ns }),
         None => Err(NoPass::None),
     }
+}
+
+/// What the vendor said that it still takes of this model by this credential.
+fn room(model: Option<&Model>, place: usize, tokens: u64, now: clock::Nanos) -> Room {
+    let health = model.and_then(|model| model.health.get(place)?.known());
+    health.map_or(Room::Enough, |health| health.quota.room(tokens, now / 1_000_000))
 }
 
 /// A credential that has something to show on this node: its secret is there, and its token has not ended.

@@ -7,7 +7,9 @@ use weir_shared::policy::resilience::{BreakerRules, Harm};
 use weir_shared::routing::{Grade, dice};
 use weir_shared::usage::Usage;
 
+use super::quota;
 use crate::clock::{self, Nanos};
+use crate::wire::http1::AnswerHead;
 
 pub struct Trial<'l> {
     health: &'l Health,
@@ -16,6 +18,8 @@ pub struct Trial<'l> {
     told: bool,
     first_event: bool,
     began: Nanos,
+    /// Of this call among those that were sent, as the vendor's quota counts them.
+    number: u64,
 }
 
 /// A probe that has not come back by then is given up, and another may try.
@@ -35,7 +39,15 @@ impl<'l> Trial<'l> {
             _ => return None,
         }
         health.begin();
-        Some(Self { health, rules: &vendor.breaker, probe, told: false, first_event: false, began: now })
+        let number = health.quota.send();
+        Some(Self { health, rules: &vendor.breaker, probe, told: false, first_event: false, began: now, number })
+    }
+
+    /// The head of its answer is there: what it says of how much more the vendor takes is known to all cores at once.
+    pub fn head(&self, head: &AnswerHead, bytes: &[u8]) {
+        let now = clock::now();
+        let said = quota::read(head, bytes, &|| clock::wall_at(now) / 1_000_000);
+        self.health.quota.learn(said.requests, said.tokens, self.number, now / 1_000_000);
     }
 
     /// The answer has begun: how soon is known, and a probe need not wait for a long answer's end.

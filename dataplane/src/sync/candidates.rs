@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
-use weir_shared::health::{Health, PACE_BUCKETS, Standing};
+use weir_shared::health::{Health, Left, PACE_BUCKETS, Standing};
 use weir_shared::policy::resilience::Harm;
 
 use crate::clock;
@@ -57,15 +57,24 @@ pub fn status(live: &Live) -> Value {
             .filter(|harm| of(&tally.harms[**harm as usize]) > 0)
             .map(|harm| (harm.name().to_owned(), of(&tally.harms[*harm as usize]).into()))
             .collect();
+        let quota = &row.health.quota;
+        let quota: serde_json::Map<String, Value> = [("requests", &quota.requests), ("tokens", &quota.tokens)]
+            .into_iter()
+            .filter_map(|(name, window)| Some((name.to_owned(), told_left(window.read(now_ms)?))))
+            .collect();
         json!({
             "vendor": row.vendor, "model": row.model, "credential": row.credential, "state": row.state(now_ms),
             "running": row.health.running(), "attempts": of(&tally.attempts), "good": of(&tally.good),
             "limited": of(&tally.limited), "harms": harms, "first_event_us": row.health.pace.read(now_ms),
             "first_event_p95_us": row.health.pace.slowest(), "cost_nano": of(&tally.cost_nano),
-            "tokens_out": of(&tally.tokens_out),
+            "tokens_out": of(&tally.tokens_out), "quota": quota,
         })
     };
     rows(live).map(told).collect()
+}
+
+fn told_left(left: Left) -> Value {
+    json!({"left": left.left, "limit": left.limit, "full_in_ms": left.full_in_ms})
 }
 
 pub fn metrics(live: &Live, out: &mut String) {
@@ -106,6 +115,7 @@ pub fn metrics(live: &Live, out: &mut String) {
         Standing::Due => 2,
         Standing::Tripped { .. } => 3,
     });
+    quotas(&rows, out);
     let _ = writeln!(
         out,
         "# HELP weir_candidate_harm_total What went wrong at a candidate.\n# TYPE weir_candidate_harm_total counter"
@@ -119,6 +129,28 @@ pub fn metrics(live: &Live, out: &mut String) {
         }
     }
     first_events(&rows, out);
+}
+
+/// Only of those whose vendors said something of late.
+fn quotas(rows: &[Row<'_>], out: &mut String) {
+    let now_ms = clock::now() / 1_000_000;
+    let mut told = Vec::new();
+    for row in rows {
+        let quota = &row.health.quota;
+        for (of, window) in [("requests", &quota.requests), ("tokens", &quota.tokens)] {
+            told.extend(window.read(now_ms).map(|left| (format!("{},of=\"{of}\"", row.labels()), left)));
+        }
+    }
+    let mut family = |name: &str, help: &str, value: fn(&Left) -> u64| {
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for (labels, left) in &told {
+            let _ = writeln!(out, "{name}{{{labels}}} {}", value(left));
+        }
+    };
+    family("weir_candidate_quota_left", "What a vendor said that it still takes, less what was sent since.", |left| {
+        left.left
+    });
+    family("weir_candidate_quota_limit", "How much a vendor takes at most, by its own word.", |left| left.limit);
 }
 
 fn first_events(rows: &[Row<'_>], out: &mut String) {

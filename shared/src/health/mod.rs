@@ -2,9 +2,11 @@
 
 mod breaker;
 mod pace;
+mod quota;
 
 pub use breaker::{Breaker, Standing};
 pub use pace::{BUCKETS as PACE_BUCKETS, Pace};
+pub use quota::{Left, Quota, Room, Window, Word};
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -19,6 +21,8 @@ use crate::routing::{Grade, Vital};
 pub struct Health {
     pub breaker: Breaker,
     pub pace: Pace,
+    /// Vendors count each model by itself, so this stands here and not with the credential.
+    pub quota: Quota,
     /// Until then the vendor wants no more of it (429); milliseconds.
     cool_until: AtomicU64,
     running: AtomicU32,

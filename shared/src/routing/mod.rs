@@ -85,6 +85,8 @@ pub enum Grade {
     Drained,
     /// No credential of it can be used on this node.
     Barred,
+    /// By the vendor's own word, its credentials have nothing left for this call.
+    Spent,
 }
 
 impl Grade {
@@ -97,6 +99,7 @@ impl Grade {
         Self::Full,
         Self::Drained,
         Self::Barred,
+        Self::Spent,
     ];
 
     pub fn name(self) -> &'static str {
@@ -109,6 +112,15 @@ impl Grade {
             Self::Full => "at its limits",
             Self::Drained => "drained",
             Self::Barred => "without credential",
+            Self::Spent => "at its vendor's limits",
+        }
+    }
+
+    /// How far it is from taking calls, for comparing credentials. Records hold grades by number, so newer ones stand last.
+    pub fn distance(self) -> u8 {
+        match self {
+            Self::Spent => 2 * Self::Full as u8 + 1,
+            other => 2 * other as u8,
         }
     }
 

@@ -45,7 +45,7 @@ impl Ranked<'_> {
     /// hears the vendor's own word, or our word about its limits.
     pub fn last_resort(&self, way: &Way<'_>, vitals: &Vitals) -> Option<Candidate> {
         let grade = |at: u8| vitals[usize::from(at)].grade;
-        let soft = |at: &u8| matches!(grade(*at), Grade::Cooling | Grade::Full | Grade::Barred);
+        let soft = |at: &u8| matches!(grade(*at), Grade::Cooling | Grade::Full | Grade::Spent | Grade::Barred);
         let at = (0..way.places().len() as u8).filter(|at| self.waiting & 1 << at != 0).find(soft)?;
         Some(Candidate { at, model: way.places()[usize::from(at)], grade: grade(at) })
     }
