@@ -146,6 +146,24 @@ fn one_that_fails_leaves_it_to_the_other() {
     table.end();
 }
 
+/// A race waits for nothing: the faster of two is heard from the first call on.
+#[test]
+fn two_are_asked_at_once_where_the_route_says_so() {
+    let mut setup = Setup::new("hedging-race");
+    add(&mut setup, Dialect::OpenAi, "slow", "events=2,ttfb=1500ms");
+    add(&mut setup, Dialect::Gemini, "fast", WELL);
+    setup.folder("[[route]]\nname = \"r\"\nto.order = [\"slow\", \"fast\"]\nhedge.at_once = true\n");
+    let weir = setup.start();
+    for stream in [true, false] {
+        let started = clock::now();
+        let answer = weir.call(&Call::Messages.request("r", stream));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(started.elapsed() < Duration::from_millis(1_200), "{:?}", started.elapsed());
+        assert_eq!(weir.record(&answer.request_id()).vendor, "vendor-fast");
+    }
+    assert_eq!(weir.metric("weir_hedges_won_total"), 2);
+}
+
 /// What second calls may cost holds, however often the first is late.
 #[test]
 fn the_cap_on_what_it_costs_wins() {

@@ -42,11 +42,9 @@ fn a_noisy_tenant_is_held_down_and_a_quiet_one_is_served() {
     let noisy = weir.new_key(&["--tenant", "noisy"]);
     let running = flood(&weir, &noisy, 600);
     assert!(within(Duration::from_secs(30), || weir.metric("weir_shed_total") > 100), "nothing is shed");
-    let until = clock::now() + Duration::from_secs(4);
-    let (mut asked, mut refused) = (0, 0);
-    while clock::now() < until {
+    let mut refused = 0;
+    for _ in 0..20 {
         let answer = weir.call(&Call::Chat.request("good-openai", false));
-        asked += 1;
         refused += u32::from(answer.status != 200);
         assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
         std::thread::sleep(Duration::from_millis(100));
@@ -54,7 +52,7 @@ fn a_noisy_tenant_is_held_down_and_a_quiet_one_is_served() {
     let report = running.stop().expect("a report");
     assert!(report.ok > 0 && report.failed > 0, "{report:?}");
     // It shares a core with what it is measured by, so one in twenty may fall into a tick whose rates are of the one before.
-    assert!(asked >= 5 && refused * 20 <= asked, "{refused} of {asked} of the quiet tenant's calls");
+    assert!(refused <= 1, "{refused} of 20 of the quiet tenant's calls");
     // When the noise is over, so is the strain.
     let served = || weir.call(&Call::Chat.request("good-openai", false).key(&noisy)).status == 200;
     assert!(within(Duration::from_secs(10), served), "the noisy one is served again");

@@ -49,6 +49,9 @@ impl<'l> Hedging<'l> {
 
     /// This call is admitted, and goes to this model first. After how long it is late; `None` while nobody knows.
     pub fn expect(&self, model: &Model) -> Option<u64> {
+        if self.hedge.at_once {
+            return Some(0);
+        }
         self.hedge.earn(self.cost(model));
         let known = model.health.iter().filter_map(|cell| cell.known());
         let late_us = known.filter_map(|health| health.pace.late_after()).max()?;

@@ -5,6 +5,8 @@
 //! extra_percent = 3      # what second calls may cost beyond, of what first ones are expected to
 //! not_before = "100ms"   # however fast the first one is as a rule
 //! ```
+//!
+//! `at_once = true` in their place is a race: the first two are asked together, whatever it costs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +22,8 @@ pub struct HedgeDraft {
     pub extra_percent: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<bool>,
 }
 
 /// Of one route, shared by the cores of a node. It starts with nothing saved up: a new revision spends no more than the
@@ -28,6 +32,8 @@ pub struct HedgeDraft {
 pub struct Hedge {
     pub extra_percent: u32,
     pub not_before_ms: u64,
+    /// Two are asked together.
+    pub at_once: bool,
     /// In hundredths of a nano-dollar.
     saved: AtomicU64,
 }
@@ -39,7 +45,15 @@ const SAVED_CALLS_MAX: u64 = 8;
 
 impl HedgeDraft {
     pub fn compile(&self, mut wrong: impl FnMut(Wrong)) -> Hedge {
-        let mut hedge = Hedge { extra_percent: 3, not_before_ms: 100, saved: AtomicU64::new(0) };
+        let at_once = self.at_once == Some(true);
+        let mut hedge = Hedge { extra_percent: 3, not_before_ms: 100, at_once, saved: AtomicU64::new(0) };
+        if at_once && (self.extra_percent.is_some() || self.not_before.is_some()) {
+            wrong((
+                "hedge.at_once".into(),
+                "a race has no cap and no moment".into(),
+                "leave out extra_percent and not_before, or at_once".into(),
+            ));
+        }
         match self.extra_percent {
             None => {}
             Some(percent @ 1..=PERCENT_MAX) => hedge.extra_percent = percent,
@@ -75,6 +89,9 @@ impl Hedge {
 
     /// Whether a second call that is expected to cost this may be made.
     pub fn spend(&self, nano: u64) -> bool {
+        if self.at_once {
+            return true;
+        }
         let cost = worth(nano).saturating_mul(100);
         let take = |saved: u64| saved.checked_sub(cost);
         self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
@@ -116,9 +133,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let draft = HedgeDraft { extra_percent: Some(0), not_before: Some("soon".into()) };
+        let draft = HedgeDraft { extra_percent: Some(0), not_before: Some("soon".into()), at_once: Some(true) };
         let mut wrong = Vec::new();
         draft.compile(|(key, _, _)| wrong.push(key));
-        assert_eq!(wrong, ["hedge.extra_percent", "hedge.not_before"]);
+        assert_eq!(wrong, ["hedge.at_once", "hedge.extra_percent", "hedge.not_before"]);
     }
 }
