@@ -46,6 +46,9 @@ struct Carried {
 
 /// What a closed meter says: for the log line and the headers.
 pub struct Bill {
+    /// Of these, what the candidate that ended the answer has earned.
+    pub last_cost: Nano,
+    pub last_tokens_out: u64,
     pub cost: Nano,
     pub sale: Nano,
     pub usage: Usage,
@@ -211,6 +214,7 @@ impl<'l> Meter<'l> {
         }
         let (own_cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
         let carried = carried.map(|carried| *carried).unwrap_or_default();
+        let last_tokens_out = usage.answer_tokens();
         let usage = sum(usage, carried.usage);
         let cost = Nano(own_cost.0.saturating_add(carried.cost.0));
         let sale = Nano(sale.0.saturating_add(carried.sale.0));
@@ -245,6 +249,8 @@ impl<'l> Meter<'l> {
         }
         self.count(&usage, cost, sale, outcome, total_us, first_byte_us);
         Some(Box::new(Bill {
+            last_cost: own_cost,
+            last_tokens_out,
             cost,
             sale,
             usage,

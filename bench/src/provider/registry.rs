@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::prompts::Prompts;
 use super::quota::Buckets;
 use super::scenario::{self, Scenario};
 
@@ -41,6 +42,7 @@ pub struct Stats {
     pub last_abort_ms: AtomicU64,
     pub last: Mutex<Option<Captured>>,
     pub buckets: Buckets,
+    pub prompts: Prompts,
 }
 
 /// What the control socket says about one scenario. Times named `_us` are CLOCK_MONOTONIC, the same for every process.

@@ -26,6 +26,7 @@ pub struct Scenario {
     pub tokens_cached: u64,
     pub tokens_cache_write: u64,
     pub tokens_reasoning: u64,
+    pub cache: bool,
     pub done: Done,
     pub finish: bool,
     pub length: bool,
@@ -68,6 +69,7 @@ impl Default for Scenario {
             tokens_cached: 0,
             tokens_cache_write: 0,
             tokens_reasoning: 0,
+            cache: false,
             done: Done::Once,
             finish: true,
             length: false,
@@ -334,6 +336,12 @@ pub const WORDS: &[Word] = &[
         &mut s.tokens_reasoning,
         number(v)
     )),
+    word!(
+        "cache",
+        "",
+        "keeps prompts: a token for each four bytes of the messages, those that were seen before in blocks of a kilobyte counted as read from the cache",
+        |s, _| set(&mut s.cache, Ok(true))
+    ),
     word!(
         "done",
         "once|no|twice|trailing",

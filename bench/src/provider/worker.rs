@@ -17,7 +17,7 @@ use super::plan::{self, Plan, Want};
 use super::registry::{Captured, Entry, Registry, add, lock};
 use super::request::{self, Body, Parsed, Request};
 use super::route::{self, Dialect, Endpoint};
-use super::scenario::Answer;
+use super::scenario::{Answer, Scenario};
 use super::strict;
 use crate::clock::{Moment, unix_ms};
 use crate::sys::{Poller, Ready};
@@ -363,7 +363,7 @@ impl State {
         }
         // What a strict vendor says depends on every byte of the body.
         let counted = scenario.quota.map(|quota| entry.stats.buckets.take(quota, owner, self.now.0));
-        let kept = !scenario.unique && !scenario.echo && !scenario.strict && counted.is_none();
+        let kept = !scenario.unique && !scenario.echo && !scenario.strict && !scenario.cache && counted.is_none();
         if kept && let Some(plan) = self.plans.get(self.key.as_slice()) {
             return plan.clone();
         }
@@ -385,8 +385,13 @@ impl State {
         };
         self.serial += 1;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let priced = scenario.cache.then(|| {
+            let cached = entry.stats.prompts.read(asked.messages);
+            let fresh = asked.messages.len() - cached;
+            Scenario { tokens_in: fresh as u64 / 4, tokens_cached: cached as u64 / 4, ..scenario.clone() }
+        });
         let want = Want {
-            scenario,
+            scenario: priced.as_ref().unwrap_or(scenario),
             error,
             faults,
             route,

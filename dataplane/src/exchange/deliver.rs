@@ -182,7 +182,7 @@ fn harm_of_end(code: Code) -> Option<Harm> {
 
 fn earned(trial: Option<&Trial<'_>>, bill: Option<&Bill>) {
     if let (Some(trial), Some(bill)) = (trial, bill) {
-        trial.earned(bill.cost, &bill.usage);
+        trial.earned(bill.last_cost, bill.last_tokens_out);
     }
 }
 

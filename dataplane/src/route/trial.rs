@@ -5,7 +5,6 @@ use weir_shared::health::Health;
 use weir_shared::money::Nano;
 use weir_shared::policy::resilience::{BreakerRules, Harm};
 use weir_shared::routing::{Grade, dice};
-use weir_shared::usage::Usage;
 
 use super::quota;
 use crate::clock::{self, Nanos};
@@ -91,8 +90,8 @@ impl<'l> Trial<'l> {
         }
     }
 
-    pub fn earned(&self, cost: Nano, usage: &Usage) {
-        self.health.tally.earned(cost.0.unsigned_abs(), usage.answer_tokens());
+    pub fn earned(&self, cost: Nano, tokens_out: u64) {
+        self.health.tally.earned(cost.0.unsigned_abs(), tokens_out);
     }
 }
 
