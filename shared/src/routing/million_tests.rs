@@ -78,7 +78,11 @@ impl Chance {
 
     fn vitals(&mut self) -> Vitals {
         std::array::from_fn(|_| Vital {
-            grade: if self.up_to(2) == 0 { Grade::Passing } else { Grade::ALL[self.up_to(Grade::ALL.len() as u64) as usize] },
+            grade: if self.up_to(2) == 0 {
+                Grade::Passing
+            } else {
+                Grade::ALL[self.up_to(Grade::ALL.len() as u64) as usize]
+            },
             pace: self.up_to(256) as u8,
             busy: self.up_to(256) as u8,
         })
