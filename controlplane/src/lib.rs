@@ -24,6 +24,7 @@ mod import;
 mod follow;
 mod journal;
 mod node;
+mod tally;
 mod rollout;
 mod shapes;
 mod replay;

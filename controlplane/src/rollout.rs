@@ -16,6 +16,7 @@ use crate::node;
 use crate::publish::{self, Base, Parts, Stamp};
 use crate::screen::Screen;
 use crate::table::{count, harmless};
+use crate::tally::Tally;
 use crate::when::{self, Timer};
 
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -181,13 +182,13 @@ impl Rollout<'_> {
         still: &mut dyn FnMut() -> Result<(), Failure>,
     ) -> Result<Value, Failure> {
         let timer = Timer::start();
-        let before = self.counted(nodes)?;
+        let mut tally = Tally::default();
+        self.look(nodes, &mut tally)?;
         loop {
             std::thread::sleep(LOOK_EVERY.min(self.careful.watch_for));
             still()?;
-            let now = self.counted(nodes)?;
-            // A node that was started anew counts from nothing.
-            let (requests, errors) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
+            self.look(nodes, &mut tally)?;
+            let (requests, errors) = (tally.requests, tally.errors);
             let rate = (errors * 1_000).checked_div(requests).unwrap_or(0);
             let told = json!({"requests": requests, "errors": errors, "nodes": nodes});
             if requests >= REQUESTS_MIN && rate > most {
@@ -214,19 +215,21 @@ impl Rollout<'_> {
         }
     }
 
-    /// Requests and errors so far, of all these nodes. One that cannot be asked adds nothing.
-    fn counted(&self, nodes: &[String]) -> Result<(u64, u64), Failure> {
-        let mut sum = (0, 0);
-        for page in self.store.pages()?.iter().filter(|page| nodes.contains(&page.node)) {
-            match node::ask(&page.admin, "/status") {
-                Ok(status) => {
-                    sum.0 += status["requests"].as_u64().unwrap_or(0);
-                    sum.1 += status["errors"].as_u64().unwrap_or(0);
-                }
-                Err(why) => self.screen.note(format!("{} at {}: {}", page.node, page.admin, harmless(&why))),
-            }
+    /// One that fell over or is gone while it is watched is worse than one that fails.
+    fn look(&self, nodes: &[String], tally: &mut Tally) -> Result<(), Failure> {
+        let pages = self.store.pages()?;
+        for node in nodes {
+            let counted = pages.iter().find(|page| page.node == *node).and_then(|page| {
+                let status = node::ask(&page.admin, "/status");
+                let status = status.inspect_err(|why| {
+                    self.screen.note(format!("{} at {}: {}", page.node, page.admin, harmless(why)));
+                });
+                let status = status.ok()?;
+                Some((status["requests"].as_u64()?, status["errors"].as_u64()?))
+            });
+            tally.look(node, counted).map_err(|what| Failure::new(Exit::TakenBack, what))?;
         }
-        Ok(sum)
+        Ok(())
     }
 }
 

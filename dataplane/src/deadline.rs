@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use crate::clock;
 use crate::socket::Socket;
@@ -144,6 +145,12 @@ impl Entry {
             waker.wake();
         }
     }
+}
+
+/// A wait that is shorter than a tick, for the few who need one: a candidate that is late, a place that comes free.
+#[expect(clippy::disallowed_methods, reason = "the table's ticks are too long for these, and few calls wait so")]
+pub async fn briefly(for_ms: u64) {
+    monoio::time::sleep(Duration::from_millis(for_ms)).await;
 }
 
 /// Looks at all deadlines of this core. Called by its ticker.

@@ -48,7 +48,7 @@ counters! {
     UpstreamTlsFailed "weir_upstream_tls_failed_total" counter "TLS handshakes with vendors that failed.",
     CredentialsSkipped "weir_upstream_credentials_skipped_total" counter "Calls that went to the next credential.",
     Failovers "weir_failovers_total" counter "Calls that went on to another candidate.",
-    Hedges "weir_hedges_total" counter "Second candidates that were asked because the first was late.",
+    Hedges "weir_hedges_total" counter "Second candidates that were asked beside the first, because it was late or the route races.",
     HedgesWon "weir_hedges_won_total" counter "Of these, the ones that answered sooner.",
     Continuations "weir_continuations_total" counter "Calls that were to go on with an answer that broke off.",
     Shed "weir_shed_total" counter "Calls that a core under strain did not take.",

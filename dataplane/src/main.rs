@@ -60,7 +60,7 @@ struct Options {
     log: String,
     /// A core that has work all the time and is late by so many milliseconds takes from each tenant its share only, and
     /// refuses the rest. 0: never.
-    #[arg(long, env = "WEIR_SHED_AFTER_MS", default_value_t = 10)]
+    #[arg(long, env = "WEIR_SHED_AFTER_MS", default_value_t = 100)]
     shed_after_ms: u64,
     /// auto takes io_uring when the machine allows it, else epoll.
     #[arg(long, env = "WEIR_DRIVER", default_value = "auto")]

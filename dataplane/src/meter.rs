@@ -14,7 +14,6 @@ use weir_shared::usage::{Class, Usage};
 use crate::admit::{BYTES_PER_TOKEN, Ticket};
 use crate::clock::{self, Nanos};
 use crate::dialect::Reading;
-use crate::dialect::begun::sum;
 use crate::gauge::{Counter, Gauges, Timing};
 
 pub struct Meter<'l> {
@@ -33,6 +32,8 @@ pub struct Meter<'l> {
     /// The vendor began to answer: from here on what was said is owed.
     pub delivered: bool,
     record: Record<'l>,
+    /// Calls that were made before this candidate had its turn.
+    earlier: usize,
     closed: bool,
 }
 
@@ -121,6 +122,7 @@ impl<'l> Meter<'l> {
             carried: None,
             delivered: false,
             record,
+            earlier: 0,
             closed: false,
             ticket: Some(ticket),
         }
@@ -138,6 +140,13 @@ impl<'l> Meter<'l> {
         self.record.model = model.map_or("", |model| &model.id);
         self.record.upstream_model = model.map_or("", |model| &model.upstream);
         self.record.vendor = &vendor.name;
+        self.earlier = self.record.attempts.len();
+    }
+
+    /// The same, when its call was made before anybody knew that it would count.
+    pub fn aim_at_call(&mut self, model: Option<&'l Model>, vendor: &'l Vendor, earlier: usize) {
+        self.aim(model, vendor);
+        self.earlier = earlier.min(self.record.attempts.len());
     }
 
     /// How the candidates were chosen, so that the choice can be made again.
@@ -152,10 +161,15 @@ impl<'l> Meter<'l> {
         let reading = std::mem::take(&mut self.reading);
         let told = reading.usage.filter(|usage| !reading.usage_invalid && usage.tokens() <= self.plausible_tokens);
         let cost = told.and_then(|usage| self.price.cost(&usage, reading.tier).ok()?.round(0).ok());
-        if let Some(last) = self.record.attempts.last_mut() {
+        if let Some(last) = self.record.attempts[self.earlier..].last_mut() {
             last.outcome = Outcome::Failed;
             last.cost = cost.unwrap_or_default();
         }
+    }
+
+    /// Another is asked to go on with what was said.
+    pub fn continued(&mut self) {
+        self.record.flags |= flag::CONTINUED;
     }
 
     /// What was delivered until here is owed, at this candidate's prices; another may go on with it. Says what all of it
@@ -167,10 +181,10 @@ impl<'l> Meter<'l> {
         if let Some(last) = self.record.attempts.last_mut() {
             (last.outcome, last.cost) = (Outcome::Partial, cost);
         }
-        self.record.flags |= flags | flag::CONTINUED;
+        self.record.flags |= flags;
         self.reading = Reading::default();
         let carried = self.carried.get_or_insert_default();
-        carried.usage = sum(carried.usage, usage);
+        carried.usage = carried.usage.plus(usage);
         carried.cost = Nano(carried.cost.0.saturating_add(cost.0));
         carried.sale = Nano(carried.sale.0.saturating_add(sale.0));
         carried.usage
@@ -215,7 +229,7 @@ impl<'l> Meter<'l> {
         let (own_cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
         let carried = carried.map(|carried| *carried).unwrap_or_default();
         let last_tokens_out = usage.answer_tokens();
-        let usage = sum(usage, carried.usage);
+        let usage = usage.plus(carried.usage);
         let cost = Nano(own_cost.0.saturating_add(carried.cost.0));
         let sale = Nano(sale.0.saturating_add(carried.sale.0));
         let micros = |from: Nanos, to: Nanos| (to.saturating_sub(from)) / 1_000;
@@ -236,8 +250,11 @@ impl<'l> Meter<'l> {
             record.credential = last.credential;
             // What was carried over has its own word.
             if !is_silent {
-                last.cost = own_cost;
                 last.outcome = outcome;
+            }
+            // Of one that was given up, what its prompt cost is noted already.
+            if !is_silent && self.delivered {
+                last.cost = own_cost;
             }
         }
         let ticket = self.ticket.take();

@@ -69,7 +69,8 @@ impl Strain {
         }
     }
 
-    pub fn is_shedding(&self) -> bool {
+    #[cfg(test)]
+    fn is_shedding(&self) -> bool {
         self.share.get() != u32::MAX
     }
 }

@@ -33,9 +33,14 @@ impl Ward {
         Self { core, gauges, doors, pulse: Pulse::default() }
     }
 
-    fn look(&mut self) {
+    /// `alone`: no other core has a pulse, so there is nobody to take its callers; they wait for it.
+    fn look(&mut self, alone: bool) {
         match self.pulse.look(self.gauges.heartbeat_ms.load(Ordering::Relaxed)) {
             None => {}
+            Some(Turn::Out) if alone => {
+                self.gauges.out.store(1, Ordering::Relaxed);
+                say("error", "core_stuck", &format!("core {} has no pulse, and no other core has one", self.core));
+            }
             Some(Turn::Out) => {
                 // The kernel gives new connections to the others.
                 self.doors.iter().for_each(Door::shut);
@@ -78,6 +83,10 @@ struct Pulse {
 }
 
 impl Pulse {
+    fn beats(&self) -> bool {
+        self.beat != 0 && self.in_vain < LOOKS_OUT
+    }
+
     fn look(&mut self, beat: u64) -> Option<Turn> {
         if beat != self.beat || beat == 0 {
             self.beat = beat;
@@ -100,7 +109,11 @@ pub fn run(mut wards: Vec<Ward>, phase: &Phase) {
         if phase.is_draining() {
             return;
         }
-        wards.iter_mut().for_each(Ward::look);
+        for place in 0..wards.len() {
+            let others = wards.iter().enumerate().filter(|(other, _)| *other != place);
+            let alone = !others.into_iter().any(|(_, ward)| ward.pulse.beats());
+            wards[place].look(alone);
+        }
     }
 }
 

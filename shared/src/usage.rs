@@ -106,6 +106,11 @@ impl Usage {
         self.counts[class as usize] = count;
     }
 
+    /// Both together, class by class.
+    pub fn plus(self, other: Self) -> Self {
+        Class::ALL.iter().fold(self, |sum, &class| sum.with(class, sum.of(class).saturating_add(other.of(class))))
+    }
+
     pub fn with(mut self, class: Class, count: u64) -> Self {
         self.set(class, count);
         self

@@ -175,7 +175,6 @@ fn a_canary_whose_command_died_holds_nobody_up() {
     // And the one that was tried goes its way.
     let done = weir.ctl(&["apply", "--wait", "--json", "--canary", "1"]);
     assert_eq!((&done["changed"], states(&weir)), (&true.into(), vec!["current".to_owned(); 3]));
-    // A node that is started anew in the middle of a canary serves what is published.
     assert!(within(Duration::from_secs(5), || weir.call(&Call::Chat.request("fresh", false)).status == 200));
     weir.lives();
 }

@@ -412,7 +412,7 @@ fn what_a_vendor_would_refuse_is_not_sent() {
 #[test]
 fn cores_share_what_a_vendor_has_left() {
     let mut setup = Setup::new("routing-quota-cores");
-    let words = "name=shared,events=1,quota=120in600s";
+    let words = "name=shared,events=1,quota=120in6000s";
     setup.add(Model::new(Dialect::OpenAi, words).id("shared"));
     let weir = setup.start();
     let good = std::sync::atomic::AtomicU64::new(0);
@@ -738,6 +738,5 @@ fn what_sticks_keeps_prompt_caches_warm() {
         (0..8).map(|number| (0..6).map(|agent| call(agent, number)).sum::<i64>()).sum()
     };
     let (sticky, fast) = (cost("sticky"), cost("fast"));
-    println!("sticky {sticky}, least_latency {fast}: {}.{:02}", sticky / fast, sticky * 100 / fast % 100);
     assert!(sticky > 0 && sticky * 2 <= fast, "{sticky} beside {fast}");
 }

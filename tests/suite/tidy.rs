@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use weir_shared::fault::{Code, Exit};
 use weir_tests::binary::root;
 
 #[test]
@@ -242,4 +243,29 @@ fn tracked() -> Vec<String> {
             .filter(|name| name != "target")
             .collect(),
     }
+}
+
+/// What scripts and people read off the README is what the code says.
+#[test]
+fn the_readme_lists_what_there_is() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    for exit in Exit::ALL {
+        let line = format!("| {} | {} | {} |", *exit as u8, exit.name(), exit.meaning());
+        assert!(readme.contains(&line), "no line {line:?}");
+    }
+    for code in Code::ALL {
+        assert!(readme.contains(&format!("| `{}` | {} |", code.name(), code.status())), "no line for {}", code.name());
+    }
+    // Each binary of the suite, and each module of the data plane, stands in its table.
+    let listed = |page: &str, folder: &str, name: &dyn Fn(&str) -> String| {
+        let page = fs::read_to_string(root().join(page)).expect("a page");
+        for entry in fs::read_dir(root().join(folder)).expect("a folder") {
+            let file = entry.expect("an entry").file_name().into_string().expect("a name");
+            if let Some(stem) = file.strip_suffix(".rs").filter(|stem| !["lib", "main"].contains(stem)) {
+                assert!(page.contains(&name(stem)), "{folder}/{file} is in no table of the page beside it");
+            }
+        }
+    };
+    listed("tests/README.md", "tests/suite", &|stem| format!("`{stem}`"));
+    listed("dataplane/src/exchange/README.md", "dataplane/src/exchange", &|stem| format!("`{stem}.rs`"));
 }

@@ -48,6 +48,8 @@ impl Gateway {
         command.arg("--store").arg(format!("folder:{}", state.join("store").display()));
         command.arg("--state").arg(&state).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"]);
         command.arg("--log").arg(rig.folder.join("weir.log"));
+        // What a saturated core costs is measured, and not how it refuses what it cannot do.
+        command.args(["--shed-after-ms", "0"]);
         // The folder names the credential by its variable; the gateway reads it where it runs.
         command.env(CREDENTIAL, "weirbench");
         if workload.tls {

@@ -1,7 +1,7 @@
 //! An answer that was begun by one model and is gone on with by another: what was said so far, and how the steps of the
 //! second fit behind those of the first.
 
-use weir_shared::usage::{Class, Usage};
+use weir_shared::usage::Usage;
 
 use super::event::{Block, Event, Piece};
 use super::text::Text;
@@ -28,7 +28,7 @@ struct After {
     into: Option<u32>,
     joined: Option<u32>,
     /// Thoughts in front of that text are its own affair: the answer had begun.
-    unsaid: Option<u32>,
+    unsaid: Vec<u32>,
     /// The text so far ended in blanks, which no vendor takes at the end of what it is to go on with.
     blank: bool,
     before: Usage,
@@ -57,7 +57,7 @@ impl Begun {
             from: self.blocks,
             into: self.open,
             joined: None,
-            unsaid: None,
+            unsaid: Vec::new(),
             blank: trimmed(&self.text).len() < self.text.len(),
             before,
         });
@@ -86,13 +86,16 @@ impl Begun {
                 }
                 self.closed_to_others |= *choice > 0;
             }
-            Event::Piece { block, piece: Piece::Text(text) } if self.open == Some(*block) => {
+            Event::Piece { block, piece: Piece::Text(text) } if self.open == Some(*block) && !self.closed_to_others => {
                 self.text.extend_from_slice(text.raw());
-                self.closed_to_others |= self.text.len() > TEXT_BYTES_MAX;
+                self.closed_to_others = self.text.len() > TEXT_BYTES_MAX;
             }
             Event::Close { block } if self.open == Some(*block) => self.open = None,
             Event::Finish { .. } => self.closed_to_others = true,
             _ => {}
+        }
+        if self.closed_to_others {
+            self.text = Vec::new();
         }
     }
 }
@@ -107,11 +110,11 @@ impl After {
                 return None;
             }
             Event::Open { block, kind: Block::Reasoning, .. } if self.into.is_some() && self.joined.is_none() => {
-                self.unsaid = Some(block);
+                self.unsaid.push(block);
                 return None;
             }
             Event::Open { block, choice, kind } => Event::Open { block: self.place(block), choice, kind },
-            Event::Piece { block, .. } | Event::Close { block } if self.unsaid == Some(block) => return None,
+            Event::Piece { block, .. } | Event::Close { block } if self.unsaid.contains(&block) => return None,
             Event::Piece { block, piece: Piece::Text(text) } if std::mem::take(&mut self.blank) => {
                 let rest = unblanked(text.raw());
                 self.blank = rest.is_empty();
@@ -122,7 +125,7 @@ impl After {
             }
             Event::Piece { block, piece } => Event::Piece { block: self.place(block), piece },
             Event::Close { block } => Event::Close { block: self.place(block) },
-            Event::Usage { usage, tier } => Event::Usage { usage: sum(usage, self.before), tier },
+            Event::Usage { usage, tier } => Event::Usage { usage: usage.plus(self.before), tier },
             other => other,
         })
     }
@@ -130,16 +133,14 @@ impl After {
     fn place(&self, block: u32) -> u32 {
         match self.into {
             Some(into) if self.joined == Some(block) => into,
-            _ => self.from.saturating_add(block),
+            // Numbers follow each other without a gap: what was not opened for the caller has none.
+            _ => {
+                let is_before = |other: &&u32| **other < block;
+                let missing = self.unsaid.iter().chain(&self.joined).filter(is_before).count() as u32;
+                self.from.saturating_add(block.saturating_sub(missing))
+            }
         }
     }
-}
-
-pub fn sum(one: Usage, other: Usage) -> Usage {
-    Class::ALL.iter().fold(one, |sum, &class| {
-        let both = sum.of(class).saturating_add(other.of(class));
-        sum.with(class, both)
-    })
 }
 
 /// Blanks as they stand in JSON.
@@ -169,7 +170,7 @@ fn unblanked(raw: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_shared::usage::Tier;
+    use weir_shared::usage::{Class, Tier};
 
     fn text(block: u32, raw: &'static str) -> Event<'static> {
         Event::Piece { block, piece: Piece::Text(Text::of_raw(raw.as_bytes())) }
@@ -208,7 +209,7 @@ mod tests {
             (text(1, " now"), Some(text(1, " now"))),
             (usage(3), Some(both)),
             (Event::Close { block: 1 }, Some(Event::Close { block: 1 })),
-            (open(2, Block::Reasoning), Some(open(4, Block::Reasoning))),
+            (open(2, Block::Reasoning), Some(open(2, Block::Reasoning))),
         ];
         for (said, heard) in steps {
             assert_eq!(begun.fit(said.clone()), heard, "{said:?}");

@@ -324,8 +324,5 @@ pub fn words_of_error(body: &[u8]) -> Option<String> {
         }
     })
     .ok()?;
-    let mut words = found?;
-    let cut = words.floor_char_boundary(WORDS_BYTES_MAX);
-    words.truncate(cut);
-    Some(words)
+    Some(cut(found?))
 }

@@ -19,7 +19,8 @@ use crate::buffer;
 use crate::clock::{self, Nanos};
 use crate::deadline::Why;
 use crate::dialect::error::scrub;
-use crate::dialect::relay::words_of_error;
+use crate::dialect::relay::{Relay, words_of_error};
+use crate::dialect::speech::Heading;
 use crate::gauge::{Counter, Timing};
 use crate::live::Target;
 use crate::meter::{Meter, called};
@@ -122,6 +123,16 @@ impl Plan<'_, '_> {
     pub fn dropped(&self) -> Option<Box<str>> {
         let dropped = &self.translation?.dropped;
         (!dropped.is_empty()).then(|| dropped.join(", ").into())
+    }
+
+    /// What must live as long as a stream that is said again.
+    pub fn heading(&self) -> Option<Heading<'_>> {
+        self.translation?.heading(self.naming())
+    }
+
+    /// How such a stream is said again.
+    pub fn relay<'h>(&self, heading: &'h Heading<'h>) -> Option<Relay<'h>> {
+        self.translation?.relay(self.vendor, heading)
     }
 
     /// The answer names objects that the vendor keeps; of a translated one, nothing is kept.
@@ -280,12 +291,12 @@ pub async fn run<'s>(
             gauges.time(Timing::Admission, (since - plan.request.started) / 1_000);
         }
         let credential: &'s str = &plan.vendor.credentials[pass.place].name;
-        let before = round.calls.get();
+        let sent = Cell::new(0);
         round.asking.set(Some((pass.place, since)));
-        let asked = ask(plan, &pass, waiter, times, round).await;
+        let asked = ask(plan, &pass, waiter, times, round, &sent).await;
         round.asking.set(None);
         let mut note = |status, outcome| calls.push(called(&plan.vendor.name, credential, status, outcome, since));
-        if round.calls.get() > before + 1 {
+        if sent.get() > 1 {
             // Said again on a fresh connection: nobody knows what the first saying cost.
             note(0, Outcome::Failed);
         }
@@ -321,7 +332,8 @@ pub async fn run<'s>(
         rest(pass.secret, &refusal, status);
         last = Some(Missed::of(refusal, Onward::Elsewhere));
     }
-    Err(last.unwrap_or_else(|| Missed::of(Refusal::plain(Code::UpstreamError), Onward::Nowhere)))
+    // No call was left for it: that is no word of its own.
+    Err(last.unwrap_or_else(|| Missed::of(Refusal::plain(Code::UpstreamError), Onward::Elsewhere)))
 }
 
 /// A vendor that refuses is alive, unless it says that it is not.
@@ -356,6 +368,7 @@ async fn ask(
     waiter: &mut Waiter<'_, '_>,
     times: &Times,
     round: &Round<'_>,
+    own: &Cell<usize>,
 ) -> Option<Result<Answer, (Failure, Taken)>> {
     let core = plan.scene.core;
     let head = plan.head(&pass.shown, plan.length(), Some(plan));
@@ -368,6 +381,7 @@ async fn ask(
             || plan.route.language.leaves_nothing(plan.route.endpoint),
         calls: round.calls,
         calls_max: round.calls_max,
+        own,
     };
     let answers_head = method == Method::Head;
     let asked = {

@@ -16,7 +16,7 @@ use super::attempt::{self, Attempted, CALLS_MAX, Found, Missed, Onward, Plan, Ro
 use super::continuation;
 use super::deliver::{self, Delivered, Manner};
 use super::hedge::{self, Hedging};
-use super::queue;
+use super::queue::{self, Placed};
 use super::waiter::Waiter;
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
 use crate::accept::{Request, Sink};
@@ -54,8 +54,12 @@ pub async fn serve<'l>(
     teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
     let (scene, call) = (asked.scene, asked.call);
-    let Some(choice) = queue::placed(asked, sink, teller).await? else { return Ok(Done::Gone(None)) };
-    let Prepared { mut queue, first: mut aim, tokens, room, told, hedging } = prepare(asked, choice, teller)?;
+    let choice = match queue::placed(asked, sink, teller).await? {
+        Placed::Chosen(choice) => Some(choice),
+        Placed::Object => None,
+        Placed::Gone => return Ok(Done::Gone(None)),
+    };
+    let Prepared { mut remaining, first: mut aim, tokens, room, told, hedging } = prepare(asked, choice, teller)?;
     if let Some(known) = aim.translation.as_deref().and_then(Translation::known) {
         return fields::guessed(scene, asked.request, sink, &known).await;
     }
@@ -64,15 +68,18 @@ pub async fn serve<'l>(
     FURTHER_ATTEMPTS.earn();
     let mut meter = open_meter(scene, ticket, aim.model, aim.vendor, call.stream, asked.request, asked.bytes.len());
     told.into_iter().for_each(|told| meter.chosen(told));
-    let late_ms = hedging.as_ref().zip(aim.model).and_then(|(hedging, model)| hedging.expect(model));
-    let result = queue.run(asked, &mut aim, tokens, hedging.as_ref().zip(late_ms), sink, &mut meter).await;
+    let late_ms = hedging.as_ref().zip(aim.model).and_then(|(hedging, model)| hedging.late_after(model));
+    let result = remaining.run(asked, &mut aim, tokens, hedging.as_ref().zip(late_ms), sink, &mut meter).await;
+    if let (Some(hedging), Some(model), true) = (&hedging, aim.model, meter.delivered) {
+        hedging.earn(model);
+    }
     settle(result, &mut meter, teller)
 }
 
 /// What is known before anybody is asked. The choice itself is not kept: a stream may last for minutes, and of a thousand of
 /// them each kilobyte counts.
 struct Prepared<'a, 'l> {
-    queue: Queue,
+    remaining: Remaining,
     first: Aim<'a, 'l>,
     tokens: u64,
     room: usize,
@@ -89,20 +96,20 @@ fn prepare<'a, 'l>(
     teller: &mut Teller<'l>,
 ) -> Result<Prepared<'a, 'l>, Refusal> {
     let Some(choice) = choice else {
-        let mut queue = Queue::of_objects(asked)?;
-        let first = queue.aim_next(asked)?;
+        let mut remaining = Remaining::of_objects(asked)?;
+        let first = remaining.aim_next(asked)?;
         let room = meter::record_bytes(None, first.vendor, &asked.key.tenant.name);
-        return Ok(Prepared { queue, first, tokens: 0, room, told: None, hedging: None });
+        return Ok(Prepared { remaining, first, tokens: 0, room, told: None, hedging: None });
     };
-    let mut queue = Queue::of_choice(asked, &choice)?;
-    let first = queue.aim_next(asked)?;
+    let mut remaining = Remaining::of_choice(asked, &choice)?;
+    let first = remaining.aim_next(asked)?;
     let (tokens, room) = (tokens(asked, &choice), record_bytes(asked, &choice, &first));
     let told = choice.is_told().then(|| Box::new(record_of(asked, &choice)));
     if told.is_some() {
         teller.route = (choice.way.name(), choice.ranked.label.map_or("", |label| label));
     }
-    let hedging = Hedging::of(&choice).filter(|_| generates(asked) && queue.has_more());
-    Ok(Prepared { queue, first, tokens, room, told, hedging })
+    let hedging = Hedging::of(&choice, asked.call.stream).filter(|_| generates(asked) && remaining.has_more());
+    Ok(Prepared { remaining, first, tokens, room, told, hedging })
 }
 
 /// A generated answer may be generated twice: what the first left at its vendor, nobody knows the id of.
@@ -149,21 +156,21 @@ fn record_bytes(asked: &Asked<'_, '_>, choice: &Choice<'_>, first: &Aim<'_, '_>)
 }
 
 /// Who is still to be asked.
-pub struct Queue {
+pub struct Remaining {
     waiting: Vec<Candidate>,
     /// How many of them have had their turn.
     at: usize,
     /// Of a call without a model, which goes to its vendor and nowhere else.
     vendor: Option<u32>,
     /// Candidates that were asked, one that was asked again counted each time.
-    asked: u32,
+    turns: u32,
     trying: Trying,
     seed: u64,
     /// What the first candidate's language could not say; told when nobody's can.
     unsayable: Option<Box<Refusal>>,
 }
 
-impl Queue {
+impl Remaining {
     fn of_objects(asked: &Asked<'_, '_>) -> Result<Self, Refusal> {
         let scene = asked.scene;
         let vendor = match asked.pin {
@@ -177,7 +184,7 @@ impl Queue {
             objects::may_batch(scene.live, asked.key, vendor)?;
         }
         let trying = Trying::default();
-        Ok(Self { waiting: Vec::new(), at: 0, vendor: Some(vendor), asked: 0, trying, seed: 0, unsayable: None })
+        Ok(Self { waiting: Vec::new(), at: 0, vendor: Some(vendor), turns: 0, trying, seed: 0, unsayable: None })
     }
 
     fn of_choice(asked: &Asked<'_, '_>, choice: &Choice<'_>) -> Result<Self, Refusal> {
@@ -196,7 +203,7 @@ impl Queue {
         let (mut trying, seed) = (choice.way.trying(), choice.shape.seed);
         // What its vendor keeps, another does not know.
         trying.continues &= asked.call.stream && asked.pin.is_none() && asked.route.language.speech().is_some();
-        Ok(Self { waiting, at: 0, vendor: None, asked: 0, trying, seed, unsayable: None })
+        Ok(Self { waiting, at: 0, vendor: None, turns: 0, trying, seed, unsayable: None })
     }
 
     /// The next candidate in whose language the call can be said.
@@ -227,7 +234,7 @@ impl Queue {
 
     /// Whether the route and the record have room for one more.
     pub fn may_go_on(&self, calls: &Cell<usize>) -> bool {
-        self.asked < self.trying.attempts_max && calls.get() < CALLS_MAX
+        self.turns < self.trying.attempts_max && calls.get() < CALLS_MAX
     }
 
     pub fn has_more(&self) -> bool {
@@ -303,7 +310,7 @@ impl Queue {
             dice: self.dice(),
             asking: Cell::new(None),
         };
-        self.asked += 1;
+        self.turns += 1;
         round
     }
 
@@ -324,7 +331,7 @@ impl Queue {
             if model.can.is_none_or(|can| can & need::PREFILL == 0) {
                 continue;
             }
-            if self.asked > 1 && !FURTHER_ATTEMPTS.spend() {
+            if self.turns > 1 && !FURTHER_ATTEMPTS.spend() {
                 return None;
             }
             if let Ok(aim) = Aim::at(asked, Some(model), model.vendor, Telling::GoingOn(said.clone())) {
@@ -377,7 +384,7 @@ impl Queue {
         // The first change to somebody else who is well costs nothing; whatever follows comes out of the budget.
         if elsewhere
             && self.has_more()
-            && (self.asked == 1 || FURTHER_ATTEMPTS.spend())
+            && (self.turns == 1 || FURTHER_ATTEMPTS.spend())
             && let Ok(aim) = self.aim_next(asked)
         {
             return Next::Candidate(Box::new(aim));

@@ -11,7 +11,7 @@ use weir_shared::policy::time::Times;
 
 use super::aim::Aim;
 use super::attempt::{self, Attempted, Found, Missed, Plan};
-use super::candidates::{Asked, Queue, hand_over};
+use super::candidates::{Asked, Remaining, hand_over};
 use super::deliver::{self, Delivered, Manner, Wants};
 use super::waiter::Waiter;
 use crate::accept::{HEAD_ROOM, Sink};
@@ -30,7 +30,7 @@ pub struct Way<'w> {
 /// Asks one candidate and delivers what it answers, and has others end what it does not. `Err`: the caller has heard
 /// nothing yet.
 pub async fn run<'a, 'l>(
-    queue: &mut Queue,
+    remaining: &mut Remaining,
     asked: &Asked<'a, 'l>,
     aim: &Aim<'a, 'l>,
     way: &Way<'_>,
@@ -39,29 +39,28 @@ pub async fn run<'a, 'l>(
 ) -> Result<Delivered, Missed> {
     let plan = aim.plan(asked, way.tokens, way.began_ms);
     let times = plan.times();
-    let round = queue.round(&times, way.began_ms, way.calls);
-    let elsewhere = queue.may_go_on(way.calls) && queue.has_more();
+    let round = remaining.round(&times, way.began_ms, way.calls);
+    let elsewhere = remaining.may_go_on(way.calls) && remaining.has_more();
     let Attempted::Answered(found) =
         attempt::run(&plan, &mut Waiter::Caller(sink), meter.calls(), &times, &round).await?
     else {
         return Ok(Delivered::gone(meter));
     };
-    let heading = plan.translation.and_then(|translation| translation.heading(plan.naming()));
-    let said = plan.translation.zip(heading.as_ref());
-    let relay = said.and_then(|(translation, heading)| translation.relay(plan.vendor, heading));
+    let heading = plan.heading();
+    let relay = heading.as_ref().and_then(|heading| plan.relay(heading));
     let streams = matches!(deliver::manner(&plan, &found.answer), Ok(Manner::Stream));
     let Some(mut relay) = relay.filter(|_| streams) else {
         return hand_over(&plan, asked, found, sink, meter, &times, elsewhere).await;
     };
     relay.remember();
-    match tell(&plan, asked, found, &mut relay, sink, meter, &times, elsewhere).await {
-        Err(missed) if missed.said => mend(queue, asked, &plan, missed, relay, way, sink, meter).await,
+    match deliver_part(&plan, asked, found, &mut relay, sink, meter, &times, elsewhere).await {
+        Err(missed) if missed.said => mend(remaining, asked, &plan, missed, relay, way, sink, meter).await,
         other => other,
     }
 }
 
 #[expect(clippy::too_many_arguments, reason = "an answer, and all that watches over it")]
-async fn tell<'l>(
+async fn deliver_part<'l>(
     plan: &Plan<'_, 'l>,
     asked: &Asked<'_, 'l>,
     Found { answer, pass, mut trial }: Found<'l>,
@@ -80,7 +79,7 @@ async fn tell<'l>(
 /// One after the other, until one has ended it or nobody is left.
 #[expect(clippy::too_many_arguments, reason = "an answer, and all that watches over it")]
 async fn mend<'a, 'l>(
-    queue: &mut Queue,
+    remaining: &mut Remaining,
     asked: &Asked<'a, 'l>,
     first: &Plan<'_, 'l>,
     mut missed: Missed,
@@ -91,22 +90,22 @@ async fn mend<'a, 'l>(
 ) -> Result<Delivered, Missed> {
     let mut used = meter.carry();
     while let Some(said) = relay.begun()
-        && let Some(aim) = queue.goes_on(asked, &said, way.calls)
+        && let Some(aim) = remaining.goes_on(asked, &said, way.calls)
     {
         asked.scene.core.gauges.add(Counter::Continuations, 1);
-        meter.aim(aim.model, aim.vendor);
+        meter.continued();
         let plan = aim.plan(asked, way.tokens, way.began_ms);
         let times = plan.times();
-        let round = queue.round(&times, way.began_ms, way.calls);
+        let round = remaining.round(&times, way.began_ms, way.calls);
         let asking = attempt::run(&plan, &mut Waiter::Caller(sink), meter.calls(), &times, &round).await;
         let found = match asking {
             Ok(Attempted::Answered(found)) => found,
             Ok(Attempted::Gone) => return Ok(Delivered::gone(meter)),
-            Err(_) => {
-                meter.missed();
-                continue;
-            }
+            // Its calls are noted as what they were. Whose answer it is has not changed.
+            Err(_) => continue,
         };
+        let earlier = meter.calls().len() - 1;
+        meter.aim_at_call(aim.model, aim.vendor, earlier);
         let reader = plan.translation.and_then(|translation| translation.reader(plan.vendor));
         let streams = matches!(deliver::manner(&plan, &found.answer), Ok(Manner::Stream));
         let Some((framing, reader)) = reader.filter(|_| streams) else {
@@ -114,7 +113,7 @@ async fn mend<'a, 'l>(
             continue;
         };
         relay.go_on(framing, reader, used);
-        match tell(&plan, asked, found, &mut relay, sink, meter, &times, false).await {
+        match deliver_part(&plan, asked, found, &mut relay, sink, meter, &times, false).await {
             Ok(delivered) => return Ok(delivered),
             Err(again) => {
                 // Nobody pays for one that added nothing.

@@ -267,10 +267,8 @@ pub async fn stream<'s>(
             bill = meter.close(200, code, outcome);
         };
         let gauges = &plan.scene.core.gauges;
-        let own = plan.translation.filter(|_| lasting.is_none());
-        let heading = own.and_then(|translation| translation.heading(plan.naming()));
-        let relay = own.zip(heading.as_ref());
-        let said = relay.and_then(|(translation, heading)| translation.relay(plan.vendor, heading));
+        let heading = if lasting.is_none() { plan.heading() } else { None };
+        let said = heading.as_ref().and_then(|heading| plan.relay(heading));
         // Frames are no lines: they pass one by one.
         let framed = plan.route.language.framing() == Framing::EventStream;
         let said = said.or_else(|| (framed && lasting.is_none()).then(|| Relay::passing(plan.route.language)));

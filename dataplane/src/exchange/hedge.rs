@@ -1,29 +1,31 @@
 //! Two candidates at once: a second one is asked when the first is later than all but one in twenty of its answers are, and
 //! whoever says something first is heard. The other is cancelled, and stands in the record.
 //!
+//! A route may race instead: then both are asked from the start, whatever it costs.
+//!
 //! Nothing has reached the caller until then, so both are equal. What second calls may cost is the route's to say.
 
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
-use std::time::Duration;
 
 use weir_shared::catalog::Model;
 use weir_shared::fault::Code;
 use weir_shared::ledger::{Attempt, Outcome};
 use weir_shared::policy::hedging::Hedge;
+use weir_shared::policy::resilience::Harm;
 use weir_shared::policy::time::Times;
 use weir_shared::routing::{Shape, likely_cost};
 use weir_shared::usage::{Class, Tier, Usage};
 
 use super::aim::Aim;
 use super::attempt::{self, Attempted, Found, Missed, Onward, Plan, Round};
-use super::candidates::{Asked, Queue, hand_over};
+use super::candidates::{Asked, Remaining, hand_over};
 use super::deliver::{self, Delivered, Manner};
 use super::waiter::Waiter;
 use crate::accept::Sink;
 use crate::clock;
-use crate::deadline::Why;
+use crate::deadline::{Why, briefly};
 use crate::dialect::Reading;
 use crate::dialect::relay::Relay;
 use crate::gauge::Counter;
@@ -41,18 +43,23 @@ pub struct Hedging<'l> {
 }
 
 impl<'l> Hedging<'l> {
-    pub fn of(choice: &Choice<'l>) -> Option<Self> {
-        let hedge = choice.way.route?.hedge.as_ref()?;
+    /// How late a whole answer is, is told by nothing but its end: only streams are hedged, and races are run for both.
+    pub fn of(choice: &Choice<'l>, stream: bool) -> Option<Self> {
+        let hedge = choice.way.route?.hedge.as_ref().filter(|hedge| stream || hedge.at_once)?;
         let Shape { prompt_tokens, answer_tokens, .. } = choice.shape;
         Some(Self { hedge, prompt_tokens, answer_tokens })
     }
 
-    /// This call is admitted, and goes to this model first. After how long it is late; `None` while nobody knows.
-    pub fn expect(&self, model: &Model) -> Option<u64> {
+    /// A call was answered by this model: what such a call costs is what second ones are paid from.
+    pub fn earn(&self, model: &Model) {
+        self.hedge.earn(self.cost(model));
+    }
+
+    /// After how long the first one, this model, is late; `None` while nobody knows.
+    pub fn late_after(&self, model: &Model) -> Option<u64> {
         if self.hedge.at_once {
             return Some(0);
         }
-        self.hedge.earn(self.cost(model));
         let known = model.health.iter().filter_map(|cell| cell.known());
         let late_us = known.filter_map(|health| health.pace.late_after()).max()?;
         Some((late_us / 1_000).max(self.hedge.not_before_ms))
@@ -63,11 +70,17 @@ impl<'l> Hedging<'l> {
     }
 
     fn cost(&self, model: &Model) -> u64 {
-        let Self { prompt_tokens, answer_tokens, .. } = *self;
+        let prompt_tokens = self.prompt_tokens;
+        // A caller may ask for any number; what it can get is bounded.
+        let most = if model.output_tokens_max > 0 { model.output_tokens_max } else { ANSWER_TOKENS_MAX };
+        let answer_tokens = u64::from(self.answer_tokens).min(most) as u32;
         let shape = Shape { prompt_tokens, answer_tokens, ..Shape::default() };
         u64::try_from(likely_cost(model, &shape) / 1_000).unwrap_or(u64::MAX)
     }
 }
+
+/// Of a model about which nobody says how much it writes.
+const ANSWER_TOKENS_MAX: u64 = 4_096;
 
 /// What both of them share.
 pub struct Both<'b, 'l> {
@@ -89,7 +102,7 @@ type Ended<'l> = Option<(Which, Result<Found<'l>, Missed>)>;
 
 /// Asks one, perhaps two, and delivers what comes first. The aim is the one whose answer counts.
 pub async fn run<'a, 'l>(
-    queue: &mut Queue,
+    remaining: &mut Remaining,
     asked: &Asked<'a, 'l>,
     aim: &mut Aim<'a, 'l>,
     both: &Both<'_, 'l>,
@@ -97,10 +110,11 @@ pub async fn run<'a, 'l>(
     meter: &mut Meter<'l>,
 ) -> Result<Delivered, Missed> {
     let mut other = None;
-    let ended = race(queue, asked, aim, &mut other, both, sink, meter).await;
+    let ended = race(remaining, asked, aim, &mut other, both, sink, meter).await;
     if let (Some((Which::Second, _)), Some(second)) = (&ended, other) {
         *aim = *second;
-        meter.aim(aim.model, aim.vendor);
+        let earlier = meter.calls().len().saturating_sub(1);
+        meter.aim_at_call(aim.model, aim.vendor, earlier);
     }
     match ended {
         None => Ok(Delivered::gone(meter)),
@@ -117,7 +131,7 @@ pub async fn run<'a, 'l>(
 }
 
 async fn race<'a, 'l>(
-    queue: &mut Queue,
+    remaining: &mut Remaining,
     asked: &Asked<'a, 'l>,
     aim: &Aim<'a, 'l>,
     other: &mut Option<Box<Aim<'a, 'l>>>,
@@ -126,14 +140,14 @@ async fn race<'a, 'l>(
     meter: &mut Meter<'l>,
 ) -> Ended<'l> {
     let plan = aim.plan(asked, both.tokens, both.began_ms);
-    let mut first = Lane::new(&plan, queue, both);
+    let mut first = Lane::new(&plan, remaining, both);
     let heartbeat_ms = first.times.heartbeat;
     let mut waiter = Waiter::Caller(sink);
     let mut second = None;
     let ended = {
         let mut hearing = pin!(first.hear());
         let early = {
-            let mut late = pin!(alone(both.late_ms));
+            let mut late = pin!(briefly(both.late_ms));
             let early = pin!(either(hearing.as_mut(), late.as_mut()));
             waiter.beside_alive(&plan, heartbeat_ms, early).await
         };
@@ -141,13 +155,13 @@ async fn race<'a, 'l>(
             None => None,
             Some(Either::First(result)) => Some((Which::First, result)),
             Some(Either::Second(())) => {
-                *other = queue.second(asked, both.hedging, both.calls);
+                *other = remaining.second(asked, both.hedging, both.calls);
                 match other.as_deref() {
                     None => waiter.beside_alive(&plan, heartbeat_ms, hearing).await.map(|r| (Which::First, r)),
                     Some(other) => {
                         asked.scene.core.gauges.add(Counter::Hedges, 1);
                         let plan = other.plan(asked, both.tokens, both.began_ms);
-                        let mut lane = Lane::new(&plan, queue, both);
+                        let mut lane = Lane::new(&plan, remaining, both);
                         let ended = Box::pin(sooner(&mut waiter, &plan, heartbeat_ms, hearing, &mut lane)).await;
                         second = Some(lane.told(&ended, Which::Second));
                         ended
@@ -166,7 +180,8 @@ async fn race<'a, 'l>(
     ended
 }
 
-/// The first who says something. One that fails leaves it to the other, unless any other would say the same.
+/// The first who says something. One that fails leaves it to the other; when the first says that nobody would take the call,
+/// that counts.
 async fn sooner<'l, F>(
     waiter: &mut Waiter<'_, '_>,
     plan: &Plan<'_, 'l>,
@@ -177,32 +192,23 @@ async fn sooner<'l, F>(
 where
     F: Future<Output = Result<Found<'l>, Missed>>,
 {
-    let is_last = |missed: &Missed| missed.onward == Onward::Nowhere;
     let mut second = pin!(lane.hear());
     let sooner = {
         let sooner = pin!(either(first.as_mut(), second.as_mut()));
         waiter.beside_alive(plan, heartbeat_ms, sooner).await?
     };
-    match sooner {
-        Either::First(Err(missed)) if !is_last(&missed) => {
-            let result = waiter.beside_alive(plan, heartbeat_ms, second).await?;
-            Some((Which::Second, result))
+    Some(match sooner {
+        Either::First(Err(first)) if first.onward != Onward::Nowhere => {
+            match waiter.beside_alive(plan, heartbeat_ms, second).await? {
+                Err(_) => (Which::First, Err(first)),
+                heard => (Which::Second, heard),
+            }
         }
-        Either::Second(Err(missed)) if !is_last(&missed) => {
-            let result = waiter.beside_alive(plan, heartbeat_ms, first).await?;
-            Some((Which::First, result))
-        }
-        Either::First(result) => Some((Which::First, result)),
-        Either::Second(result) => Some((Which::Second, result)),
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a tick of the table is longer than what a hedge is for, and few calls wait here"
-)]
-async fn alone(for_ms: u64) {
-    monoio::time::sleep(Duration::from_millis(for_ms)).await;
+        // Whatever a second one says against the call, the first is at work on it.
+        Either::Second(Err(_)) => (Which::First, waiter.beside_alive(plan, heartbeat_ms, first).await?),
+        Either::First(result) => (Which::First, result),
+        Either::Second(heard) => (Which::Second, heard),
+    })
 }
 
 /// One of the two, and the calls that it made.
@@ -214,9 +220,9 @@ struct Lane<'p, 'b, 'l> {
 }
 
 impl<'p, 'b, 'l> Lane<'p, 'b, 'l> {
-    fn new(plan: &'p Plan<'p, 'l>, queue: &mut Queue, both: &Both<'b, 'l>) -> Self {
+    fn new(plan: &'p Plan<'p, 'l>, remaining: &mut Remaining, both: &Both<'b, 'l>) -> Self {
         let times = plan.times();
-        let round = queue.round(&times, both.began_ms, both.calls);
+        let round = remaining.round(&times, both.began_ms, both.calls);
         Self { plan, times, round, calls: Vec::new() }
     }
 
@@ -227,13 +233,18 @@ impl<'p, 'b, 'l> Lane<'p, 'b, 'l> {
             // Only a caller goes.
             return Err(Missed::of(Refusal::plain(Code::UpstreamError), Onward::Nowhere));
         };
-        if matches!(deliver::manner(plan, &found.answer), Ok(Manner::Stream))
-            && let Err(missed) = overhear(plan, times, &mut found).await
-        {
+        let heard = match deliver::manner(plan, &found.answer) {
+            Ok(Manner::Stream) => overhear(plan, times, &mut found).await,
+            Ok(Manner::Document | Manner::Bytes) => Ok(()),
+            Err(refusal) => {
+                found.trial.iter_mut().for_each(|trial| trial.bad(Harm::Invalid));
+                Err(deliver::unheard(refusal))
+            }
+        };
+        if heard.is_err() {
             calls.iter_mut().rev().take(1).for_each(|call| call.outcome = Outcome::Failed);
-            return Err(missed);
         }
-        Ok(found)
+        heard.map(|()| found)
     }
 
     /// Its calls, for the record. One that nobody waits for any more has read the prompt all the same.
@@ -263,9 +274,8 @@ async fn overhear(plan: &Plan<'_, '_>, times: &Times, found: &mut Found<'_>) -> 
         let total_at_ms = plan.admitted_ms + times.total;
         link.deadline.set_at((clock::coarse_ms() + times.idle).min(total_at_ms), Why::Idle);
     }
-    let heading = plan.translation.and_then(|translation| translation.heading(plan.naming()));
-    let said = plan.translation.zip(heading.as_ref());
-    let said = said.and_then(|(translation, heading)| translation.relay(plan.vendor, heading));
+    let heading = plan.heading();
+    let said = heading.as_ref().and_then(|heading| plan.relay(heading));
     let mut relay = said.unwrap_or_else(|| Relay::passing(plan.route.language));
     let mut reading = Reading::default();
     let heard = stream::overhear(incoming, &mut relay, &mut reading, plan.vendor.strict_events).await;

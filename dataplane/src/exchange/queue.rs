@@ -2,8 +2,8 @@
 //! for as long as the operator says.
 
 use std::pin::pin;
-use std::time::Duration;
 
+use weir_shared::fault::Code;
 use weir_shared::routing::dice;
 
 use super::Teller;
@@ -11,73 +11,80 @@ use super::candidates::Asked;
 use super::waiter::Waiter;
 use crate::accept::Sink;
 use crate::clock;
+use crate::deadline::briefly;
 use crate::dialect::BodyKind;
 use crate::gauge::Counter;
 use crate::refusal::Refusal;
-use crate::route::line::Standing;
+use crate::route::line::{Standing, Turn};
 use crate::route::{self, Choice, Wish};
 use crate::translate;
 
-/// `None`: the caller has gone. No choice: the call is about an object, which lives at one vendor.
+pub enum Placed<'l> {
+    Chosen(Choice<'l>),
+    /// There is nothing to choose: an object lives at one vendor.
+    Object,
+    /// The caller has gone while it waited.
+    Gone,
+}
+
 pub async fn placed<'l>(
     asked: &Asked<'_, 'l>,
     sink: &mut Sink<'_>,
     teller: &mut Teller<'l>,
-) -> Result<Option<Option<Choice<'l>>>, Refusal> {
+) -> Result<Placed<'l>, Refusal> {
     let name = &asked.call.model;
     if asked.route.endpoint.body == BodyKind::Object && name.is_empty() {
-        return Ok(Some(None));
+        return Ok(Placed::Object);
     }
     let choice = choose(asked).inspect_err(|_| teller.asked = start_of(name))?;
     let rules = &asked.scene.live.snapshot.catalog.gateway.queue;
     match choice.queues_at(asked.scene.live).filter(|_| rules.wait_ms > 0) {
-        None => Ok(Some(Some(choice))),
+        None => Ok(Placed::Chosen(choice)),
         Some(vendor) => {
-            let Some(standing) = Standing::take(vendor, &asked.key.tenant.name, asked.key.priority, rules) else {
-                return Ok(Some(Some(choice)));
-            };
+            let standing = Standing::take(vendor, &asked.key.tenant.name, asked.key.priority, rules);
+            let standing = standing.ok_or_else(in_vain)?;
             // Only who waits pays for the room that this takes.
-            Box::pin(wait(asked, standing, rules.wait_ms, choice, sink)).await
+            Box::pin(wait(asked, standing, rules.wait_ms, sink)).await
         }
     }
 }
 
-/// The first in line looks often, so that no place lies idle for long; the others only whether they are the first.
-const FIRST_LOOKS_MS: u64 = 5;
-const OTHERS_LOOK_MS: u64 = 25;
+/// Who is in front looks often, so that no place lies idle for long; the others only whether they are.
+const FRONT_LOOKS_MS: u64 = 5;
+const OTHERS_LOOK_MS: u64 = 20;
 
 async fn wait<'l>(
     asked: &Asked<'_, 'l>,
     standing: Standing,
     for_ms: u64,
-    mut choice: Choice<'l>,
     sink: &mut Sink<'_>,
-) -> Result<Option<Option<Choice<'l>>>, Refusal> {
+) -> Result<Placed<'l>, Refusal> {
     asked.scene.core.gauges.add(Counter::Queued, 1);
     let until_ms = clock::now() / 1_000_000 + for_ms;
     loop {
-        let is_first = standing.is_first();
-        let pause = pin!(pause(if is_first { FIRST_LOOKS_MS } else { OTHERS_LOOK_MS }));
+        let turn = standing.turn();
+        if turn == Turn::Look {
+            let choice = choose(asked)?;
+            // When it is no place that is missing any more, there is nothing to stand in line for.
+            let found = !choice.is_full();
+            standing.looked(found);
+            if found {
+                return Ok(Placed::Chosen(choice));
+            }
+        }
+        if clock::now() / 1_000_000 >= until_ms {
+            return Err(in_vain());
+        }
+        let pause = pin!(briefly(if turn == Turn::Later { OTHERS_LOOK_MS } else { FRONT_LOOKS_MS }));
         if Waiter::Caller(sink).beside(pause).await.is_none() {
-            return Ok(None);
-        }
-        let is_late = clock::now() / 1_000_000 >= until_ms;
-        if is_first || is_late {
-            choice = choose(asked)?;
-        }
-        // Who has waited in vain is refused like one who did not wait.
-        if is_late || is_first && !choice.is_full() {
-            return Ok(Some(Some(choice)));
+            return Ok(Placed::Gone);
         }
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a tick of the table is too long for a place to lie idle, and few calls wait here"
-)]
-async fn pause(for_ms: u64) {
-    monoio::time::sleep(Duration::from_millis(for_ms)).await;
+/// Too many wait already, or this one has waited long enough: nobody goes past the line.
+fn in_vain() -> Refusal {
+    Refusal::plain(Code::VendorRateLimited).retry_in(1_000_000_000)
 }
 
 /// Enough to find a mistyped name in the log; a caller may call a model anything.

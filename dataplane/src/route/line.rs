@@ -11,9 +11,17 @@ use weir_shared::policy::queueing::Queueing;
 /// Lower comes first.
 type Rank = (u8, u64);
 
+/// Those who wait for one vendor.
+#[derive(Default)]
+struct Line {
+    ranks: BTreeSet<Rank>,
+    /// How many beside the first may look: one more for each that found a place, none once somebody did not.
+    beside: usize,
+}
+
 #[derive(Default)]
 struct Lines {
-    of: HashMap<Arc<str>, BTreeSet<Rank>>,
+    of: HashMap<Arc<str>, Line>,
     /// How many of each tenant's wait.
     tenants: HashMap<Arc<str>, usize>,
     arrived: u64,
@@ -35,6 +43,9 @@ pub struct Standing {
     rank: Rank,
 }
 
+/// Who looks often whether it is its turn.
+const FRONT: usize = 16;
+
 /// One tenant's part of the places.
 const TENANT_PART: usize = 4;
 
@@ -50,16 +61,37 @@ impl Standing {
         lines.arrived += 1;
         let rank = (u8::MAX - priority as u8, lines.arrived);
         *lines.tenants.entry(Arc::clone(tenant)).or_default() += 1;
-        lines.of.entry(Arc::clone(vendor)).or_default().insert(rank);
+        lines.of.entry(Arc::clone(vendor)).or_default().ranks.insert(rank);
         WAITING.fetch_add(1, Ordering::Relaxed);
         Some(Self { vendor: Arc::clone(vendor), tenant: Arc::clone(tenant), rank })
     }
 
-    pub fn is_first(&self) -> bool {
+    /// Whether it is its turn to look for a place. One after the other while places are few; when they come free faster than
+    /// one can look, several at once.
+    pub fn turn(&self) -> Turn {
         let lines = lines();
-        let line = lines.as_ref().and_then(|lines| lines.of.get(&self.vendor));
-        line.and_then(BTreeSet::first) == Some(&self.rank)
+        let Some(line) = lines.as_ref().and_then(|lines| lines.of.get(&self.vendor)) else { return Turn::Look };
+        match line.ranks.iter().take(FRONT).position(|rank| *rank == self.rank) {
+            Some(place) if place <= line.beside => Turn::Look,
+            Some(_) => Turn::Soon,
+            None => Turn::Later,
+        }
     }
+
+    /// What a look came to.
+    pub fn looked(&self, found: bool) {
+        let mut lines = lines();
+        if let Some(line) = lines.as_mut().and_then(|lines| lines.of.get_mut(&self.vendor)) {
+            line.beside = if found { line.beside + 1 } else { 0 };
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    Look,
+    Soon,
+    Later,
 }
 
 impl Drop for Standing {
@@ -67,8 +99,8 @@ impl Drop for Standing {
         let mut lines = lines();
         let lines = lines.get_or_insert_default();
         if let Some(line) = lines.of.get_mut(&self.vendor) {
-            line.remove(&self.rank);
-            if line.is_empty() {
+            line.ranks.remove(&self.rank);
+            if line.ranks.is_empty() {
                 lines.of.remove(&self.vendor);
             }
         }
@@ -98,19 +130,26 @@ mod tests {
     #[test]
     fn priority_comes_first_and_a_tenant_has_its_part() {
         let (vendor, other): (Arc<str>, Arc<str>) = ("line-test".into(), "line-other".into());
-        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let rules = Queueing { wait_ms: 1, length_max: 8 };
-        let take = |vendor: &Arc<str>, tenant: &Arc<str>, priority| Standing::take(vendor, tenant, priority, &rules);
-        let low = take(&vendor, &a, Priority::Low).unwrap();
-        assert!(low.is_first() && waits(&vendor) && !waits(&other));
-        let normal = take(&vendor, &a, Priority::Normal).unwrap();
-        assert!(take(&vendor, &a, Priority::High).is_none(), "two of eight are a quarter");
-        let high = take(&vendor, &b, Priority::High).unwrap();
-        let elsewhere = take(&other, &b, Priority::Low).unwrap();
-        assert!(high.is_first() && !normal.is_first() && !low.is_first() && elsewhere.is_first());
-        drop(high);
-        assert!(normal.is_first());
-        drop((normal, low));
+        let tenants: Vec<Arc<str>> = (0..8).map(|number| format!("tenant {number}").into()).collect();
+        let rules = Queueing { wait_ms: 1, length_max: 8 * FRONT };
+        let take =
+            |vendor: &Arc<str>, tenant: usize, priority| Standing::take(vendor, &tenants[tenant], priority, &rules);
+        let low: Vec<_> = (0..FRONT).map(|at| take(&vendor, at % 4, Priority::Low).unwrap()).collect();
+        let looks = |list: &[Standing]| list.iter().filter(|standing| standing.turn() == Turn::Look).count();
+        assert!(low[0].turn() == Turn::Look && looks(&low) == 1 && waits(&vendor) && !waits(&other));
+        let normal = take(&vendor, 5, Priority::Normal).unwrap();
+        assert_eq!((normal.turn(), low[0].turn(), low[FRONT - 1].turn()), (Turn::Look, Turn::Soon, Turn::Later));
+        let high: Vec<_> = (0..2 * FRONT).map(|_| take(&vendor, 6, Priority::High).unwrap()).collect();
+        assert!(take(&vendor, 6, Priority::High).is_none(), "a quarter is one tenant's");
+        assert_eq!((looks(&high), normal.turn()), (1, Turn::Later));
+        // Places come free: more look at once, until one looks in vain.
+        (0..3).for_each(|_| high[0].looked(true));
+        assert_eq!(looks(&high), 4);
+        high[3].looked(false);
+        assert_eq!(looks(&high), 1);
+        let elsewhere = take(&other, 7, Priority::Low).unwrap();
+        assert_eq!(elsewhere.turn(), Turn::Look);
+        drop((high, normal, low));
         assert!(!waits(&vendor) && waits(&other));
         drop(elsewhere);
         assert_eq!(waiting(), 0);

@@ -185,17 +185,18 @@ impl<'l> Choice<'l> {
         self.ranked.last_resort(&self.way, &self.vitals)
     }
 
-    /// The vendor for whose place the call is to wait: all that may see it are at their limits, or others wait there already.
+    /// The vendor for whose place the call is to wait: its credentials are at their limits, or others wait there already.
     pub fn queues_at(&self, live: &'l Live) -> Option<&'l Arc<str>> {
         let first = self.ranked.each().next();
         let candidate =
-            first.or_else(|| self.last_resort().filter(|last| matches!(last.grade, Grade::Full | Grade::Spent)))?;
+            first.or_else(|| self.last_resort()).filter(|last| first.is_some() || last.grade == Grade::Full)?;
         let vendor = &live.snapshot.vendor_of(&live.snapshot.catalog.models[candidate.model as usize]).name;
         (first.is_none() || line::waits(vendor)).then_some(vendor)
     }
 
+    /// Whether a place is all that is missing.
     pub fn is_full(&self) -> bool {
-        self.ranked.is_empty()
+        self.ranked.is_empty() && self.last_resort().is_some_and(|last| last.grade == Grade::Full)
     }
 
     /// Whether the record tells how it was made: when there was anything to choose, and when what the caller said is not

@@ -30,10 +30,11 @@ pub async fn overhear(
             (Heard::Failed, _) => break Err(Code::UpstreamError),
             (Heard::Malformed(_), _) if strict => break Err(Code::UpstreamInvalid),
             // What is left out of it is judged by whoever delivers it.
-            (Heard::Malformed(_) | Heard::Over, _) => break Ok(()),
+            (Heard::Malformed(_), _) => break Ok(()),
+            (Heard::Over, _) => break is_over(reading),
             (Heard::More, Err(failure)) => break Err(failure.code()),
             (Heard::More, Ok(_)) if incoming.is_done() => {
-                break if reading.finished || reading.ended { Ok(()) } else { Err(Code::UpstreamCut) };
+                break is_over(reading);
             }
             (Heard::More, Ok(_)) => {}
         }
@@ -44,4 +45,9 @@ pub async fn overhear(
         Err(_) => buffer::give_back(input),
     }
     judged
+}
+
+/// An answer without a word is an answer when it has a reason to be over.
+fn is_over(reading: &Reading) -> Result<(), Code> {
+    if reading.finished { Ok(()) } else { Err(Code::UpstreamCut) }
 }

@@ -26,7 +26,7 @@ pub fn caller(route: &Route) -> Option<&'static dyn Speech> {
 }
 
 /// Bytes of a call's own words that make a token, roughly, of most vendors' models.
-const BYTES_PER_TOKEN: u64 = 4;
+pub const BYTES_PER_TOKEN: u64 = 4;
 
 pub fn translate<'b>(
     task: &Task<'_, 'b>,

@@ -2,6 +2,7 @@
 
 use weir_shared::catalog::Vendor;
 
+use super::count::BYTES_PER_TOKEN;
 use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, spoken, written};
 use crate::dialect::call::{Call, Format, Role, Tongue, ToolChoice, Turn, What};
 use crate::dialect::fallen::Fallen;
@@ -53,6 +54,9 @@ pub fn go_on<'b>(
     }
     // It has been thought over; and where thoughts are wanted, no vendor takes an answer that lacks them.
     call.reasoning = None;
+    // What was said counts as said.
+    let told = said.raw().len() as u64 / BYTES_PER_TOKEN;
+    call.tokens_max = call.tokens_max.map(|most| most.saturating_sub(told).max(1));
     let part = What::Text(said).into();
     match call.turns.last_mut().filter(|turn| turn.role == Role::Assistant) {
         Some(turn) => turn.parts.push(part),

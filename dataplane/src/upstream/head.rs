@@ -19,9 +19,11 @@ pub struct Outgoing<'a> {
     pub splices: &'a Splices,
     /// It may be said again when nobody can tell whether the vendor took it.
     pub leaves_nothing: bool,
-    /// How often it has been sent; all of these calls are recorded.
+    /// How many calls its caller's request has caused, and how many it may.
     pub calls: &'a Cell<usize>,
     pub calls_max: usize,
+    /// How often this one has been sent.
+    pub own: &'a Cell<usize>,
 }
 
 /// Up to this size a request leaves in one write; larger ones in pieces of it.

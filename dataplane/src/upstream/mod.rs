@@ -97,6 +97,7 @@ pub async fn call(
     let count = || {
         gauges.add(Counter::UpstreamCalls, 1);
         request.calls.set(request.calls.get() + 1);
+        request.own.set(request.own.get() + 1);
     };
     // The last call that a request may cause goes on a connection that cannot be stale.
     let may_be_stale = request.calls.get() + 1 < request.calls_max;
@@ -110,6 +111,10 @@ pub async fn call(
             Ok(answer) => return Ok(answer),
         }
         gauges.add(Counter::UpstreamStale, 1);
+        if request.calls.get() >= request.calls_max {
+            // Somebody beside this call took the last one meanwhile.
+            return Err((Failure::Cut, Taken::No));
+        }
         count();
     }
     let link = open(gauges, vendor, target, times).await.map_err(|failure| (failure, Taken::No))?;

@@ -275,6 +275,10 @@ impl Compiler<'_> {
         if is.continuation == Some(true) {
             self.fault("hedge", "it hedges and continues", "one of [route.hedge] and continuation = true");
         }
+        if is.retry_ambiguous == Some(false) {
+            let fix = "one of [route.hedge] and retry_ambiguous = false";
+            self.fault("hedge", "it hedges, and says that no call is said twice", fix);
+        }
         Some(draft.compile(|(key, what, fix)| self.fault(&key, what, fix)))
     }
 
