@@ -427,7 +427,7 @@ async fn one<'l>(
     elsewhere: bool,
 ) -> Result<Delivered, Missed> {
     match attempt::run(plan, &mut Waiter::Caller(sink), meter.calls(), times, round).await? {
-        Attempted::Answered(found) => hand_over(plan, asked, found, sink, meter, times, elsewhere).await,
+        Attempted::Answered(mut found) => hand_over(plan, asked, &mut found, sink, meter, times, elsewhere).await,
         Attempted::Gone => Ok(Delivered::gone(meter)),
     }
 }
@@ -435,19 +435,20 @@ async fn one<'l>(
 pub async fn hand_over<'l>(
     plan: &Plan<'_, 'l>,
     asked: &Asked<'_, 'l>,
-    Found { answer, pass, mut trial }: Found<'l>,
+    found: &mut Found<'l>,
     sink: &mut Sink<'_>,
     meter: &mut Meter<'l>,
     times: &Times,
     elsewhere: bool,
 ) -> Result<Delivered, Missed> {
-    let trial = &mut trial;
-    let delivered = match deliver::manner(plan, &answer) {
+    // By reference: what is handed over to a future lies in it twice.
+    let Found { answer, pass, trial } = found;
+    let delivered = match deliver::manner(plan, answer) {
         Ok(Manner::Stream) => {
             let wants = deliver::Wants { usage: asked.call.usage_asked, elsewhere, goes_on: false };
-            deliver::stream(plan, answer, &pass, trial, sink, meter, wants, times, None).await
+            deliver::stream(plan, answer, pass, trial, sink, meter, wants, times, None).await
         }
-        Ok(Manner::Document) => deliver::document(plan, answer, &pass, trial, sink, meter, times).await,
+        Ok(Manner::Document) => deliver::document(plan, answer, pass, trial, sink, meter, times).await,
         Ok(Manner::Bytes) => deliver::bytes(plan, answer, sink, meter, times).await.map_err(deliver::unheard),
         Err(refusal) => {
             trial.iter_mut().for_each(|trial| trial.bad(Harm::Invalid));

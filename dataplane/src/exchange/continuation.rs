@@ -41,7 +41,7 @@ pub async fn run<'a, 'l>(
     let times = plan.times();
     let round = remaining.round(&times, way.began_ms, way.calls);
     let elsewhere = remaining.may_go_on(way.calls) && remaining.has_more();
-    let Attempted::Answered(found) =
+    let Attempted::Answered(mut found) =
         attempt::run(&plan, &mut Waiter::Caller(sink), meter.calls(), &times, &round).await?
     else {
         return Ok(Delivered::gone(meter));
@@ -50,10 +50,10 @@ pub async fn run<'a, 'l>(
     let relay = heading.as_ref().and_then(|heading| plan.relay(heading));
     let streams = matches!(deliver::manner(&plan, &found.answer), Ok(Manner::Stream));
     let Some(mut relay) = relay.filter(|_| streams) else {
-        return hand_over(&plan, asked, found, sink, meter, &times, elsewhere).await;
+        return hand_over(&plan, asked, &mut found, sink, meter, &times, elsewhere).await;
     };
     relay.remember();
-    match deliver_part(&plan, asked, found, &mut relay, sink, meter, &times, elsewhere).await {
+    match deliver_part(&plan, asked, &mut found, &mut relay, sink, meter, &times, elsewhere).await {
         Err(missed) if missed.said => mend(remaining, asked, &plan, missed, relay, way, sink, meter).await,
         other => other,
     }
@@ -63,7 +63,7 @@ pub async fn run<'a, 'l>(
 async fn deliver_part<'l>(
     plan: &Plan<'_, 'l>,
     asked: &Asked<'_, 'l>,
-    Found { answer, pass, mut trial }: Found<'l>,
+    Found { answer, pass, trial }: &mut Found<'l>,
     relay: &mut Relay<'_>,
     sink: &mut Sink<'_>,
     meter: &mut Meter<'l>,
@@ -71,7 +71,7 @@ async fn deliver_part<'l>(
     elsewhere: bool,
 ) -> Result<Delivered, Missed> {
     let wants = Wants { usage: asked.call.usage_asked, elsewhere, goes_on: true };
-    let told = deliver::stream(plan, answer, &pass, &mut trial, sink, meter, wants, times, Some(relay)).await;
+    let told = deliver::stream(plan, answer, pass, trial, sink, meter, wants, times, Some(relay)).await;
     pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));
     told
 }
@@ -98,7 +98,7 @@ async fn mend<'a, 'l>(
         let times = plan.times();
         let round = remaining.round(&times, way.began_ms, way.calls);
         let asking = attempt::run(&plan, &mut Waiter::Caller(sink), meter.calls(), &times, &round).await;
-        let found = match asking {
+        let mut found = match asking {
             Ok(Attempted::Answered(found)) => found,
             Ok(Attempted::Gone) => return Ok(Delivered::gone(meter)),
             // Its calls are noted as what they were. Whose answer it is has not changed.
@@ -113,7 +113,7 @@ async fn mend<'a, 'l>(
             continue;
         };
         relay.go_on(framing, reader, used);
-        match deliver_part(&plan, asked, found, &mut relay, sink, meter, &times, false).await {
+        match deliver_part(&plan, asked, &mut found, &mut relay, sink, meter, &times, false).await {
             Ok(delivered) => return Ok(delivered),
             Err(again) => {
                 // Nobody pays for one that added nothing.

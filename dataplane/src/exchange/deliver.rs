@@ -208,7 +208,7 @@ pub fn judge(trial: &mut Option<Trial<'_>>, end: End, reading: &Reading) {
 #[expect(clippy::too_many_arguments, reason = "an answer, and all that watches over it")]
 pub async fn stream<'s>(
     plan: &Plan<'_, 's>,
-    mut answer: Answer,
+    answer: &mut Answer,
     pass: &Pass<'_>,
     trial: &mut Option<Trial<'_>>,
     sink: &mut Sink<'_>,
@@ -217,7 +217,7 @@ pub async fn stream<'s>(
     times: &Times,
     lasting: Option<&mut Relay<'_>>,
 ) -> Result<Delivered, Missed> {
-    let first = if sink.has_begun() { First::Correction } else { First::Head(stream_head(plan, Some(&answer))) };
+    let first = if sink.has_begun() { First::Correction } else { First::Head(stream_head(plan, Some(answer))) };
     let first = Cell::new(first);
     let begin = |sink: &mut Sink<'_>| match first.take() {
         First::Head(head) if !sink.has_begun() => begin(plan, head, sink),
@@ -228,8 +228,7 @@ pub async fn stream<'s>(
         begin(sink);
     }
     let incoming = answer.take_body();
-    // The answer's head is not needed for the length of a stream.
-    drop(answer);
+    answer.forget_head();
     let (live, key) = (plan.scene.live, plan.key);
     let rewrite = |data: &[u8]| objects::seal_ids(live, key, &plan.vendor.name, &pass.credential.name, data);
     let scrub = |event: &[u8]| scrub(event, plan.secrets(&pass.shown));
@@ -338,7 +337,7 @@ fn give_back(plan: &Plan<'_, '_>, incoming: &mut Incoming) {
 /// JSON: collected, checked, priced, and only then answered, in one write.
 pub async fn document<'s>(
     plan: &Plan<'_, 's>,
-    mut answer: Answer,
+    answer: &mut Answer,
     pass: &Pass<'_>,
     trial: &mut Option<Trial<'_>>,
     sink: &mut Sink<'_>,
@@ -350,7 +349,7 @@ pub async fn document<'s>(
         unheard(Refusal::plain(Code::UpstreamInvalid))
     };
     let object = plan.route.endpoint.body == BodyKind::Object;
-    if is_bodyless(&answer) && !(object && answer.head.status == 204) {
+    if is_bodyless(answer) && !(object && answer.head.status == 204) {
         return Err(invalid(trial));
     }
     let status = answer.head.status;
@@ -408,7 +407,7 @@ pub async fn document<'s>(
     meter.first_byte(now);
     // How long a whole answer takes says nothing of how soon it was begun.
     trial.iter_mut().for_each(Trial::good);
-    let mut head = answer_head(plan, status, Some(&answer));
+    let mut head = answer_head(plan, status, Some(answer));
     if translated.is_some() {
         head.field(b"content-type", b"application/json");
     }
@@ -491,13 +490,13 @@ async fn collect_document(
 /// Audio, files, pictures: forwarded as they come. What they cost is known without reading them, or not at all.
 pub async fn bytes<'s>(
     plan: &Plan<'_, 's>,
-    mut answer: Answer,
+    answer: &mut Answer,
     sink: &mut Sink<'_>,
     meter: &mut Meter<'s>,
     times: &Times,
 ) -> Result<Delivered, Refusal> {
     let status = answer.head.status;
-    let mut head = answer_head(plan, status, Some(&answer));
+    let mut head = answer_head(plan, status, Some(answer));
     let mut incoming = answer.take_body();
     meter.delivered = true;
     meter.reading.usage = known_usage(plan);
@@ -507,7 +506,7 @@ pub async fn bytes<'s>(
         Some(length) => sink.begin_sized(head, length),
         None => sink.begin(head),
     }
-    drop(answer);
+    answer.forget_head();
     let mut buffer = head_room(buffer::large());
     let total_at_ms = plan.admitted_ms + times.total;
     loop {

@@ -220,7 +220,7 @@ async fn say<'s>(
         let mut gone = pin!(sink.caller.gone());
         either(answering.as_mut(), gone.as_mut()).await
     };
-    let answer = match awaited {
+    let mut answer = match awaited {
         Either::First(Ok(answer)) => answer,
         Either::First(Err((failure, _))) => {
             meter.attempt(credential, 0, Outcome::Failed, since);
@@ -237,14 +237,14 @@ async fn say<'s>(
         let delivered = match deliver::manner(plan, &answer)? {
             Manner::Stream => {
                 let wants = Wants { usage: true, elsewhere: false, goes_on: false };
-                let told = deliver::stream(plan, answer, pass, &mut None, sink, meter, wants, &times, None).await;
+                let told = deliver::stream(plan, &mut answer, pass, &mut None, sink, meter, wants, &times, None).await;
                 told.map_err(|missed| missed.refusal)
             }
             Manner::Document => {
-                let told = deliver::document(plan, answer, pass, &mut None, sink, meter, &times).await;
+                let told = deliver::document(plan, &mut answer, pass, &mut None, sink, meter, &times).await;
                 told.map_err(|missed| missed.refusal)
             }
-            Manner::Bytes => deliver::bytes(plan, answer, sink, meter, &times).await,
+            Manner::Bytes => deliver::bytes(plan, &mut answer, sink, meter, &times).await,
         };
         pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));
         return delivered.map(Said::Delivered);

@@ -119,13 +119,13 @@ pub async fn run<'a, 'l>(
     match ended {
         None => Ok(Delivered::gone(meter)),
         Some((_, Err(missed))) => Err(missed),
-        Some((which, Ok(found))) => {
+        Some((which, Ok(mut found))) => {
             if which == Which::Second {
                 asked.scene.core.gauges.add(Counter::HedgesWon, 1);
             }
             let plan = aim.plan(asked, both.tokens, both.began_ms);
             let times = plan.times();
-            hand_over(&plan, asked, found, sink, meter, &times, false).await
+            hand_over(&plan, asked, &mut found, sink, meter, &times, false).await
         }
     }
 }

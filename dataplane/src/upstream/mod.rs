@@ -70,6 +70,12 @@ impl Answer {
     pub fn take_body(&mut self) -> Box<Incoming> {
         self.body.take().unwrap_or_else(Incoming::nothing)
     }
+
+    /// For the length of a stream the head is not needed.
+    pub fn forget_head(&mut self) {
+        crate::buffer::give_back(std::mem::take(&mut self.head_bytes));
+        self.head.fields = Default::default();
+    }
 }
 
 impl Drop for Answer {
