@@ -234,6 +234,7 @@ pub async fn run<'s>(
             plan.vendor,
             plan.target,
             plan.model,
+            plan.key,
             plan.tokens,
             &tried,
             plan.pinned,
@@ -284,7 +285,7 @@ pub async fn run<'s>(
             }
         };
         let status = answer.head.status;
-        trial.iter().for_each(|trial| trial.head(&answer.head, &answer.head_bytes));
+        trial.iter().for_each(|trial| trial.answered(&answer.head, &answer.head_bytes));
         if (200..300).contains(&status) {
             meter.attempt(credential, status, Outcome::Complete, since);
             return Ok(Attempted::Answered(answer, pass, trial));

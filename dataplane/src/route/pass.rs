@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 
-use weir_shared::catalog::{Credential, Model, Vendor};
+use weir_shared::catalog::{Credential, Model, Share, Vendor};
 use weir_shared::health::Room;
 use weir_shared::policy::limit::Exceeded;
+use weir_shared::snapshot::Key;
 
 use crate::clock;
 use crate::live::Target;
@@ -17,6 +18,8 @@ pub struct Pass<'l> {
     pub secret: &'l Secret,
     /// What this attempt shows the vendor.
     pub shown: Shown<'l>,
+    /// It was taken from this share, which is the key's own; otherwise from what is everybody's.
+    own: Option<&'l Share>,
     tokens: u64,
     used: Cell<Option<u64>>,
 }
@@ -63,6 +66,7 @@ pub fn next_pass<'l>(
     vendor: &'l Vendor,
     target: &'l Target,
     model: Option<&Model>,
+    key: &Key,
     tokens: u64,
     tried: &Tried,
     pinned: Option<usize>,
@@ -76,8 +80,8 @@ pub fn next_pass<'l>(
     let (mut any, mut scarce) = (false, None);
     let taken = |place: usize, secret, shown| {
         let credential = &vendor.credentials[place];
-        credential.state.admit(&credential.limits, tokens, now)?;
-        Ok(Pass { place, credential, secret, shown, tokens, used: Cell::new(None) })
+        let own = take(credential, key, tokens, now)?;
+        Ok(Pass { place, credential, secret, shown, own, tokens, used: Cell::new(None) })
     };
     for step in 0..count {
         let place = pinned.unwrap_or((turn + step) % count);
@@ -94,7 +98,7 @@ pub fn next_pass<'l>(
             soonest = Some(soonest.map_or(REST_NS, |s| s.min(REST_NS)));
             continue;
         }
-        let retry = match room(model, place, tokens, now) {
+        let retry = match room(model, &vendor.credentials[place], key, place, tokens, now) {
             Room::None { retry_in_ms } => retry_in_ms.saturating_mul(1_000_000),
             Room::Scarce if scarce.is_none() && step + 1 < count && pinned.is_none() => {
                 scarce = Some(place);
@@ -118,7 +122,8 @@ pub fn next_pass<'l>(
     // A credential that rests is better than none at all when nothing else was tried.
     if tried.count() == 0 && any && soonest == Some(REST_NS) {
         for place in 0..count {
-            let is_spent = matches!(room(model, place, tokens, now), Room::None { .. });
+            let is_spent =
+                matches!(room(model, &vendor.credentials[place], key, place, tokens, now), Room::None { .. });
             if pinned.is_some_and(|pinned| pinned != place) || is_spent || is_drained(&vendor.credentials[place]) {
                 continue;
             }
@@ -136,9 +141,30 @@ pub fn next_pass<'l>(
 }
 
 /// What the vendor said that it still takes of this model by this credential.
-fn room(model: Option<&Model>, place: usize, tokens: u64, now: clock::Nanos) -> Room {
+fn room(
+    model: Option<&Model>,
+    credential: &Credential,
+    key: &Key,
+    place: usize,
+    tokens: u64,
+    now: clock::Nanos,
+) -> Room {
     let health = model.and_then(|model| model.health.get(place)?.known());
-    health.map_or(Room::Enough, |health| health.quota.room(tokens, now / 1_000_000))
+    health.map_or(Room::Enough, |health| health.quota.room(tokens, key.kept_from_it(credential), now / 1_000_000))
+}
+
+/// Takes what the call needs: of the key's own share while there is any, and of what is everybody's.
+fn take<'l>(
+    credential: &'l Credential,
+    key: &Key,
+    tokens: u64,
+    now: clock::Nanos,
+) -> Result<Option<&'l Share>, Exceeded> {
+    let own = key.share_of(credential).filter(|own| own.state.admit(&own.limits, tokens, now).is_ok());
+    if own.is_none() {
+        credential.state.admit(&credential.limits, tokens, now)?;
+    }
+    Ok(own)
 }
 
 /// A credential that has something to show on this node: its secret is there, and its token has not ended.
@@ -169,10 +195,11 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         // Only limits in time need the time.
-        let timed = self.credential.limits.tokens.is_some();
-        let now = if timed { clock::now() } else { 0 };
+        let all = (&self.credential.limits, &self.credential.state);
+        let (limits, state) = self.own.map_or(all, |own| (&own.limits, &own.state));
+        let now = if limits.tokens.is_some() { clock::now() } else { 0 };
         let used = self.used.get().unwrap_or(0);
-        self.credential.state.settle(&self.credential.limits, self.tokens, used, now);
+        state.settle(limits, self.tokens, used, now);
     }
 }
 
