@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use weir_shared::draft::{Draft, ModelDraft, PriceDraft, Sourced, VendorDraft};
 use weir_shared::key::KeyDraft;
+use weir_shared::sealed::{SealedDraft, Version};
 
 use crate::price;
 use crate::table::{Paint, count, harmless};
@@ -22,7 +23,7 @@ pub enum Verb {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Change {
     pub verb: Verb,
-    /// gateway, vendor, model, alias, tenant, route, key
+    /// gateway, vendor, model, alias, tenant, route, key, sealed
     pub kind: &'static str,
     /// A model is named `vendor/id`.
     pub name: String,
@@ -84,6 +85,26 @@ pub fn between_keys(old: &[KeyDraft], new: &[KeyDraft]) -> Vec<Change> {
     };
     let mut changes = Vec::new();
     compare("key", &items(old), &items(new), &mut changes);
+    changes
+}
+
+/// Vendors' secrets: that there is one, which version and under which key; what is sealed of it is nobody's to compare.
+pub fn between_sealed(old: &[SealedDraft], new: &[SealedDraft]) -> Vec<Change> {
+    let items = |all: &[SealedDraft]| {
+        let item = |sealed: &SealedDraft| {
+            let number = |version: &Version| version.version.to_string();
+            let mut fields = Fields::from([("version".to_owned(), number(&sealed.current))]);
+            fields.insert("key".to_owned(), sealed.current.kek.clone());
+            fields.extend(sealed.previous.as_ref().map(|previous| ("before".to_owned(), number(previous))));
+            (
+                format!("{}#{}", sealed.vendor, sealed.credential),
+                (fields, format!("version {}", sealed.current.version)),
+            )
+        };
+        all.iter().map(item).collect::<Items>()
+    };
+    let mut changes = Vec::new();
+    compare("sealed", &items(old), &items(new), &mut changes);
     changes
 }
 

@@ -607,7 +607,7 @@ mod tests {
         );
         one(
             "[[vendor]]\ncatalog = \"openai\"\n[[vendor.credential]]\nname = \"a\"\nenv = \"A\"\n[[vendor.credential]]\nname = \"b\"",
-            "a.toml:14: vendor \"openai\", credential \"b\": it needs exactly one of env and file; env = \"NAME_OF_A_VARIABLE\" or file = \"/path\"",
+            "a.toml:14: vendor \"openai\", credential \"b\": it needs exactly one of env, file and sealed; env = \"NAME_OF_A_VARIABLE\", file = \"/path\", or sealed = true and `weirctl vendor credential set`",
         );
         one(
             "[gateway]\n\n[model]\n",

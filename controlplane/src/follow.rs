@@ -1,5 +1,6 @@
 //! After publishing: what became of a revision on every live node.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -27,6 +28,9 @@ pub struct Wait {
 pub struct Verdict {
     pub node: String,
     pub state: State,
+    /// Milliseconds until its answer was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -52,9 +56,12 @@ pub fn is_live(page: &NodePage, now: u64) -> bool {
 
 fn verdict(page: &NodePage, at: &Pointer, newest: u64) -> Verdict {
     let served = page.applied == at.revision && page.applied_digest.is_none_or(|digest| digest == at.digest);
-    let refused = page.refused.as_ref().filter(|refused| refused.revision >= at.revision);
+    let refused = page.refused.as_ref().filter(|refused| refused.is_about(at));
     let (state, reason) = if served || (page.applied > at.revision && page.applied <= newest) {
         (State::Applied, String::new())
+    } else if page.canary {
+        // Somebody else's, which is over as soon as the pointer moves.
+        (State::Waiting, String::new())
     } else if page.applied > newest {
         // The store was restored from an older copy; the node will not go back on its own.
         let reason =
@@ -65,7 +72,7 @@ fn verdict(page: &NodePage, at: &Pointer, newest: u64) -> Verdict {
     } else {
         (State::Waiting, String::new())
     };
-    Verdict { node: page.node.clone(), state, reason, warnings: page.warnings.clone() }
+    Verdict { node: page.node.clone(), state, ms: None, reason, warnings: page.warnings.clone() }
 }
 
 /// Waits as the operator wished, says how it ended, and returns what a script wants to know.
@@ -73,33 +80,108 @@ pub fn follow(store: &dyn Store, at: &Pointer, wait: &Wait, screen: &Screen) -> 
     if !wait.wait {
         return Ok(Vec::new());
     }
-    let timer = Timer::start();
-    let mut said = String::new();
-    let verdicts = loop {
-        let newest = store.pointer()?.map_or(0, |pointer| pointer.revision);
-        let verdicts = judge(&store.pages()?, at, newest, when::now());
-        let waiting = names(&verdicts, State::Waiting);
-        if waiting.is_empty() || timer.elapsed() >= wait.timeout {
-            break verdicts;
-        }
-        let done = verdicts.len() - waiting.len();
-        let nodes = count(verdicts.len(), "node");
-        let text = format!("{done} of {nodes} answered; waiting for {}", waiting.join(", "));
-        if text != said {
-            screen.progress(&text);
-            said = text;
-        }
-        std::thread::sleep(POLL);
-    };
-    screen.progress_over();
+    let verdicts = Watched::new(at, wait.timeout).until_answered(store, screen)?;
     conclude(&verdicts, at, wait, screen)?;
     Ok(verdicts)
 }
 
-/// Pages are small files or one range of a store; nodes answer within a second.
-const POLL: Duration = Duration::from_millis(50);
+/// The nodes on their way to a revision.
+pub struct Watched<'a> {
+    at: &'a Pointer,
+    timeout: Duration,
+    /// Only these nodes; all live ones when there are none.
+    pub only: Option<&'a [String]>,
+    timer: Timer,
+    /// When each node's answer was seen first.
+    answered: BTreeMap<String, u64>,
+}
 
-fn conclude(verdicts: &[Verdict], at: &Pointer, wait: &Wait, screen: &Screen) -> Result<(), Failure> {
+impl<'a> Watched<'a> {
+    pub fn new(at: &'a Pointer, timeout: Duration) -> Self {
+        Self { at, timeout, only: None, timer: Timer::start(), answered: BTreeMap::new() }
+    }
+
+    /// One look at every node's page.
+    pub fn look(&mut self, store: &dyn Store) -> Result<Vec<Verdict>, Failure> {
+        let newest = store.pointer()?.map_or(0, |pointer| pointer.revision);
+        let mut verdicts = judge(&store.pages()?, self.at, newest, when::now());
+        if let Some(only) = self.only {
+            verdicts.retain(|verdict| only.contains(&verdict.node));
+        }
+        let now = self.timer.elapsed().as_millis() as u64;
+        for verdict in verdicts.iter_mut().filter(|verdict| verdict.state != State::Waiting) {
+            verdict.ms = Some(*self.answered.entry(verdict.node.clone()).or_insert(now));
+        }
+        Ok(verdicts)
+    }
+
+    /// Until each has applied or refused it, or the time is up.
+    pub fn until_answered(&mut self, store: &dyn Store, screen: &Screen) -> Result<Vec<Verdict>, Failure> {
+        let mut said = Vec::new();
+        loop {
+            let verdicts = self.look(store)?;
+            let waiting = verdicts.iter().any(|verdict| verdict.state == State::Waiting);
+            if !waiting || self.is_over() {
+                screen.progress_over();
+                return Ok(verdicts);
+            }
+            let lines = progress(&verdicts);
+            if lines != said {
+                screen.progress(&lines);
+                said = lines;
+            }
+            self.pause();
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.timer.elapsed() >= self.timeout
+    }
+
+    /// Pages are small files or one range of a store. Most nodes answer within a tenth of a second; who does not is asked
+    /// less often.
+    pub fn pause(&self) {
+        let soon = self.timer.elapsed() < Duration::from_millis(500);
+        std::thread::sleep(if soon { Duration::from_millis(5) } else { Duration::from_millis(50) });
+    }
+}
+
+/// A line for each node, those that have not answered first.
+fn progress(verdicts: &[Verdict]) -> Vec<String> {
+    let mut sorted: Vec<_> = verdicts.iter().collect();
+    sorted.sort_by_key(|verdict| verdict.state != State::Waiting);
+    let width = sorted.iter().map(|verdict| verdict.node.len()).max().unwrap_or(0);
+    let line = |verdict: &&Verdict| {
+        let node = harmless(&verdict.node);
+        let ms = verdict.ms.map_or(String::new(), |ms| format!("{ms} ms"));
+        match verdict.state {
+            State::Waiting => format!("  {node:<width$}  …"),
+            State::Applied => format!("  {node:<width$}  applied  {ms}"),
+            State::Refused => {
+                let first = verdict.reason.lines().next().unwrap_or_default();
+                format!("  {node:<width$}  refused  {ms}  {}", harmless(first))
+            }
+        }
+    };
+    let mut lines: Vec<_> = sorted.iter().take(LINES_SHOWN_MAX).map(line).collect();
+    if let Some(more) = sorted.len().checked_sub(LINES_SHOWN_MAX).filter(|more| *more > 0) {
+        lines.push(format!("  … and {}", count(more, "more node")));
+    }
+    lines
+}
+
+/// A terminal has few lines, and what scrolls away cannot be written over.
+const LINES_SHOWN_MAX: usize = 20;
+
+/// The times of all answers: the middle one, and the one that 99 of 100 do not exceed.
+pub fn propagation(verdicts: &[Verdict]) -> Option<(u64, u64)> {
+    let mut times: Vec<u64> = verdicts.iter().filter_map(|verdict| verdict.ms).collect();
+    times.sort_unstable();
+    let at = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+    Some((at(50)?, at(99)?))
+}
+
+pub fn conclude(verdicts: &[Verdict], at: &Pointer, wait: &Wait, screen: &Screen) -> Result<(), Failure> {
     let revision = at.revision;
     for verdict in verdicts {
         for warning in &verdict.warnings {
@@ -133,13 +215,15 @@ fn conclude(verdicts: &[Verdict], at: &Pointer, wait: &Wait, screen: &Screen) ->
     match verdicts.len() {
         0 => screen.say("no node is running; the first to start will follow this revision"),
         nodes => {
-            screen.say(format!("applied by {}: {}", count(nodes, "node"), names(verdicts, State::Applied).join(", ")))
+            let (p50, p99) = propagation(verdicts).unwrap_or_default();
+            let names = names(verdicts, State::Applied).join(", ");
+            screen.say(format!("applied by {}, p50 {p50} ms, p99 {p99} ms: {names}", count(nodes, "node")));
         }
     }
     Ok(())
 }
 
-fn names(verdicts: &[Verdict], state: State) -> Vec<String> {
+pub fn names(verdicts: &[Verdict], state: State) -> Vec<String> {
     verdicts.iter().filter(|verdict| verdict.state == state).map(|verdict| harmless(&verdict.node)).collect()
 }
 
@@ -154,7 +238,7 @@ mod tests {
     use weir_shared::keyspace::Refusal;
 
     fn page(node: &str, applied: u64, refused: Option<u64>, seen: u64) -> NodePage {
-        let refused = refused.map(|revision| Refusal { revision, reason: "because".into() });
+        let refused = refused.map(|revision| Refusal { revision, digest: None, reason: "because".into() });
         NodePage { node: node.into(), applied, refused, seen, ..NodePage::default() }
     }
 

@@ -24,6 +24,9 @@ mod import;
 mod follow;
 mod journal;
 mod node;
+mod rollout;
+mod shapes;
+mod replay;
 mod command;
 
 /// Operates a Weir gateway: what it serves, who may call it, what it has cost
@@ -45,14 +48,22 @@ struct Line {
 }
 
 pub fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(said) => {
+            // Help and the version are answers.
+            let exit = if said.use_stderr() { Exit::Usage } else { Exit::Done };
+            let _ = said.print();
+            return ExitCode::from(exit as u8);
+        }
+    };
     let screen = Screen::new(line.json);
     match line.command.run(&line.place, &screen) {
         Ok(answer) => {
             if line.json && !answer.is_null() {
                 screen.print(&format!("{answer:#}"));
             }
-            ExitCode::from(Exit::Done as u8)
+            ExitCode::from(screen.exit() as u8)
         }
         Err(failure) => {
             screen.progress_over();
@@ -78,7 +89,7 @@ fn start() -> String {
 }
 
 fn exits() -> String {
-    let lines = Exit::ALL.iter().map(|exit| format!("  {}  {:<9} {}", *exit as u8, exit.name(), exit.meaning()));
+    let lines = Exit::ALL.iter().map(|exit| format!("  {:>2}  {:<9} {}", *exit as u8, exit.name(), exit.meaning()));
     format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 

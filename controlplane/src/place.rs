@@ -12,7 +12,7 @@ use crate::publish::Stamp;
 use crate::when;
 
 /// For the first answer of a store on another machine: somebody sits at the prompt.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Place {

@@ -3,6 +3,8 @@
 //! In a file the rates stand directly in `[model.price]` and the tiers beside them; a draft keeps rates, bands and tiers
 //! apart. Nothing is judged here.
 
+use serde_json::{Map, Value};
+
 use crate::tree::{Is, Node, Table};
 
 /// Does nothing to what is no table: reading it as a draft will tell.
@@ -18,6 +20,24 @@ pub fn shape(model: &mut Table) {
 /// A path or a sentence about a draft, in the words of the file.
 pub fn as_written(text: &str) -> String {
     text.replace("price.tiers.", "price.").replace(".rates.", ".")
+}
+
+/// A draft's price as it stands in a file: rates, bands and tiers in one table.
+pub fn written(draft: Value) -> Value {
+    let Value::Object(mut draft) = draft else { return draft };
+    let mut table = match draft.remove("rates") {
+        Some(Value::Object(rates)) => rates,
+        _ => Map::new(),
+    };
+    if let Some(Value::Array(bands)) = draft.remove("above") {
+        table.insert("above".into(), bands.into_iter().map(written).collect());
+    }
+    if let Some(Value::Object(tiers)) = draft.remove("tiers") {
+        table.extend(tiers.into_iter().map(|(name, tier)| (name, written(tier))));
+    }
+    // Of a band: from where on.
+    table.extend(draft);
+    table.into()
 }
 
 fn shape_list(table: &mut Table, line: u32, tiers_too: bool) {

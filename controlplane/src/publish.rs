@@ -13,9 +13,11 @@ use weir_shared::id::Digest;
 use weir_shared::key::{Fingerprint, KeyDraft};
 use weir_shared::keyspace::{MANIFESTS_KEPT, Manifest, Pointer};
 use weir_shared::overlay::OverlayDraft;
+use weir_shared::sealed::SealedDraft;
 use weir_shared::snapshot::Snapshot;
 use weir_shared::store::{Store, StoreError};
 
+use crate::change::{self, Change};
 use crate::failure::Failure;
 use crate::when;
 
@@ -92,7 +94,15 @@ impl Base {
         }
     }
 
-    /// Without the keys and what was changed by hand.
+    pub fn sealed(&self, store: &dyn Store) -> Result<Vec<SealedDraft>, Failure> {
+        match self.parts.get(part::SEALED) {
+            None => Ok(Vec::new()),
+            Some(digest) => draft::read_sealed(&store.value(digest)?)
+                .map_err(|why| Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl")),
+        }
+    }
+
+    /// Without the keys, what was changed by hand, and vendors' secrets.
     pub fn draft(&self, store: &dyn Store) -> Result<Draft, Failure> {
         let mut values = Vec::new();
         for (name, digest) in self.catalog_parts() {
@@ -119,12 +129,20 @@ impl Base {
     }
 }
 
+/// All that one revision says differently from another, keys and sealed secrets included.
+pub fn between(store: &dyn Store, old: &Base, new: &Base) -> Result<Vec<Change>, Failure> {
+    let mut changes = change::between(&old.draft(store)?, &new.draft(store)?);
+    changes.extend(change::between_keys(&old.keys(store)?, &new.keys(store)?));
+    changes.extend(change::between_sealed(&old.sealed(store)?, &new.sealed(store)?));
+    Ok(changes)
+}
+
 fn is_key(part: &str) -> bool {
     part.starts_with(part::KEYS)
 }
 
 fn is_kept(part: &str) -> bool {
-    is_key(part) || part == part::OVERLAY
+    is_key(part) || part == part::OVERLAY || part == part::SEALED
 }
 
 /// Writes the values of a draft and returns what they are called.
@@ -150,13 +168,7 @@ pub fn replace_catalog(
 ) -> Result<Pointer, Failure> {
     let mut now = base.clone();
     for attempt in 0..ATTEMPTS_MAX {
-        if now.catalog_parts() != base.catalog_parts() || now.epoch != base.epoch {
-            return Err(overtaken(&now));
-        }
-        check_with_keys(store, &now, draft)?;
-        let mut merged = now.kept_parts();
-        merged.extend(parts.iter().map(|(name, digest)| (name.clone(), *digest)));
-        let manifest = now.manifest(merged, stamp, raise_epoch);
+        let manifest = merged(store, base, &now, draft, parts, stamp, raise_epoch)?;
         match store.publish(&manifest, now.pointer.as_ref()) {
             Ok(pointer) => return Ok(pointer),
             Err(StoreError::Conflict { .. }) => pause(attempt),
@@ -165,6 +177,25 @@ pub fn replace_catalog(
         now = Base::read(store)?;
     }
     Err(crowded())
+}
+
+/// The manifest that [`replace_catalog`] publishes when the store says what `now` says.
+pub fn merged(
+    store: &dyn Store,
+    base: &Base,
+    now: &Base,
+    draft: &Draft,
+    parts: &Parts,
+    stamp: &Stamp,
+    raise_epoch: bool,
+) -> Result<Manifest, Failure> {
+    if now.catalog_parts() != base.catalog_parts() || now.epoch != base.epoch {
+        return Err(overtaken(now));
+    }
+    check_with_keys(store, now, draft)?;
+    let mut merged = now.kept_parts();
+    merged.extend(parts.iter().map(|(name, digest)| (name.clone(), *digest)));
+    Ok(now.manifest(merged, stamp, raise_epoch))
 }
 
 /// A tenant may only go when no key of it is left: a node would refuse what the folder alone cannot show.
@@ -193,6 +224,14 @@ pub fn with_faults(what: &str, faults: &[Fault]) -> Failure {
 }
 
 const FAULTS_SHOWN_MAX: usize = 50;
+
+/// Whether the operator's part of the store still says what it said at revision `planned`; keys may have come and gone.
+pub fn unchanged_since(store: &dyn Store, planned: u64, now: &Base) -> Result<(), Failure> {
+    if planned == now.revision() || Base::of_revision(store, planned)?.catalog_parts() == now.catalog_parts() {
+        return Ok(());
+    }
+    Err(overtaken(now))
+}
 
 fn overtaken(now: &Base) -> Failure {
     let what = format!(
@@ -331,19 +370,47 @@ pub fn change_overlay<T>(
     stamp: &Stamp,
     mut change: impl FnMut(&Base, &mut OverlayDraft) -> Result<T, Failure>,
 ) -> Result<(T, Option<Pointer>), Failure> {
-    for attempt in 0..ATTEMPTS_MAX {
-        let base = Base::read(store)?;
+    change_part(store, stamp, part::OVERLAY, |base| {
         let before = base.overlay(store)?;
         let mut overlay = before.clone();
-        let said = change(&base, &mut overlay)?;
-        if overlay == before {
-            return Ok((said, None));
-        }
+        let said = change(base, &mut overlay)?;
+        let bytes = (overlay != OverlayDraft::default()).then(|| draft::write_overlay(&overlay));
+        Ok((said, (overlay != before).then_some(bytes)))
+    })
+}
+
+/// The same with vendors' secrets.
+pub fn change_sealed<T>(
+    store: &dyn Store,
+    stamp: &Stamp,
+    mut change: impl FnMut(&Base, &mut Vec<SealedDraft>) -> Result<T, Failure>,
+) -> Result<(T, Option<Pointer>), Failure> {
+    change_part(store, stamp, part::SEALED, |base| {
+        let before = base.sealed(store)?;
+        let mut sealed = before.clone();
+        let said = change(base, &mut sealed)?;
+        let bytes = (!sealed.is_empty()).then(|| draft::write_sealed(&sealed));
+        Ok((said, (sealed != before).then_some(bytes)))
+    })
+}
+
+/// What a part is to be instead: nothing of the kind, without the part, or these bytes.
+type Instead = Option<Option<Vec<u8>>>;
+
+fn change_part<T>(
+    store: &dyn Store,
+    stamp: &Stamp,
+    name: &str,
+    mut change: impl FnMut(&Base) -> Result<(T, Instead), Failure>,
+) -> Result<(T, Option<Pointer>), Failure> {
+    for attempt in 0..ATTEMPTS_MAX {
+        let base = Base::read(store)?;
+        let (said, instead) = change(&base)?;
         let mut parts = base.parts.clone();
-        if overlay == OverlayDraft::default() {
-            parts.remove(part::OVERLAY);
-        } else {
-            parts.insert(part::OVERLAY.to_owned(), store.put_value(&draft::write_overlay(&overlay))?);
+        match instead {
+            None => return Ok((said, None)),
+            Some(None) => drop(parts.remove(name)),
+            Some(Some(bytes)) => drop(parts.insert(name.to_owned(), store.put_value(&bytes)?)),
         }
         match store.publish(&base.manifest(parts, stamp, false), base.pointer.as_ref()) {
             Ok(pointer) => return Ok((said, Some(pointer))),

@@ -1,6 +1,9 @@
 //! What a command says while it works: to people on a terminal, to nobody under `--json`.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write};
+
+use weir_shared::fault::Exit;
 
 use crate::failure::Failure;
 use crate::table::Paint;
@@ -13,6 +16,10 @@ pub struct Screen {
     paint_aside: Paint,
     /// Somebody looks at standard error, so that a line may be written over.
     live: bool,
+    /// Lines of progress that are written over next.
+    standing: Cell<usize>,
+    /// What the process ends with when nothing fails.
+    exit: Cell<Exit>,
     #[cfg(test)]
     said: std::sync::Mutex<String>,
 }
@@ -26,6 +33,8 @@ impl Screen {
             json,
             paint: colours(std::io::stdout().is_terminal()),
             paint_aside: colours(std::io::stderr().is_terminal()),
+            standing: Cell::new(0),
+            exit: Cell::new(Exit::Done),
             live: std::io::stderr().is_terminal() && !dumb,
             #[cfg(test)]
             said: std::sync::Mutex::default(),
@@ -58,6 +67,15 @@ impl Screen {
         }
     }
 
+    /// Nothing failed, and a script wants to know how it went all the same.
+    pub fn ends_with(&self, exit: Exit) {
+        self.exit.set(exit);
+    }
+
+    pub fn exit(&self) -> Exit {
+        self.exit.get()
+    }
+
     /// Whether somebody looks at standard output.
     pub fn is_watched(&self) -> bool {
         std::io::stdout().is_terminal()
@@ -86,14 +104,25 @@ impl Screen {
     }
 
     /// Where things stand, written over the last time it was said.
-    pub fn progress(&self, text: &str) {
+    pub fn progress(&self, lines: &[String]) {
         if self.live && !self.json {
-            let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+            let mut text = String::new();
+            // Back to the first of the lines that stand there, and everything below goes.
+            if self.standing.get() > 0 {
+                text = format!("\x1b[{}A\r\x1b[J", self.standing.get());
+            }
+            for line in lines {
+                // One that the terminal breaks in two could not be counted.
+                text.extend(line.chars().take(LINE_CHARS_MAX));
+                text.push('\n');
+            }
+            self.standing.set(lines.len());
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
 
     pub fn progress_over(&self) {
-        self.progress("");
+        self.progress(&[]);
     }
 
     #[cfg(test)]
@@ -101,3 +130,5 @@ impl Screen {
         std::mem::take(&mut self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
+
+const LINE_CHARS_MAX: usize = 79;

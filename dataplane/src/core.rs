@@ -12,6 +12,7 @@ use crate::gauge::Gauges;
 use crate::journal::Journal;
 use crate::live::{Live, Newest};
 use crate::log::Logger;
+use crate::strain::Strain;
 use crate::upstream::Pools;
 
 pub struct Core {
@@ -20,6 +21,7 @@ pub struct Core {
     pub journal: Rc<Journal>,
     pub pools: Pools,
     pub logger: Arc<Logger>,
+    pub strain: Strain,
     node: u32,
     sequence: Cell<u64>,
     newest: Arc<Newest>,
@@ -64,6 +66,7 @@ impl Phase {
 }
 
 impl Core {
+    #[expect(clippy::too_many_arguments, reason = "a core is made of all of these")]
     pub fn new(
         number: u8,
         node: &str,
@@ -72,6 +75,7 @@ impl Core {
         logger: Arc<Logger>,
         gauges: Arc<Gauges>,
         phase: Arc<Phase>,
+        late_ms: u64,
     ) -> Self {
         let hash = blake3::hash(node.as_bytes());
         let [a, b, c, ..] = *hash.as_bytes();
@@ -81,6 +85,7 @@ impl Core {
             journal,
             pools: Pools::default(),
             logger,
+            strain: Strain::new(late_ms),
             node: u32::from_le_bytes([a, b, c, 0]),
             // So that ids of two runs within one millisecond differ.
             sequence: Cell::new(clock::wall_ns() & 0xffff_ffff),

@@ -48,6 +48,11 @@ counters! {
     UpstreamTlsFailed "weir_upstream_tls_failed_total" counter "TLS handshakes with vendors that failed.",
     CredentialsSkipped "weir_upstream_credentials_skipped_total" counter "Calls that went to the next credential.",
     Failovers "weir_failovers_total" counter "Calls that went on to another candidate.",
+    Hedges "weir_hedges_total" counter "Second candidates that were asked because the first was late.",
+    HedgesWon "weir_hedges_won_total" counter "Of these, the ones that answered sooner.",
+    Continuations "weir_continuations_total" counter "Calls that were to go on with an answer that broke off.",
+    Shed "weir_shed_total" counter "Calls that a core under strain did not take.",
+    Queued "weir_queued_total" counter "Calls that waited for a place at a vendor whose credentials were at their limits.",
     Retries "weir_retries_total" counter "Calls that were said again to the same candidate.",
     UsageEstimated "weir_usage_estimated_total" counter "Records whose usage is our own count.",
     LogLinesLost "weir_log_lines_lost_total" counter "Log lines dropped because nobody took them in time.",
@@ -94,6 +99,8 @@ pub struct Gauges {
     pub heartbeat_ms: AtomicU64,
     /// 1 while the core's journal has no room for another record.
     pub journal_full: AtomicU64,
+    /// 1 while it takes no new connections because it has no pulse.
+    pub out: AtomicU64,
 }
 
 impl Gauges {
@@ -133,6 +140,7 @@ pub fn for_core() -> Arc<Gauges> {
         timing_sums: std::array::from_fn(|_| zero()),
         heartbeat_ms: AtomicU64::new(0),
         journal_full: AtomicU64::new(0),
+        out: AtomicU64::new(0),
     });
     CORES.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&gauges));
     gauges
@@ -146,6 +154,7 @@ pub struct Totals {
     pub timing_sums: [u64; Timing::COUNT],
     pub heartbeats_ms: Vec<u64>,
     pub journals_full: u64,
+    pub cores_out: u64,
 }
 
 impl Totals {
@@ -162,6 +171,7 @@ pub fn totals() -> Totals {
         timing_sums: [0; Timing::COUNT],
         heartbeats_ms: Vec::new(),
         journals_full: 0,
+        cores_out: 0,
     };
     let add = |sums: &mut [u64], cells: &[AtomicU64]| {
         for (sum, cell) in sums.iter_mut().zip(cells) {
@@ -175,6 +185,7 @@ pub fn totals() -> Totals {
             add(sums, cells);
         }
         add(&mut totals.timing_sums, &core.timing_sums);
+        totals.cores_out += core.out.load(Ordering::Relaxed);
         totals.journals_full += core.journal_full.load(Ordering::Relaxed);
         totals.heartbeats_ms.push(core.heartbeat_ms.load(Ordering::Relaxed));
     }

@@ -1,10 +1,13 @@
 //! What the process asks of the machine once, when it starts.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// As many descriptors as the system grants; and no core dump or debugger of another user sees the secrets in memory.
 pub fn prepare() {
@@ -32,6 +35,61 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// A listener that others than its core may shut: when the process drains, and when its core is stuck.
+#[derive(Clone)]
+pub struct Door(Arc<Mutex<TcpListener>>);
+
+impl Door {
+    pub fn of(listener: &TcpListener) -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(listener.try_clone()?))))
+    }
+
+    /// It leaves its SO_REUSEPORT group, and an accept that waits on it returns; a listener that is only closed still
+    /// accepts on io_uring.
+    pub fn shut(&self) {
+        let listener = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(SockRef::from(&*listener).shutdown(Shutdown::Both));
+    }
+
+    pub fn is_open(&self) -> bool {
+        let listener = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        SockRef::from(&*listener).is_listener().unwrap_or(false)
+    }
+
+    /// A new one on the same address: one that was shut never returns to its group.
+    pub fn open_again(&self) -> io::Result<TcpListener> {
+        let mut listener = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = listen(listener.local_addr()?)?;
+        *listener = new.try_clone()?;
+        Ok(new)
+    }
+}
+
+/// How much of its time a thread has work, by the scheduler's own account: what it ran, and what it waited to run.
+pub struct Effort {
+    account: Option<File>,
+    spent_ns: u64,
+}
+
+impl Effort {
+    /// Of the calling thread.
+    pub fn mine() -> Self {
+        let mut effort = Self { account: File::open("/proc/thread-self/schedstat").ok(), spent_ns: 0 };
+        effort.since();
+        effort
+    }
+
+    /// Nanoseconds since the last look; `None` where the kernel keeps no account.
+    pub fn since(&mut self) -> Option<u64> {
+        let mut bytes = [0; 64];
+        let length = self.account.as_ref()?.read_at(&mut bytes, 0).ok()?;
+        let mut numbers = std::str::from_utf8(&bytes[..length]).ok()?.split_ascii_whitespace();
+        let (ran, waited): (u64, u64) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        let spent = ran.saturating_add(waited);
+        Some(spent.saturating_sub(std::mem::replace(&mut self.spent_ns, spent)))
+    }
 }
 
 /// Connections that wait to be accepted; the kernel caps it by `net.core.somaxconn`.

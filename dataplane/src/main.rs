@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use weir::core::{Core, Phase};
-use weir::gauge;
+use weir::gauge::{self, Gauges};
 use weir::heap::Heap;
 use weir::host;
 use weir::journal::{Journal, Keeper};
@@ -16,6 +16,7 @@ use weir::log::Logger;
 use weir::spool;
 use weir::sync::{self, Duties, Follower, Settings, say};
 use weir::tls::{CertStore, KeyPairFiles, server_config};
+use weir::watch::{self, Ward};
 use weir::worker::{self, Doors, Driver};
 use weir_shared::key::Pepper;
 use weir_shared::secret;
@@ -45,7 +46,7 @@ struct Options {
     /// PEM file of its key; as many as certificates.
     #[arg(long, env = "WEIR_TLS_KEY", value_delimiter = ',')]
     tls_key: Vec<PathBuf>,
-    /// Where /metrics, /live, /ready and /status answer. Keep it off the public network.
+    /// Where /metrics, /live, /ready, /status and /shapes answer. Keep it off the public network.
     #[arg(long, env = "WEIR_ADMIN", default_value = "127.0.0.1:8081")]
     admin: SocketAddr,
     /// Worker threads. Default: one per processor that the process may use.
@@ -57,6 +58,10 @@ struct Options {
     /// Where the request log goes: - (standard output), off, or a file.
     #[arg(long, env = "WEIR_LOG", default_value = "-")]
     log: String,
+    /// A core that has work all the time and is late by so many milliseconds takes from each tenant its share only, and
+    /// refuses the rest. 0: never.
+    #[arg(long, env = "WEIR_SHED_AFTER_MS", default_value_t = 10)]
+    shed_after_ms: u64,
     /// auto takes io_uring when the machine allows it, else epoll.
     #[arg(long, env = "WEIR_DRIVER", default_value = "auto")]
     driver: String,
@@ -122,22 +127,24 @@ fn start(options: Options) -> Result<(), String> {
     let state = follower.state();
 
     let keeper = Keeper::default();
-    let mut workers = Vec::new();
+    let (mut workers, mut wards) = (Vec::new(), Vec::new());
     let (mut plain, mut tls) = (Some(first), first_tls);
     for number in 0..cores {
-        let doors = Doors {
-            plain: plain.take().map_or_else(|| listen("--listen", data), Ok)?,
-            tls: match (&certificates, data_tls) {
-                (Some((_, config)), Some(address)) => {
-                    Some((tls.take().map_or_else(|| listen("--tls-listen", address), Ok)?, Arc::clone(config)))
-                }
-                _ => None,
-            },
-        };
-        workers.push(start_core(number, cores, driver, &options, &node, doors, &keeper, &newest, &logger, &phase)?);
+        let failed = |error: std::io::Error| error.to_string();
+        let mut doors = Doors::plain(plain.take().map_or_else(|| listen("--listen", data), Ok)?).map_err(failed)?;
+        if let (Some((_, config)), Some(address)) = (&certificates, data_tls) {
+            let listener = tls.take().map_or_else(|| listen("--tls-listen", address), Ok)?;
+            doors = doors.with_tls(listener, Arc::clone(config)).map_err(failed)?;
+        }
+        let gauges = gauge::for_core();
+        wards.push(Ward::new(number, Arc::clone(&gauges), doors.handles()));
+        let own = Own { number, cores, doors, gauges };
+        workers.push(start_core(own, driver, &options, &node, &keeper, &newest, &logger, &phase)?);
     }
     keeper.start().map_err(|error| error.to_string())?;
     spawn("weir-store", move || follower.run())?;
+    let watched = Arc::clone(&phase);
+    spawn("weir-watch", move || watch::run(wards, &watched))?;
     let duties = Duties {
         admin,
         phase: Arc::clone(&phase),
@@ -146,6 +153,7 @@ fn start(options: Options) -> Result<(), String> {
         certificates: certificates.map(|(store, _)| store),
         driver: driver.name(),
         recorder,
+        journal: options.state.join("journal").join(&node),
     };
     spawn("weir-sync", move || {
         if let Err(error) = sync::run(duties) {
@@ -166,20 +174,27 @@ fn start(options: Options) -> Result<(), String> {
 
 type Worker = std::thread::JoinHandle<std::io::Result<()>>;
 
-#[expect(clippy::too_many_arguments, reason = "a core is made of all of these")]
-fn start_core(
+/// What only this core has.
+struct Own {
     number: usize,
     cores: usize,
+    doors: Doors,
+    gauges: Arc<Gauges>,
+}
+
+#[expect(clippy::too_many_arguments, reason = "a core is made of all of these")]
+fn start_core(
+    Own { number, cores, doors, gauges }: Own,
     driver: Driver,
     options: &Options,
     node: &str,
-    doors: Doors,
     keeper: &Keeper,
     newest: &Arc<Newest>,
     logger: &Arc<Logger>,
     phase: &Arc<Phase>,
 ) -> Result<Worker, String> {
     let (folder, node) = (options.state.join("journal"), node.to_owned());
+    let late_ms = if options.shed_after_ms == 0 { u64::MAX } else { options.shed_after_ms };
     let (keeper, newest, logger, phase) = (keeper.clone(), Arc::clone(newest), Arc::clone(logger), Arc::clone(phase));
     let run = move || {
         if cores > 1 {
@@ -189,7 +204,7 @@ fn start_core(
         if let Some(damage) = damage {
             say("error", "journal_damaged", &damage);
         }
-        let core = Core::new(number as u8, &node, journal, newest, logger, gauge::for_core(), phase);
+        let core = Core::new(number as u8, &node, journal, newest, logger, gauges, phase, late_ms);
         worker::run(driver, core, doors)
     };
     // Never a silent dead core: a panic outside of a connection ends the process, and its supervisor starts it anew.

@@ -1,7 +1,9 @@
 //! A vendor's stream on its way to the caller: whole events only, each checked, one write per read.
 
+mod overheard;
 mod relayed;
 
+pub use overheard::overhear;
 pub use relayed::relay;
 
 use std::borrow::Cow;
@@ -36,6 +38,8 @@ pub enum End {
     /// It was broken off before the model had said anything: nothing of it has reached the caller, and another candidate
     /// may answer in its place.
     Unheard(Code),
+    /// It was broken off in the middle of its words; the caller has not been told, since another may go on with them.
+    Suspended(Code),
 }
 
 /// What a stream is forwarded by.
@@ -56,6 +60,8 @@ pub struct Rules<'a> {
     /// Somebody else could answer: what comes before the model's first output is kept back, so that nothing has to be
     /// taken back.
     pub elsewhere: bool,
+    /// Somebody else could go on with what was said.
+    pub goes_on: bool,
     /// Gives the answer its head, when it has none yet.
     pub begin: &'a dyn Fn(&mut Sink<'_>),
 }
@@ -306,7 +312,8 @@ async fn wait(
                 (rules.begin)(sink);
                 let mut beat = with_head_room(buffer::small());
                 beat.extend_from_slice(rules.language.heartbeat());
-                let (written, spare) = sink.chunk(beat, false).await;
+                // On the heap for its moment: in the wait's own frame it would cost every stream its room.
+                let (written, spare) = Box::pin(sink.chunk(beat, false)).await;
                 buffer::give_back(spare);
                 written.is_err()
             }
@@ -376,7 +383,7 @@ async fn finish(
             // What follows the end belongs to nobody; the last chunk itself may still be on its way.
             incoming.drain_now();
         }
-        End::VendorFailed | End::Cancelled | End::Unheard(_) => incoming.poison(),
+        End::VendorFailed | End::Cancelled | End::Unheard(_) | End::Suspended(_) => incoming.poison(),
     }
     first_byte();
     (rules.begin)(sink);

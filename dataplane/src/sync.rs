@@ -8,11 +8,13 @@ mod candidates;
 mod credentials;
 mod fetch;
 mod lineage;
+mod shapes;
 mod follow;
 
 pub use admin::{Recorder, install_recorder};
 pub use follow::{Follower, Settings};
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ pub struct Duties {
     pub certificates: Option<Arc<CertStore>>,
     pub driver: &'static str,
     pub recorder: Recorder,
+    /// Where this node's journal is.
+    pub journal: PathBuf,
 }
 
 /// Certificates are looked at again this often; a changed file is served within it.
@@ -38,7 +42,7 @@ const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 pub fn run(duties: Duties) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
-        let Duties { admin, phase, newest, state, certificates, driver, recorder } = duties;
+        let Duties { admin, phase, newest, state, certificates, driver, recorder, journal } = duties;
         tokio::spawn(admin::serve(
             admin,
             Arc::clone(&phase),
@@ -46,6 +50,7 @@ pub fn run(duties: Duties) -> std::io::Result<()> {
             Arc::clone(&state),
             recorder,
             driver,
+            journal,
         ));
         tokio::spawn(addresses::keep_fresh(Arc::clone(&state)));
         tokio::spawn(credentials::keep_fresh(Arc::clone(&state)));

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use monoio::net::TcpStream;
 use rustls::ServerConfig;
-use socket2::SockRef;
 use weir_shared::fault::Code;
 use weir_shared::policy::time::Times;
 
@@ -25,6 +24,7 @@ use crate::core::Core;
 use crate::deadline::{self, Deadline, TICK_MS, Why};
 use crate::exchange;
 use crate::gauge::Counter;
+use crate::host::{Door, Effort};
 use crate::link::Link;
 use crate::refusal::Refusal;
 use crate::shelf;
@@ -113,8 +113,25 @@ impl Driver {
 
 /// What one core listens on.
 pub struct Doors {
-    pub plain: TcpListener,
-    pub tls: Option<(TcpListener, Arc<ServerConfig>)>,
+    plain: (Door, TcpListener),
+    tls: Option<(Door, TcpListener, Arc<ServerConfig>)>,
+}
+
+impl Doors {
+    pub fn plain(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self { plain: (Door::of(&listener)?, listener), tls: None })
+    }
+
+    pub fn with_tls(mut self, listener: TcpListener, config: Arc<ServerConfig>) -> io::Result<Self> {
+        self.tls = Some((Door::of(&listener)?, listener, config));
+        Ok(self)
+    }
+
+    /// The same doors, for who shuts them from outside.
+    pub fn handles(&self) -> Vec<Door> {
+        let tls = self.tls.as_ref().map(|(door, ..)| door);
+        std::iter::once(&self.plain.0).chain(tls).cloned().collect()
+    }
 }
 
 /// Runs one core until the process drains.
@@ -122,27 +139,31 @@ pub fn run(driver: Driver, core: Core, doors: Doors) -> io::Result<()> {
     let core = Rc::new(core);
     driver.run(async move {
         // Deadlines count from the coarse clock: before its first look at the time it stands still, an hour in the past.
-        clock::tick();
+        core.gauges.heartbeat_ms.store(clock::tick(), Ordering::Relaxed);
         let open = Rc::new(Cell::new(0));
-        let mut listening = Vec::new();
-        for (listener, tls) in
-            std::iter::once((doors.plain, None)).chain(doors.tls.map(|(listener, config)| (listener, Some(config))))
-        {
-            let Ok(handle) = listener.try_clone() else { continue };
-            listening.push(handle);
-            monoio::spawn(accept(Rc::clone(&core), listener, tls, Rc::clone(&open)));
+        let listening = doors.handles();
+        let tls = doors.tls.map(|(door, listener, config)| (door, listener, Some(config)));
+        for (door, listener, tls) in std::iter::once((doors.plain.0, doors.plain.1, None)).chain(tls) {
+            monoio::spawn(accept(Rc::clone(&core), door, listener, tls, Rc::clone(&open)));
         }
         tick(core, listening, open).await;
     })
 }
 
 /// The core's own pulse: deadlines, log lines, pools, and the end.
-async fn tick(core: Rc<Core>, listening: Vec<TcpListener>, open: Rc<Cell<usize>>) {
+async fn tick(core: Rc<Core>, listening: Vec<Door>, open: Rc<Cell<usize>>) {
     let mut count: u64 = 0;
     let mut drained = false;
     let mut cut_ticks = 0;
+    let (mut slept_at, mut effort) = (clock::tick(), Effort::mine());
     loop {
         sleep_a_tick().await;
+        let now = clock::tick();
+        let elapsed_ms = now.saturating_sub(slept_at);
+        // Late for want of a processor, with little to do, is not strain.
+        let has_work = effort.since().is_none_or(|spent_ns| spent_ns / 1_000_000 >= elapsed_ms * 9 / 10);
+        core.strain.tick(if has_work { elapsed_ms.saturating_sub(TICK_MS) } else { 0 });
+        slept_at = now;
         deadline::sweep();
         core.logger.flush(&core.gauges);
         core.gauges.heartbeat_ms.store(clock::coarse_ms(), Ordering::Relaxed);
@@ -155,8 +176,7 @@ async fn tick(core: Rc<Core>, listening: Vec<TcpListener>, open: Rc<Cell<usize>>
         }
         if core.phase().is_draining() {
             if !std::mem::replace(&mut drained, true) {
-                // A closed listener still accepts on io_uring: it is shut, and its accept returns.
-                listening.iter().for_each(|listener| drop(SockRef::from(listener).shutdown(std::net::Shutdown::Both)));
+                listening.iter().for_each(Door::shut);
             }
             deadline::cut_idle();
             if core.phase().is_cut() {
@@ -181,11 +201,15 @@ async fn sleep_a_tick() {
     monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
 }
 
-async fn accept(core: Rc<Core>, listener: TcpListener, tls: Option<Arc<ServerConfig>>, open: Rc<Cell<usize>>) {
-    let Ok(()) = listener.set_nonblocking(true) else { return };
-    let Ok(spare_handle) = listener.try_clone() else { return };
+async fn accept(
+    core: Rc<Core>,
+    door: Door,
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    open: Rc<Cell<usize>>,
+) {
+    let Ok((mut listener, mut spare_handle)) = acceptor(listener) else { return };
     let mut reserve = File::open("/dev/null").ok();
-    let Ok(listener) = monoio::net::TcpListener::from_std(listener) else { return };
     let handshakes = Rc::new(Cell::new(0));
     loop {
         match listener.accept().await {
@@ -213,9 +237,23 @@ async fn accept(core: Rc<Core>, listener: TcpListener, tls: Option<Arc<ServerCon
                     reserve = File::open("/dev/null").ok();
                 }
                 sleep_a_tick().await;
+                // Shut from outside while this core was stuck: it is back.
+                if !door.is_open()
+                    && !core.phase().is_draining()
+                    && let Ok(pair) = door.open_again().and_then(acceptor)
+                {
+                    (listener, spare_handle) = pair;
+                }
             }
         }
     }
+}
+
+/// What the runtime accepts from, and a handle for when it can't.
+fn acceptor(listener: TcpListener) -> io::Result<(monoio::net::TcpListener, TcpListener)> {
+    listener.set_nonblocking(true)?;
+    let spare = listener.try_clone()?;
+    Ok((monoio::net::TcpListener::from_std(listener)?, spare))
 }
 
 /// Handshakes of one core at a time: they cost a hundred times what a request does.

@@ -88,6 +88,8 @@ deviations! {
     EmptyFinish "empty_finish",
     /// Of calls, not of answers: what was thought in front of a tool's call is wanted back with it, as `reasoning_content`.
     ThoughtsTakenBack "thoughts_taken_back",
+    /// Of calls, not of answers: an answer that was begun is marked with `prefix` where it is to be gone on with.
+    PrefixMarksPrefill "prefix_marks_prefill",
 }
 
 impl Deviation {
@@ -117,7 +119,8 @@ impl Deviations {
 
     /// Those that an answer shows; where there are none, answers pass as they come.
     pub fn of_answers(self) -> Self {
-        Self(self.0 & !(1 << Deviation::ThoughtsTakenBack as u8))
+        let of_calls = 1 << Deviation::ThoughtsTakenBack as u8 | 1 << Deviation::PrefixMarksPrefill as u8;
+        Self(self.0 & !of_calls)
     }
 }
 
@@ -293,6 +296,8 @@ pub enum Roots {
 pub enum SecretRef {
     Env(Arc<str>),
     File(Arc<str>),
+    /// In the store, under the names of the vendor and the credential.
+    Sealed,
 }
 
 impl std::fmt::Display for SecretRef {
@@ -300,6 +305,7 @@ impl std::fmt::Display for SecretRef {
         match self {
             Self::Env(name) => write!(f, "environment variable {name}"),
             Self::File(path) => write!(f, "file {path}"),
+            Self::Sealed => f.write_str("its sealed secret"),
         }
     }
 }

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Source;
 use crate::key::{KeyDraft, LimitsDraft};
 use crate::overlay::OverlayDraft;
+use crate::policy::queueing::QueueDraft;
 use crate::policy::resilience::BreakerDraft;
 use crate::policy::routing::RouteDraft;
 use crate::policy::size::SizesDraft;
 use crate::policy::time::TimesDraft;
+use crate::sealed::SealedDraft;
 
 /// The newest form of values that this build understands. A node that meets a newer one refuses the revision.
 pub const SCHEMA: u32 = 1;
@@ -37,6 +39,8 @@ pub struct Draft {
     pub keys: Vec<KeyDraft>,
     /// What was changed by hand; no part of the folder.
     pub overlay: OverlayDraft,
+    /// Vendors' secrets; no part of the folder either.
+    pub sealed: Vec<SealedDraft>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -62,6 +66,9 @@ pub struct GatewayDraft {
     /// When a vendor that fails is passed over, and when it is tried again.
     #[serde(default)]
     pub breaker: BreakerDraft,
+    /// How long calls wait for a place at vendors whose credentials are at their limits.
+    #[serde(default)]
+    pub queue: QueueDraft,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -196,6 +203,9 @@ pub struct CredentialDraft {
     /// The path of a file on the node, read anew when it changes. A key is its first line; other secrets take all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// It lies sealed in the store, where `weirctl vendor credential set` puts it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -303,6 +313,8 @@ pub mod part {
     pub const KEYS: &str = "keys/";
     /// What was changed by hand; neither the folder's nor a key.
     pub const OVERLAY: &str = "overlay";
+    /// Vendors' secrets, sealed; neither the folder's nor a key.
+    pub const SEALED: &str = "sealed";
     /// The vendors in their order of preference.
     pub const VENDOR_ORDER: &str = "vendor_order";
 }
@@ -374,6 +386,7 @@ impl Draft {
             part::TENANTS => self.tenants = decode::<Items<_>>(name, bytes)?.items,
             part::ROUTES => self.routes = decode::<Items<_>>(name, bytes)?.items,
             part::OVERLAY => self.overlay = read_overlay(bytes)?,
+            part::SEALED => self.sealed = read_sealed(bytes)?,
             part::VENDOR_ORDER => {
                 let order = decode::<Items<String>>(name, bytes)?.items;
                 let place = |vendor: &Sourced<VendorDraft>| order.iter().position(|name| *name == vendor.is.name);
@@ -414,6 +427,14 @@ pub fn read_overlay(bytes: &[u8]) -> Result<OverlayDraft, Unreadable> {
 
 pub fn write_overlay(overlay: &OverlayDraft) -> Vec<u8> {
     encode(overlay)
+}
+
+pub fn read_sealed(bytes: &[u8]) -> Result<Vec<SealedDraft>, Unreadable> {
+    Ok(decode::<Items<SealedDraft>>(part::SEALED, bytes)?.items)
+}
+
+pub fn write_sealed(sealed: &[SealedDraft]) -> Vec<u8> {
+    encode(Items { items: sealed.iter().collect() })
 }
 
 /// The name of the part that holds a key with this fingerprint.

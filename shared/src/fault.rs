@@ -211,13 +211,15 @@ macro_rules! exits {
 exits! {
     Done 0 "done" "Done.",
     Failed 1 "failed" "Something else failed; the message says what.",
-    Usage 2 "usage" "The command line itself was wrong.",
+    Changes 2 "changes" "Nothing failed; there are changes, and --exit-code asked to be told.",
     Faults 3 "faults" "The operator's folder has faults; nothing was published.",
     Conflict 4 "conflict" "Somebody else published in between; nothing was overwritten.",
     Refused 5 "refused" "A node refused the revision.",
     Waiting 6 "waiting" "Not every node answered in time.",
     Missing 7 "missing" "The thing that was named does not exist.",
     Store 8 "store" "The store cannot be reached.",
+    TakenBack 9 "taken_back" "It was published, went wrong by a rule of --rollback-on, and was taken back.",
+    Usage 64 "usage" "The command line itself was wrong.",
 }
 
 #[cfg(test)]

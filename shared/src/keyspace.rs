@@ -51,6 +51,23 @@ impl Manifest {
     }
 }
 
+/// A revision that some nodes try before it is the newest: it holds for them while the pointer stands where it stood, and
+/// until its time is over. So a command line that dies in the middle leaves nothing behind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Canary {
+    pub manifest: Manifest,
+    pub over: Pointer,
+    pub nodes: Vec<String>,
+    /// Seconds since 1970.
+    pub until: u64,
+}
+
+impl Canary {
+    pub fn holds_for(&self, node: &str, pointer: &Pointer, now: u64) -> bool {
+        self.over == *pointer && now < self.until && self.nodes.iter().any(|named| named == node)
+    }
+}
+
 /// How many manifests stay for `rollback` and `history`.
 pub const MANIFESTS_KEPT: usize = 200;
 
@@ -62,6 +79,9 @@ pub struct NodePage {
     pub applied: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_digest: Option<Digest>,
+    /// What it serves is a canary's, ahead of the store's newest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
     /// The newest revision that it refused, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
@@ -81,7 +101,18 @@ pub struct NodePage {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Refusal {
     pub revision: u64,
+    /// Of the manifest: two canaries may have the same number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     pub reason: String,
+}
+
+impl Refusal {
+    /// Whether it is this revision that was refused, or one that came later.
+    pub fn is_about(&self, at: &Pointer) -> bool {
+        self.revision > at.revision
+            || self.revision == at.revision && self.digest.is_none_or(|digest| digest == at.digest)
+    }
 }
 
 /// How often a node renews its page, and after how long without renewal it counts as gone.
@@ -99,6 +130,7 @@ pub fn is_node_name(name: &str) -> bool {
 ///
 /// ```text
 /// <prefix>/v1/pointer                          JSON, a Pointer; moved by compare-and-swap
+/// <prefix>/v1/pointer-canary                   JSON, a Canary; a watch of the pointer sees it, too
 /// <prefix>/v1/manifests/<epoch>-<revision>     JSON, a Manifest; written in the transaction that moves the pointer
 /// <prefix>/v1/values/<digest>/<piece>          at most a MiB each, in order; the digest is of all pieces together
 /// <prefix>/v1/nodes/<id>                       JSON, a NodePage, under a lease of its node
@@ -116,6 +148,10 @@ impl Keyspace {
 
     pub fn pointer(&self) -> String {
         format!("{}/pointer", self.root)
+    }
+
+    pub fn canary(&self) -> String {
+        format!("{}-canary", self.pointer())
     }
 
     pub fn manifests(&self) -> String {

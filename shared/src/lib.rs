@@ -22,6 +22,7 @@ pub mod resolve;
 pub mod health;
 pub mod routing;
 pub mod overlay;
+pub mod sealed;
 pub mod snapshot;
 pub mod keyspace;
 #[cfg(feature = "store")]

@@ -3,14 +3,63 @@
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::id::decode_hex;
+use crate::sealed::Ring;
 
 /// Under which callers' keys are hashed; the variable names a file that takes the place of the one in the state folder.
 pub const PEPPER: (&str, &str) = ("pepper", "WEIR_PEPPER_FILE");
 /// Under which ids of vendors' objects are sealed.
 pub const SEAL: (&str, &str) = ("seal", "WEIR_SEAL_FILE");
+
+/// Under which vendors' secrets are sealed: a file with a key a line; or the keys themselves, in the other variable.
+pub const KEK: (&str, &str) = ("kek", "WEIR_KEK_FILE");
+pub const KEK_VALUE: &str = "WEIR_KEK";
+
+/// Where the key-encryption keys are, when they are in a file.
+pub fn kek_path(state: &Path) -> PathBuf {
+    std::env::var_os(KEK.1).map_or_else(|| state.join("secret").join(KEK.0), PathBuf::from)
+}
+
+/// The key-encryption keys of this deployment; none when there is no file.
+pub fn read_keks(state: &Path) -> Result<Ring, String> {
+    let wrong = |place: &str| format!("{place}: not 64 hexadecimal digits a line; restore it from a copy");
+    if let Ok(text) = std::env::var(KEK_VALUE) {
+        return Ring::parse(&text).ok_or_else(|| wrong(KEK_VALUE));
+    }
+    let path = kek_path(state);
+    let mut text = Zeroizing::new(String::new());
+    match std::fs::File::open(&path).and_then(|file| file.take(4 << 10).read_to_string(&mut text)) {
+        Ok(_) => Ring::parse(&text).ok_or_else(|| wrong(&path.display().to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ring::default()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// Puts these keys in the place of those in the file. All or nothing, and for its owner alone.
+pub fn write_keks(state: &Path, ring: &Ring) -> Result<(), String> {
+    if std::env::var_os(KEK_VALUE).is_some() {
+        return Err(format!("the keys come from {KEK_VALUE}, which only whoever sets it can change"));
+    }
+    let path = kek_path(state);
+    if let Some(folder) = path.parent() {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    let write = || {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+        let beside = path.with_extension(format!("new-{:016x}", u64::from_le_bytes(random)));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(ring.text().as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &path)
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()))
+}
 
 /// Reads the secret of this name, making it first when it does not exist yet. Two processes that make it at once agree.
 pub fn read_or_create(state: &Path, (name, variable): (&str, &str)) -> Result<[u8; 32], String> {

@@ -18,7 +18,8 @@ use crate::id::Digest;
 use crate::key::{Fingerprint, KeyDraft, KeyId};
 use crate::money::Rate;
 use crate::overlay::Overlay;
-use crate::policy::limit::{LimitState, Limits};
+use crate::policy::limit::{LimitState, Limits, Priority};
+use crate::policy::queueing::Queueing;
 use crate::policy::resilience::{BreakerDraft, BreakerRules};
 use crate::policy::routing::{Require, Route};
 use crate::policy::size::Sizes;
@@ -27,6 +28,7 @@ use crate::price::{Band, PriceList, Rates, Schedule};
 use crate::reach;
 use crate::resolve::{Allowed, Pattern};
 use crate::routing;
+use crate::sealed::SealedDraft;
 use crate::usage::{Class, Tier, Unit};
 
 /// One consistent view of everything. A request sees one from start to end.
@@ -37,6 +39,9 @@ pub struct Snapshot {
     /// What operators changed by hand, over the catalog's routes.
     pub overlay: Arc<Overlay>,
     overlay_digest: Digest,
+    /// Vendors' secrets as the store has them; each node opens them for itself.
+    pub sealed: Arc<Vec<SealedDraft>>,
+    sealed_digest: Digest,
     keys: Vec<Arc<KeyShard>>,
 }
 
@@ -62,6 +67,7 @@ pub struct Gateway {
     pub cost_header: bool,
     pub untranslatable: Untranslatable,
     pub breaker: BreakerRules,
+    pub queue: Queueing,
 }
 
 impl Gateway {
@@ -87,6 +93,14 @@ pub struct Tenant {
     pub require: Require,
 }
 
+impl Tenant {
+    /// Tells tenants apart, most of the time, for as long as a snapshot lives.
+    pub fn number(&self) -> usize {
+        // Allocations are aligned: the lowest bits are the same for all.
+        std::ptr::from_ref(self).addr() >> 5
+    }
+}
+
 #[derive(Debug)]
 pub struct Key {
     pub id: KeyId,
@@ -95,6 +109,7 @@ pub struct Key {
     pub models: Allowed,
     pub aliases: BTreeMap<Box<str>, Box<str>>,
     pub limits: Limits,
+    pub priority: Priority,
     /// Shared by the cores, and carried from one snapshot to the next.
     pub state: Arc<LimitState>,
     /// Seconds since 1970.
@@ -162,7 +177,9 @@ impl Snapshot {
                 Arc::new(KeyShard::compile(&drafts, Digest([0; 32]), &catalog, None, &mut faults));
         }
         let overlay = Arc::new(Overlay::compile(&draft.overlay));
-        let snapshot = Self { revision, catalog, overlay, overlay_digest: Digest([0; 32]), keys };
+        let none = Digest([0; 32]);
+        let sealed = Arc::new(draft.sealed.clone());
+        let snapshot = Self { revision, catalog, overlay, overlay_digest: none, sealed, sealed_digest: none, keys };
         if faults.is_empty() { Ok(snapshot) } else { Err(faults) }
     }
 
@@ -199,6 +216,15 @@ impl Snapshot {
                 Arc::new(Overlay::compile(&draft::read_overlay(&bytes).map_err(Refused::Unreadable)?))
             }
         };
+        let sealed_digest = manifest.get(part::SEALED).copied().unwrap_or(Digest([0; 32]));
+        let sealed = match (previous, manifest.get(part::SEALED)) {
+            (Some(previous), _) if previous.sealed_digest == sealed_digest => Arc::clone(&previous.sealed),
+            (_, None) => Arc::default(),
+            (_, Some(digest)) => {
+                let bytes = fetch(part::SEALED, digest).map_err(Refused::Store)?;
+                Arc::new(draft::read_sealed(&bytes).map_err(Refused::Unreadable)?)
+            }
+        };
         let mut keys = Vec::with_capacity(SHARDS);
         let empty = Arc::new(KeyShard::empty());
         for shard in 0..=u8::MAX {
@@ -219,7 +245,7 @@ impl Snapshot {
             let before = before.map(|before| &**before);
             keys.push(Arc::new(KeyShard::compile(&drafts, *digest, &catalog, before, &mut faults)));
         }
-        let snapshot = Self { revision, catalog, overlay, overlay_digest, keys };
+        let snapshot = Self { revision, catalog, overlay, overlay_digest, sealed, sealed_digest, keys };
         if faults.is_empty() { Ok(snapshot) } else { Err(Refused::Faults(faults)) }
     }
 
@@ -282,7 +308,7 @@ impl<E: std::fmt::Display> std::fmt::Display for Refused<E> {
 
 /// The operator's folder, as opposed to keys and to what was changed by hand.
 fn is_of_catalog(part: &str) -> bool {
-    !part.starts_with(part::KEYS) && part != part::OVERLAY
+    !part.starts_with(part::KEYS) && part != part::OVERLAY && part != part::SEALED
 }
 
 fn catalog_digest(manifest: &BTreeMap<String, Digest>) -> Digest {
@@ -407,8 +433,10 @@ fn compile_gateway(draft: &Draft, faults: &mut Vec<Fault>) -> Gateway {
     let breaker = compile_breaker(&is.breaker, BreakerRules::default(), |key, what, fix| {
         faults.push(Fault::new(source, what, fix).at(key));
     });
+    let queue = is.queue.compile(|(key, what, fix)| faults.push(Fault::new(source, what, fix).at(key)));
     Gateway {
         breaker,
+        queue,
         times,
         sizes: is.sizes.over(Sizes::default()),
         cors_origins: is.cors_origins.iter().map(|origin| origin.as_str().into()).collect(),
@@ -602,11 +630,13 @@ fn compile_credentials(
         if credentials.iter().any(|known| *known.name == *draft.name) {
             fault("written twice", "give one of them another name");
         }
-        let secret = match (&draft.env, &draft.file) {
-            (Some(name), None) => SecretRef::Env(name.as_str().into()),
-            (None, Some(path)) => SecretRef::File(path.as_str().into()),
+        let secret = match (&draft.env, &draft.file, draft.sealed) {
+            (Some(name), None, false) => SecretRef::Env(name.as_str().into()),
+            (None, Some(path), false) => SecretRef::File(path.as_str().into()),
+            (None, None, true) => SecretRef::Sealed,
             _ => {
-                fault("it needs exactly one of env and file", "env = \"NAME_OF_A_VARIABLE\" or file = \"/path\"");
+                let fix = "env = \"NAME_OF_A_VARIABLE\", file = \"/path\", or sealed = true and `weirctl vendor credential set`";
+                fault("it needs exactly one of env, file and sealed", fix);
                 continue;
             }
         };
@@ -882,6 +912,7 @@ impl KeyShard {
                 aliases: draft.aliases.iter().map(|(n, t)| (n.as_str().into(), t.as_str().into())).collect(),
                 limits: draft.limits.into(),
                 state,
+                priority: draft.priority,
                 expires: draft.expires,
             };
             by_print.insert(print, Arc::new(key));

@@ -287,17 +287,62 @@ fn clean(command: &mut Command) -> &mut Command {
     command
 }
 
+/// Another node of the same deployment, with a state folder of its own: it shares the store and the secrets.
+pub struct Node {
+    pub name: String,
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+    child: Child,
+}
+
+impl Gateway {
+    pub fn another(&self, name: &str) -> Node {
+        let secrets = self.state().join("secret");
+        let more = [
+            ("WEIR_NODE", name.into()),
+            ("WEIR_STATE", self.setup.scratch.join(name)),
+            ("WEIR_PEPPER_FILE", secrets.join("pepper")),
+            ("WEIR_SEAL_FILE", secrets.join("seal")),
+        ];
+        let Ready { child, data, admin, .. } = launch_as(&self.setup, "127.0.0.1:0", name, &more);
+        Node { name: name.into(), data, admin, child }
+    }
+}
+
+impl Node {
+    pub fn call(&self, request: &Request, key: &str) -> Answer {
+        let mut wire = Wire::open(self.data);
+        wire.send(request.bytes(key));
+        wire.answer()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn launch(setup: &Setup, listen: &str) -> Ready {
+    launch_as(setup, listen, "suite", &[("WEIR_STATE", setup.scratch.join("state"))])
+}
+
+fn launch_as(setup: &Setup, listen: &str, node: &str, more: &[(&str, PathBuf)]) -> Ready {
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("{} exec \"$@\"", setup.before)).arg("sh").arg(binary::weir());
-    command.arg("--state").arg(setup.scratch.join("state"));
-    command.args(["--listen", listen, "--admin", "127.0.0.1:0", "--node", "suite"]);
+    command.args(["--listen", listen, "--admin", "127.0.0.1:0", "--node", node]);
     command.arg("--cores").arg(setup.cores.to_string()).arg("--log").arg(setup.scratch.join("log"));
     command.args(&setup.options);
-    if let Some(store) = &setup.store {
-        command.args(["--store", store]);
-    }
-    clean(&mut command).envs(setup.env.iter().cloned());
+    let store =
+        setup.store.clone().unwrap_or_else(|| format!("folder:{}", setup.scratch.join("state/store").display()));
+    command.args(["--store", &store]);
+    // The machine of a test has others to serve: what is late there says nothing of the gateway.
+    clean(&mut command).env("WEIR_SHED_AFTER_MS", "0").envs(setup.env.iter().cloned()).envs(more.iter().cloned());
     for model in &setup.models {
         for (name, secret, _) in &model.credentials {
             command.env(model.variable(name), secret);

@@ -132,8 +132,8 @@ impl Model {
             text += &format!("[vendor.times]\n{}", self.times);
         }
         for (name, _, lines) in &self.credentials {
-            let env =
-                if lines.contains("file =") { String::new() } else { format!("env = \"{}\"\n", self.variable(name)) };
+            let elsewhere = lines.contains("file =") || lines.contains("sealed =");
+            let env = if elsewhere { String::new() } else { format!("env = \"{}\"\n", self.variable(name)) };
             text += &format!("[[vendor.credential]]\nname = \"{name}\"\n{env}{lines}\n");
         }
         text += &format!("[[model]]\nvendor = \"vendor-{id}\"\nid = \"{id}\"\nupstream = \"{}\"\n", self.upstream);

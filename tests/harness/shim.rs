@@ -22,7 +22,7 @@ impl Shim {
         let path: PathBuf = setup.scratch.join("shim");
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
         let file = file.expect("the scratch folder is writable");
-        file.set_len(24).expect("the scratch folder is writable");
+        file.set_len(32).expect("the scratch folder is writable");
         setup.before += &format!("export LD_PRELOAD={} WEIR_SHIM={};", library.display(), path.display());
         Self(file)
     }
@@ -40,6 +40,11 @@ impl Shim {
     /// Whether the journal's disk refuses to sync.
     pub fn syncs_fail(&self, fail: bool) {
         self.order(16, i64::from(fail));
+    }
+
+    /// Whether the first core goes round in circles.
+    pub fn sticks(&self, sticks: bool) {
+        self.order(24, i64::from(sticks));
     }
 
     /// What is left of what was ordered.

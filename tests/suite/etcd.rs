@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use weir_shared::id::Digest;
-use weir_shared::keyspace::{Manifest, NodePage};
+use weir_shared::keyspace::{Canary, Manifest, NodePage};
 use weir_shared::store::{self, Folder, Store, StoreError};
 use weir_tests::gateway::{self, Gateway, eventually, within};
 use weir_tests::scratch::Scratch;
@@ -29,6 +29,7 @@ const CASES: &[(&str, Case)] = &[
     ("pages come and go", pages),
     ("values of every size come back", sizes),
     ("the pointer never goes back", never_back),
+    ("a canary comes, wakes who waits, and goes", canaries),
 ];
 
 #[test]
@@ -105,6 +106,64 @@ fn wakes(open: Open<'_>) {
     let second = open(200).publish(&manifest(2, &[]), seen.as_ref()).unwrap();
     let _ = store.wait(seen.as_ref(), Duration::from_secs(5)).unwrap();
     assert_eq!(store.pointer().unwrap(), Some(second));
+}
+
+fn canaries(open: Open<'_>) {
+    let store = open(200);
+    let over = store.publish(&manifest(1, &[]), None).unwrap();
+    let canary = move |until: u64| Canary { manifest: manifest(2, &[]), over, nodes: vec!["a".into()], until };
+    assert_eq!(store.canary().unwrap(), None);
+    let other = open(200);
+    let putter = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        other.set_canary(Some(&canary(100)), None).unwrap();
+    });
+    let began = clock::now();
+    assert!(!store.wait(Some(&over), Duration::from_secs(20)).unwrap(), "the pointer stands");
+    assert!(began.elapsed() < Duration::from_secs(10), "and who waits wakes all the same");
+    putter.join().unwrap();
+    assert_eq!(store.canary().unwrap(), Some(canary(100)));
+    assert!(canary(100).holds_for("a", &over, 99));
+    assert!(!canary(100).holds_for("b", &over, 99) && !canary(100).holds_for("a", &over, 100));
+    assert!(!canary(100).holds_for("a", &manifest(3, &[]).pointer(), 99));
+    for wrong in [None, Some(canary(101))] {
+        assert!(matches!(store.set_canary(Some(&canary(7)), wrong.as_ref()), Err(StoreError::Conflict { .. })));
+    }
+    store.set_canary(Some(&canary(101)), Some(&canary(100))).unwrap();
+    store.set_canary(None, Some(&canary(101))).unwrap();
+    assert_eq!((store.canary().unwrap(), store.pointer().unwrap()), (None, Some(over)));
+}
+
+/// From a folder to etcd: keys, what was done by hand and sealed secrets come along, and the nodes notice nothing.
+#[test]
+fn a_deployment_moves_from_a_folder() {
+    let mut setup = Setup::new("etcd-moves");
+    setup.ctl_env.push(("WEIR_AUTHOR".into(), "t".into()));
+    let scratch = Scratch::new("etcd-moves-store");
+    let etcd = Etcd::start(scratch.path());
+    setup.add(weir_tests::Model::new(weir_tests::Dialect::OpenAi, "name=own,events=2").id("own").credentials(&[(
+        "main",
+        "",
+        "sealed = true",
+    )]));
+    let mut weir = setup.start();
+    let set = ["vendor", "credential", "set", "vendor-own", "--wait"];
+    let (code, said) = gateway::try_ctl_reading(&weir.setup, &set, b"sk-moved");
+    assert_eq!(code, 0, "{said}");
+    weir.ctl(&["route", "drain", "vendor-good-gemini", "--wait"]);
+    let (history, revision) = (weir.ctl(&["history", "--json"]), weir.ctl(&["status", "--json"])["revision"].clone());
+    let copied = weir.ctl(&["store", "copy", "--to", &etcd.store(), "--json"]);
+    assert_eq!(copied["revision"], revision, "{copied:#}");
+    weir.setup.store = Some(etcd.store());
+    weir.reboot();
+    assert_eq!(weir.ctl(&["history", "--json"]), history);
+    assert!(eventually(|| node(&weir)["state"] == "current"), "{}", node(&weir));
+    assert_eq!(weir.chat("own").status, 200, "{}", weir.stderr());
+    assert_eq!(weir.call(&Call::Generate.request("good-gemini", false)).code(), "upstream_drained");
+    // And on from there.
+    let key = weir.new_key(&["--name", "after"]);
+    assert_eq!(weir.call(&Call::Chat.request("own", false).key(&key)).status, 200);
+    weir.lives();
 }
 
 fn newest_stay(open: Open<'_>) {

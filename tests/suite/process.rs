@@ -512,3 +512,40 @@ fn many_keys() {
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     weir.lives();
 }
+
+/// A core that goes round in circles takes no new callers, comes back when it does, and ends the process when it never does.
+#[test]
+fn a_stuck_core_leaves_rotation() {
+    let mut setup = Setup::new("process-stuck");
+    setup.cores = 2;
+    let shim = Shim::install(&mut setup);
+    let mut weir = setup.start();
+    weir.settle();
+    shim.sticks(true);
+    assert!(within(Duration::from_secs(20), || weir.metric("weir_cores_out") == 1), "it is noticed");
+    // Every new connection reaches a core that answers.
+    for _ in 0..40 {
+        assert_eq!(weir.chat("good-openai").status, 200);
+    }
+    shim.sticks(false);
+    assert!(within(Duration::from_secs(20), || weir.metric("weir_cores_out") == 0), "it comes back");
+    std::thread::sleep(Duration::from_millis(300));
+    // It listens again: with the other one stuck in its place nobody would answer, so both are asked by many callers.
+    let mut wires: Vec<_> = (0..32).map(|_| weir.wire()).collect();
+    for wire in &mut wires {
+        wire.send(Call::Chat.request("good-openai", false).bytes(&weir.key));
+        assert_eq!(wire.answer().status, 200);
+    }
+    shim.sticks(true);
+    // It sticks with its next tick.
+    std::thread::sleep(Duration::from_millis(300));
+    for wire in &mut wires {
+        wire.send(Call::Chat.request("good-openai", false).bytes(&weir.key));
+    }
+    let answers = wires.iter_mut().map(|wire| wire.answer_within(Duration::from_millis(150), false));
+    let waiting = answers.filter(|answer| answer.status != 200).count();
+    assert!((1..32).contains(&waiting), "{waiting} of 32 callers are on the first core");
+    // Ten seconds without a pulse: its supervisor shall start it anew.
+    assert!(weir.wait_exit(Duration::from_secs(60)).is_some_and(|code| code != 0), "it never ends");
+    assert!(weir.stderr().contains("core_lost"), "{}", weir.stderr());
+}

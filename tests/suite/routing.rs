@@ -739,3 +739,43 @@ fn splits_are_told_and_cohorts_stay() {
     assert!(ids.contains(&"ab") && ids.contains(&"steady"), "{ids:?}");
     weir.lives();
 }
+
+/// Agents say all of the conversation again with each step. Where its start is still in a vendor's cache, that costs a tenth:
+/// the branch that sticks to it pays half of what the fastest vendor's turn costs, or less.
+#[test]
+fn what_sticks_keeps_prompt_caches_warm() {
+    const VENDORS: usize = 4;
+    let mut setup = Setup::new("routing-caches");
+    let price = "input = \"10\"\noutput = \"0\"\ncache_read = \"1\"\n";
+    for name in ["sticky", "fast"] {
+        let ids: Vec<String> = (0..VENDORS).map(|place| format!("{name}-{place}")).collect();
+        for id in &ids {
+            setup.add(Model::new(Dialect::OpenAi, &format!("name={id},cache,events=2")).id(id).price(price));
+        }
+        let way = match name {
+            "sticky" => format!("sticky = {ids:?}\nby = \"conversation\""),
+            _ => format!("least_latency = {ids:?}"),
+        };
+        setup.folder(&route(name, &way));
+    }
+    let weir = setup.start();
+    let step = |agent: usize, step: usize| {
+        let said = |turn: usize| {
+            let text = format!("{agent} found out {turn} ").repeat(120);
+            serde_json::json!({"role": if turn.is_multiple_of(2) { "user" } else { "assistant" }, "content": text})
+        };
+        (0..=2 * step).map(said).collect::<Vec<_>>()
+    };
+    let cost = |route: &str| -> i64 {
+        let call = |agent: usize, number: usize| {
+            let body = serde_json::json!({"model": route, "messages": step(agent, number)}).to_string();
+            let answer = weir.call(&weir_tests::Request::post("/v1/chat/completions", body));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            weir.record(&answer.request_id()).cost.0
+        };
+        (0..8).map(|number| (0..6).map(|agent| call(agent, number)).sum::<i64>()).sum()
+    };
+    let (sticky, fast) = (cost("sticky"), cost("fast"));
+    println!("sticky {sticky}, least_latency {fast}: {}.{:02}", sticky / fast, sticky * 100 / fast % 100);
+    assert!(sticky > 0 && sticky * 2 <= fast, "{sticky} beside {fast}");
+}

@@ -100,6 +100,9 @@ fn rows_of(measured: &Measured) -> Vec<Row> {
             rows
         }
         Kind::Latency => vec![added("added p50 µs", "p50_us"), added("added p99 µs", "p99_us")],
+        Kind::FirstEvent if workload.hedge => {
+            vec![row("p50 µs", "p50_us", Goal::None), row("p99 µs", "p99_us", ratio(None))]
+        }
         Kind::FirstEvent => vec![added("added p50 µs", "p50_us"), added("added p99 µs", "p99_us")],
         Kind::Idle => vec![row("memory KiB/connection", "kib_each", at_most(workload.goal_kib))],
         Kind::Hangup => {

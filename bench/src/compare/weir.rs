@@ -112,6 +112,10 @@ fn folder_text(rig: &Rig, workloads: &[Workload], more_models: usize) -> String 
     let mut text = String::from("[[tenant]]\nname = \"default\"\nmodels = [\"*\"]\n");
     for workload in workloads {
         let name = &workload.name;
+        if workload.hedge {
+            text += &hedged(rig, workload);
+            continue;
+        }
         if workload.candidates > 1 {
             text += &route(rig, workload);
             continue;
@@ -143,6 +147,20 @@ fn route(rig: &Rig, workload: &Workload) -> String {
         first.join(", "),
         second.join(", ")
     );
+    text
+}
+
+/// Two vendors that are alike: a name that may ask both at once, and one that asks the second when the first has failed.
+fn hedged(rig: &Rig, workload: &Workload) -> String {
+    let name = &workload.name;
+    let names = [format!("{name}-first"), format!("{name}-second")];
+    let mut text: String = names.iter().map(|name| vendor(rig, workload, name, workload.caller)).collect();
+    for (suffix, hedge) in [("", "[route.hedge]\nextra_percent = 3\nnot_before = \"25ms\"\n"), (PASS_SUFFIX, "")] {
+        text += &format!(
+            "\n[[route]]\nname = \"bench-{name}{suffix}\"\nto.order = [\"bench-{}\", \"bench-{}\"]\n{hedge}",
+            names[0], names[1]
+        );
+    }
     text
 }
 

@@ -53,6 +53,9 @@ pub struct Workload {
     /// The name leads to a route with so many candidates, with conditions, measures and constraints.
     #[serde(default = "one")]
     pub candidates: usize,
+    /// The name leads to a route of two candidates that may be asked at once; `pass` is the same one after the other.
+    #[serde(default)]
+    pub hedge: bool,
     /// Messages of a conversation.
     #[serde(default = "one")]
     pub turns: usize,
@@ -88,7 +91,7 @@ pub enum Unit {
 impl Workload {
     /// Does this contender take part?
     pub fn asks(&self, contender: &str) -> bool {
-        let own = self.vendor.is_some() || self.candidates > 1;
+        let own = self.vendor.is_some() || self.candidates > 1 || self.hedge;
         if own || contender == PASS {
             // Nobody else translates or chooses.
             return own && [WEIR, PASS].contains(&contender);
@@ -186,6 +189,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "slow_streams_tls",
     "latency",
     "first_event",
+    "hedged_tail",
     "idle",
     "idle_tls",
     "start",

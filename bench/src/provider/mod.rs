@@ -8,6 +8,7 @@ mod encode;
 mod frames;
 mod payload;
 mod plan;
+mod prompts;
 mod quota;
 mod registry;
 mod request;

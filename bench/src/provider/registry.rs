@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::prompts::Prompts;
 use super::quota::Buckets;
 use super::scenario::{self, Scenario};
 
@@ -30,6 +31,7 @@ pub struct Stats {
     pub events: AtomicU64,
     pub connections: AtomicU64,
     pub live: AtomicU64,
+    pub most_live: AtomicU64,
     pub streams: AtomicU64,
     pub finished: AtomicU64,
     pub aborted: AtomicU64,
@@ -40,6 +42,7 @@ pub struct Stats {
     pub last_abort_ms: AtomicU64,
     pub last: Mutex<Option<Captured>>,
     pub buckets: Buckets,
+    pub prompts: Prompts,
 }
 
 /// What the control socket says about one scenario. Times named `_us` are CLOCK_MONOTONIC, the same for every process.
@@ -52,6 +55,9 @@ pub struct Counters {
     pub connections: u64,
     /// Answers under way, unary ones included.
     pub live: u64,
+    /// The most that there were at once.
+    #[serde(default)]
+    pub most_live: u64,
     pub streams: u64,
     /// Answers that went their whole way.
     pub finished: u64,
@@ -145,6 +151,7 @@ impl Stats {
             events: self.events.load(Relaxed),
             connections: self.connections.load(Relaxed),
             live: self.live.load(Relaxed),
+            most_live: self.most_live.load(Relaxed),
             streams: self.streams.load(Relaxed),
             finished: self.finished.load(Relaxed),
             aborted: self.aborted.load(Relaxed),

@@ -26,6 +26,7 @@ pub struct Scenario {
     pub tokens_cached: u64,
     pub tokens_cache_write: u64,
     pub tokens_reasoning: u64,
+    pub cache: bool,
     pub done: Done,
     pub finish: bool,
     pub length: bool,
@@ -37,6 +38,7 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     pub fault_for: Option<String>,
     pub first: Option<u64>,
+    pub every: Option<u64>,
     pub reused: bool,
     pub early: bool,
     pub strict: bool,
@@ -67,6 +69,7 @@ impl Default for Scenario {
             tokens_cached: 0,
             tokens_cache_write: 0,
             tokens_reasoning: 0,
+            cache: false,
             done: Done::Once,
             finish: true,
             length: false,
@@ -78,6 +81,7 @@ impl Default for Scenario {
             faults: Vec::new(),
             fault_for: None,
             first: None,
+            every: None,
             reused: false,
             early: false,
             strict: false,
@@ -333,6 +337,12 @@ pub const WORDS: &[Word] = &[
         number(v)
     )),
     word!(
+        "cache",
+        "",
+        "keeps prompts: a token for each four bytes of the messages, those that were seen before in blocks of a kilobyte counted as read from the cache",
+        |s, _| set(&mut s.cache, Ok(true))
+    ),
+    word!(
         "done",
         "once|no|twice|trailing",
         "the last event of the dialect: as it should be, left out, twice, or followed by more data",
@@ -400,6 +410,10 @@ pub const WORDS: &[Word] = &[
     word!("first", "N", "errors and faults only for the first N requests of the scenario, then healthy", |s, v| {
         s.first = Some(number(v)?);
         Ok(())
+    }),
+    word!("every", "N", "errors and faults only for each Nth request of the scenario", |s, v| {
+        s.every = Some(number(v)?);
+        if s.every == Some(0) { Err("at least 1".into()) } else { Ok(()) }
     }),
     word!("when", "reused", "errors and faults only on a connection that has already answered once", |s, v| set(
         &mut s.reused,

@@ -17,7 +17,7 @@ use super::plan::{self, Plan, Want};
 use super::registry::{Captured, Entry, Registry, add, lock};
 use super::request::{self, Body, Parsed, Request};
 use super::route::{self, Dialect, Endpoint};
-use super::scenario::Answer;
+use super::scenario::{Answer, Scenario};
 use super::strict;
 use crate::clock::{Moment, unix_ms};
 use crate::sys::{Poller, Ready};
@@ -324,7 +324,9 @@ impl State {
         let credential = request.credential.clone().map(|range| &bytes[range]).or(query_key).unwrap_or_default();
         let ends_with =
             |suffix: &Option<String>| suffix.as_ref().is_none_or(|suffix| credential.ends_with(suffix.as_bytes()));
-        let in_force = scenario.first.is_none_or(|first| entry.stats.requests.load(Relaxed) < first)
+        let before = entry.stats.requests.load(Relaxed);
+        let in_force = scenario.first.is_none_or(|first| before < first)
+            && scenario.every.is_none_or(|every| (before + 1).is_multiple_of(every))
             && (!scenario.reused || conn.served > 0);
         let error =
             in_force && (scenario.error.is_some() || scenario.error_for.is_some()) && ends_with(&scenario.error_for);
@@ -361,7 +363,7 @@ impl State {
         }
         // What a strict vendor says depends on every byte of the body.
         let counted = scenario.quota.map(|quota| entry.stats.buckets.take(quota, owner, self.now.0));
-        let kept = !scenario.unique && !scenario.echo && !scenario.strict && counted.is_none();
+        let kept = !scenario.unique && !scenario.echo && !scenario.strict && !scenario.cache && counted.is_none();
         if kept && let Some(plan) = self.plans.get(self.key.as_slice()) {
             return plan.clone();
         }
@@ -383,8 +385,13 @@ impl State {
         };
         self.serial += 1;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let priced = scenario.cache.then(|| {
+            let cached = entry.stats.prompts.read(asked.messages);
+            let fresh = asked.messages.len() - cached;
+            Scenario { tokens_in: fresh as u64 / 4, tokens_cached: cached as u64 / 4, ..scenario.clone() }
+        });
         let want = Want {
-            scenario,
+            scenario: priced.as_ref().unwrap_or(scenario),
             error,
             faults,
             route,

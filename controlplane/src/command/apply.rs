@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::check;
 use crate::change;
 use crate::failure::Failure;
-use crate::follow::{Wait, follow};
+use crate::follow::{self, Wait, follow};
 use crate::place::Place;
 use crate::publish::{self, Base};
+use crate::rollout::{Careful, Done, Rollout};
 use crate::screen::Screen;
 
 /// Publish the operator's folder as a new revision
@@ -18,10 +19,16 @@ use crate::screen::Screen;
 #[command(after_help = "Examples:
   weirctl apply
   weirctl apply --wait --timeout 1m --reason 'gpt-5 for everybody'
-  weirctl apply --dry-run                  # what would change
+  weirctl apply --dry-run                  # what would change; `weirctl plan` says what that does to traffic
+  weirctl apply --base 41 --wait           # only if 41 is still what the folder's part of the store says
+  weirctl apply --wait --canary 10% --rollback-on 'refusal,error-rate>2%' --watch-for 2m
 
 With --wait the command returns 0 only when every live node serves the revision: 5 when one
-refused it, 6 when one did not answer in time.")]
+refused it, 6 when one did not answer in time.
+
+With --canary some nodes serve it first, and nobody else has heard of it: when one refuses it, does
+not answer in time or breaks a rule of --rollback-on, they go back, and nothing was published. After
+that, or without a canary, the rules hold for all nodes, and going back is a revision of its own.")]
 pub struct Apply {
     /// Show what would change, and publish nothing
     #[arg(long)]
@@ -37,6 +44,13 @@ pub struct Apply {
 
     #[command(flatten)]
     wait: Wait,
+
+    #[command(flatten)]
+    careful: Careful,
+
+    /// Refuse when the operator's folder was published by anybody since revision REV: the one that was planned against
+    #[arg(long, value_name = "REV")]
+    base: Option<u64>,
 }
 
 /// More of one kind than this would push the end of the answer off the screen; `diff --all` shows everything.
@@ -54,6 +68,9 @@ impl Apply {
             Some(store) => base.draft(&**store)?,
             None => Default::default(),
         };
+        if let (Some(planned), Some(store)) = (self.base, &store) {
+            publish::unchanged_since(&**store, planned, &base)?;
+        }
         let changes = change::between(&old, &folder.draft);
         for note in check::notes(&folder, place) {
             screen.note(note.to_string());
@@ -74,12 +91,23 @@ impl Apply {
         };
         let reason = self.reason.clone().unwrap_or_else(|| change::reason(&changes));
         let parts = publish::put_draft(&*store, &folder.draft)?;
-        let stamp = place.stamp(reason);
-        let pointer = publish::replace_catalog(&*store, &base, &folder.draft, &parts, &stamp, self.accept_regress)?;
-        screen.say(screen.paint.good(&format!("published revision {}", pointer.revision)));
-        let nodes = follow(&*store, &pointer, &self.wait, screen)?;
+        let rollout = Rollout {
+            store: &*store,
+            base: &base,
+            old: &old,
+            draft: &folder.draft,
+            parts: &parts,
+            stamp: &place.stamp(reason),
+            raise_epoch: self.accept_regress,
+            wait: &self.wait,
+            careful: &self.careful,
+            screen,
+        };
+        let Done { pointer, canary, nodes } = rollout.run()?;
+        let times = follow::propagation(&nodes);
         Ok(json!({
             "changed": true, "revision": pointer.revision, "digest": pointer.digest, "changes": changes, "nodes": nodes,
+            "canary": canary, "propagation_ms": times.map(|(p50, p99)| json!({"p50": p50, "p99": p99})),
         }))
     }
 }
@@ -110,7 +138,7 @@ mod tests {
         let waiting = at.run(&["apply", "--wait", "--timeout", "100ms"]).unwrap_err();
         assert_eq!((waiting.exit, &waiting.details["nodes"][0]["state"]), (Exit::Waiting, &json!("waiting")));
 
-        let refused = Some(Refusal { revision: 2, reason: "no".into() });
+        let refused = Some(Refusal { revision: 2, digest: None, reason: "no".into() });
         at.store().write_page(&NodePage { refused, ..page.clone() }).unwrap();
         let failure = at.run(&["apply", "--wait"]).unwrap_err();
         assert_eq!((failure.exit, &failure.details["nodes"][0]["reason"]), (Exit::Refused, &json!("no")));

@@ -4,14 +4,20 @@ mod apply;
 mod catalog;
 mod check;
 mod explain;
+mod export;
 mod init;
 mod key;
+mod plan;
 mod prune;
 mod revision;
 mod route;
+mod show;
 mod status;
+mod store;
 mod top;
 mod usage;
+mod vendor;
+mod watch;
 
 use clap::{CommandFactory, Subcommand};
 use serde_json::Value;
@@ -24,17 +30,27 @@ use crate::screen::Screen;
 pub enum Command {
     Init(init::Init),
     Check(check::Check),
+    Plan(plan::Plan),
     Apply(apply::Apply),
     Rollback(revision::Rollback),
     History(revision::History),
     Diff(revision::Diff),
+    Show(show::Show),
+    Export(export::Export),
     Status(status::Status),
+    Watch(watch::Watch),
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     Key(key::Key),
     /// Take vendors, credentials or models out of traffic, move traffic, and put it back
     #[command(subcommand)]
     Route(route::Route),
+    /// Put vendors' secrets into the store, sealed, and rotate them
+    #[command(subcommand)]
+    Vendor(vendor::Vendor),
+    /// Copy the store to another address
+    #[command(subcommand)]
+    Store(store::StoreVerb),
     Explain(explain::Explain),
     Top(top::Top),
     Usage(usage::Usage),
@@ -59,13 +75,19 @@ impl Command {
         match self {
             Self::Init(init) => init.run(place, screen),
             Self::Check(check) => check.run(place, screen),
+            Self::Plan(plan) => plan.run(place, screen),
             Self::Apply(apply) => apply.run(place, screen),
             Self::Rollback(rollback) => rollback.run(place, screen),
             Self::History(history) => history.run(place, screen),
             Self::Diff(diff) => diff.run(place, screen),
+            Self::Show(show) => show.run(place, screen),
+            Self::Export(export) => export.run(place, screen),
+            Self::Watch(watch) => watch.run(place, screen),
             Self::Status(status) => status.run(place, screen),
             Self::Key(key) => key.run(place, screen),
             Self::Route(route) => route.run(place, screen),
+            Self::Vendor(vendor) => vendor.run(place, screen),
+            Self::Store(verb) => verb.run(place, screen),
             Self::Explain(explain) => explain.run(place, screen),
             Self::Top(top) => top.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),

@@ -63,7 +63,8 @@ impl Rollback {
     }
 }
 
-const CHANGES_SHOWN_MAX: usize = 20;
+/// More of one kind than this would push the end of the answer off the screen.
+pub const CHANGES_SHOWN_MAX: usize = 20;
 
 /// List the revisions that can be gone back to
 #[derive(clap::Args)]
@@ -110,13 +111,10 @@ impl History {
 ///
 /// Without a revision: what `apply` would change. With one: from it to now. With two: from the first to the second.
 #[derive(clap::Args)]
-#[command(
-    visible_alias = "plan",
-    after_help = "Examples:
-  weirctl diff              # what `weirctl apply` would change
+#[command(after_help = "Examples:
+  weirctl diff              # what `weirctl apply` would change; `weirctl plan` adds what that does to traffic
   weirctl diff 41           # what changed since revision 41
-  weirctl diff 41 43 --all"
-)]
+  weirctl diff 41 43 --all")]
 pub struct Diff {
     #[arg(value_name = "REV")]
     from: Option<u64>,
@@ -169,7 +167,6 @@ fn between_revisions(place: &Place, from: u64, to: Option<u64>) -> Result<Differ
         Some(to) => Base::of_revision(&*store, to)?,
         None => Base::read(&*store)?,
     };
-    let mut changes = change::between(&old.draft(&*store)?, &new.draft(&*store)?);
-    changes.extend(change::between_keys(&old.keys(&*store)?, &new.keys(&*store)?));
+    let changes = publish::between(&*store, &old, &new)?;
     Ok((format!("revision {from}"), format!("revision {}", new.revision()), changes))
 }

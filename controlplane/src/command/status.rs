@@ -17,7 +17,8 @@ use crate::when;
   weirctl status
   weirctl status --json | jq '.nodes[] | select(.state != \"current\")'
 
-A node is current, behind (it has not answered yet), refused (it keeps what it had, and says why),
+A node is current, behind (it has not answered yet), canary (it tries the next revision),
+refused (it keeps what it had, and says why),
 ahead (the store was restored from an older copy), or gone (it has not been heard of for 10 s).")]
 pub struct Status {}
 
@@ -98,10 +99,11 @@ fn show_nodes(pages: &[NodePage], newest: u64, now: u64, screen: &Screen) -> Vec
     nodes
 }
 
-fn state(page: &NodePage, newest: u64, now: u64) -> &'static str {
+pub fn state(page: &NodePage, newest: u64, now: u64) -> &'static str {
     let refused = page.refused.as_ref().is_some_and(|refused| refused.revision > page.applied);
     match page.applied {
         _ if !is_live(page, now) => "gone",
+        _ if page.canary => "canary",
         applied if applied == newest => "current",
         applied if applied > newest => "ahead",
         _ if refused => "refused",

@@ -471,7 +471,7 @@ pub fn segments(given: &Option<PathBuf>, place: &Place) -> Result<Vec<Segment>, 
 }
 
 /// Dollars with nine decimals, exact.
-fn dollars(nano: i128) -> String {
+pub fn dollars(nano: i128) -> String {
     let (sign, amount) = (if nano < 0 { "-" } else { "" }, nano.unsigned_abs());
     let nanos = u128::from(NANOS);
     format!("{sign}{}.{:09}", amount / nanos, amount % nanos)

@@ -15,6 +15,7 @@ pub mod given;
 mod hints;
 mod results;
 mod turns;
+pub mod begun;
 mod budget;
 mod likely;
 mod pairing;

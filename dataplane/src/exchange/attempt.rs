@@ -5,24 +5,25 @@ use std::pin::pin;
 
 use weir_shared::catalog::{Dialect, Model, Vendor};
 use weir_shared::fault::Code;
-use weir_shared::ledger::Outcome;
+use weir_shared::ledger::{Attempt, Outcome};
 use weir_shared::policy::resilience::Harm;
 use weir_shared::policy::time::Times;
 use weir_shared::snapshot::Key;
 
-use super::deliver::{self, Delivered};
+use super::deliver::Delivered;
+use super::waiter::Waiter;
 use super::{Scene, fields};
 use crate::accept::{HEAD_ROOM, Head, Request, Sink};
+use crate::admit::BYTES_PER_TOKEN;
 use crate::buffer;
-use crate::clock;
-use crate::deadline::{Deadline, Why};
+use crate::clock::{self, Nanos};
+use crate::deadline::Why;
 use crate::dialect::error::scrub;
 use crate::dialect::relay::words_of_error;
 use crate::gauge::{Counter, Timing};
 use crate::live::Target;
-use crate::meter::Meter;
+use crate::meter::{Meter, called};
 use crate::parse::{Route, Splices};
-use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::{self, FURTHER_ATTEMPTS, Pass, REST_NS, REST_NS_MAX, Trial, Tried};
 use crate::secret::{Badge, Pieces, Secret};
@@ -72,7 +73,8 @@ impl Plan<'_, '_> {
 
     /// The request's head for one credential.
     pub fn head(&self, badge: &Badge, length: Length, body: Option<&dyn Pieces>) -> Vec<u8> {
-        let (route, query) = match self.translation {
+        // Where both speak the same, the call is the caller's own, its query too.
+        let (route, query) = match self.translation.filter(|translation| translation.body.is_some()) {
             Some(translation) => (&translation.route, translation.query),
             None => (self.route, self.query),
         };
@@ -97,6 +99,11 @@ impl Plan<'_, '_> {
             own_fields,
         );
         head
+    }
+
+    /// About how long the prompt is.
+    pub fn prompt_tokens(&self) -> u64 {
+        self.body.len() as u64 / BYTES_PER_TOKEN + 1
     }
 
     fn length(&self) -> Length {
@@ -143,9 +150,16 @@ pub const CALLS_MAX: usize = weir_shared::ledger::ATTEMPTS_MAX;
 /// What the attempts at one candidate came to.
 pub enum Attempted<'s> {
     /// The vendor answers; the rest is delivery.
-    Answered(Answer, Pass<'s>, Option<Trial<'s>>),
-    /// The caller has gone, or was told in its stream.
-    Over(Delivered),
+    Answered(Found<'s>),
+    /// The caller has gone.
+    Gone,
+}
+
+/// An answer that has begun, by which credential it came, and how its candidate's health hears of it.
+pub struct Found<'s> {
+    pub answer: Answer,
+    pub pass: Pass<'s>,
+    pub trial: Option<Trial<'s>>,
 }
 
 /// A candidate that gave no answer, and where the call may go on.
@@ -155,6 +169,8 @@ pub struct Missed {
     pub onward: Onward,
     /// Asking the same one again may help.
     pub again: bool,
+    /// The caller has heard a part of its answer: only who can go on with that may be asked.
+    pub said: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -169,7 +185,7 @@ pub enum Onward {
 
 impl Missed {
     pub fn of(refusal: Refusal, onward: Onward) -> Self {
-        Self { refusal, onward, again: false }
+        Self { refusal, onward, again: false, said: false }
     }
 
     /// Nothing arrived, or nothing that is an answer.
@@ -182,7 +198,7 @@ impl Missed {
             Failure::TimedOut(Why::Drain) => (Onward::Nowhere, false),
             Failure::TimedOut(_) | Failure::Invalid(_) | Failure::Broken => (Onward::Ambiguous, false),
         };
-        Self { refusal: failure.into(), onward, again }
+        Self { refusal: failure.into(), onward, again, said: false }
     }
 }
 
@@ -210,13 +226,15 @@ pub struct Round<'r> {
     pub calls_max: usize,
     /// What the candidate was chosen by, should it be coming back.
     pub dice: u64,
+    /// By which credential it is being asked, and since when.
+    pub asking: Cell<Option<(usize, Nanos)>>,
 }
 
 /// Asks one candidate: each of its credentials once, until one is answered.
 pub async fn run<'s>(
     plan: &Plan<'_, 's>,
-    sink: &mut Sink<'_>,
-    meter: &mut Meter<'s>,
+    waiter: &mut Waiter<'_, '_>,
+    calls: &mut Vec<Attempt<'s>>,
     times: &Times,
     round: &Round<'_>,
 ) -> Result<Attempted<'s>, Missed> {
@@ -264,19 +282,22 @@ pub async fn run<'s>(
         }
         let credential: &'s str = &plan.vendor.credentials[pass.place].name;
         let before = round.calls.get();
-        let asked = ask(plan, &pass, sink, meter, times, round).await;
+        round.asking.set(Some((pass.place, since)));
+        let asked = ask(plan, &pass, waiter, times, round).await;
+        round.asking.set(None);
+        let mut note = |status, outcome| calls.push(called(&plan.vendor.name, credential, status, outcome, since));
         if round.calls.get() > before + 1 {
             // Said again on a fresh connection: nobody knows what the first saying cost.
-            meter.attempt(credential, 0, Outcome::Failed, since);
+            note(0, Outcome::Failed);
         }
         let answer = match asked {
-            Asked::Answer(answer) => answer,
-            Asked::Gone => {
-                meter.attempt(credential, 0, Outcome::Cancelled, since);
-                return Ok(Attempted::Over(Delivered::gone(meter)));
+            Some(Ok(answer)) => answer,
+            None => {
+                note(0, Outcome::Cancelled);
+                return Ok(Attempted::Gone);
             }
-            Asked::Failed(failure, taken) => {
-                meter.attempt(credential, 0, Outcome::Failed, since);
+            Some(Err((failure, taken))) => {
+                note(0, Outcome::Failed);
                 // Less time than half of what it is given as a rule says nothing of it: that was ours to run out of.
                 let hurried = matches!(failure, Failure::TimedOut(_)) && round.is_short;
                 let harm = harm_of(&failure).filter(|_| !hurried);
@@ -287,12 +308,12 @@ pub async fn run<'s>(
         let status = answer.head.status;
         trial.iter().for_each(|trial| trial.answered(&answer.head, &answer.head_bytes));
         if (200..300).contains(&status) {
-            meter.attempt(credential, status, Outcome::Complete, since);
-            return Ok(Attempted::Answered(answer, pass, trial));
+            note(status, Outcome::Complete);
+            return Ok(Attempted::Answered(Found { answer, pass, trial }));
         }
-        meter.attempt(credential, status, Outcome::Failed, since);
-        let Some(refusal) = read_refusal(plan, answer, &pass.shown, sink).await else {
-            return Ok(Attempted::Over(Delivered::gone(meter)));
+        note(status, Outcome::Failed);
+        let Some(refusal) = read_refusal(plan, answer, &pass.shown, waiter).await else {
+            return Ok(Attempted::Gone);
         };
         trial.iter_mut().for_each(|trial| tell_trial(trial, status, &refusal));
         if !matches!(status, 401 | 403 | 429) {
@@ -324,28 +345,20 @@ const COOL_MS: u64 = 1_000;
 fn refused(status: u16, refusal: Refusal) -> Missed {
     match status {
         300..=399 => Missed::of(refusal, Onward::Elsewhere),
-        408 | 500.. => Missed { refusal, onward: Onward::Elsewhere, again: true },
+        408 | 500.. => Missed { again: true, ..Missed::of(refusal, Onward::Elsewhere) },
         _ => Missed::of(refusal, Onward::Nowhere),
     }
 }
 
-enum Asked {
-    Answer(Answer),
-    Failed(Failure, Taken),
-    Gone,
-}
-
-/// Asks the vendor, while the caller may hang up, and gets signs of life when it waits for a stream.
+/// Asks the vendor, while somebody waits for it. `None`: the caller has gone.
 async fn ask(
     plan: &Plan<'_, '_>,
     pass: &Pass<'_>,
-    sink: &mut Sink<'_>,
-    meter: &Meter<'_>,
+    waiter: &mut Waiter<'_, '_>,
     times: &Times,
     round: &Round<'_>,
-) -> Asked {
+) -> Option<Result<Answer, (Failure, Taken)>> {
     let core = plan.scene.core;
-    debug_assert!(meter.ticket().is_some(), "no ticket, no upstream");
     let head = plan.head(&pass.shown, plan.length(), Some(plan));
     let method = plan.request.head.method;
     let outgoing = Outgoing {
@@ -358,12 +371,8 @@ async fn ask(
         calls_max: round.calls_max,
     };
     let answers_head = method == Method::Head;
-    // Only a stream gets signs of life.
-    let pulse = plan.stream.then(Deadline::bare);
-    let beat_later = || pulse.iter().for_each(|pulse| pulse.nudge_after(times.heartbeat));
-    beat_later();
     let asked = {
-        let mut calling = pin!(upstream::call(
+        let calling = pin!(upstream::call(
             &core.pools,
             &core.gauges,
             plan.vendor,
@@ -373,55 +382,11 @@ async fn ask(
             round.answer_by_ms,
             answers_head
         ));
-        loop {
-            let first = {
-                let mut gone = pin!(sink.caller.gone());
-                let mut beat = pin!(nudged(pulse.as_ref()));
-                let mut other = pin!(either(gone.as_mut(), beat.as_mut()));
-                either(calling.as_mut(), other.as_mut()).await
-            };
-            match first {
-                Either::First(Ok(answer)) => break Asked::Answer(answer),
-                Either::First(Err((failure, taken))) => break Asked::Failed(failure, taken),
-                // Dropping the call closes its connection: nothing of it is needed any more.
-                Either::Second(Either::First(())) => break Asked::Gone,
-                Either::Second(Either::Second(())) => {
-                    beat_later();
-                    core.gauges.add(Counter::Heartbeats, 1);
-                    if heartbeat(plan, sink).await.is_err() {
-                        break Asked::Gone;
-                    }
-                }
-            }
-        }
+        // Dropping the call closes its connection: nothing of it is needed any more.
+        waiter.beside_alive(plan, times.heartbeat, calling).await
     };
     buffer::give_back(head);
     asked
-}
-
-async fn nudged(pulse: Option<&Deadline>) {
-    match pulse {
-        Some(pulse) => pulse.nudged().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The stream's head leaves before the vendor has answered: from now on everything is told in-band.
-async fn heartbeat(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) -> Result<(), ()> {
-    let sign = plan.route.language.heartbeat();
-    if sign.is_empty() {
-        // An empty chunk would be the last one, and a head alone tells nobody more than silence does.
-        return Ok(());
-    }
-    if !sink.has_begun() {
-        deliver::begin_stream(plan, sink);
-    }
-    let mut beat = buffer::small();
-    beat.resize(HEAD_ROOM, 0);
-    beat.extend_from_slice(sign);
-    let (written, spare) = sink.chunk(beat, false).await;
-    buffer::give_back(spare);
-    written.map_err(|_| ())
 }
 
 /// A refusal goes back as it is, unless the stream has begun: then it is told in-band, as its last event.
@@ -479,7 +444,7 @@ pub async fn read_refusal(
     plan: &Plan<'_, '_>,
     mut answer: Answer,
     badge: &Badge,
-    sink: &mut Sink<'_>,
+    waiter: &mut Waiter<'_, '_>,
 ) -> Option<Refusal> {
     let status = answer.head.status;
     let retry_after =
@@ -513,12 +478,8 @@ pub async fn read_refusal(
     let mut body = buffer::small();
     let whole = {
         // Dropped when the caller goes: the connection is dropped with it.
-        let mut collecting = pin!(collect(incoming, &mut body, ERROR_BYTES_MAX, plan));
-        let mut gone = pin!(sink.caller.gone());
-        match either(collecting.as_mut(), gone.as_mut()).await {
-            Either::First(whole) => whole,
-            Either::Second(()) => return None,
-        }
+        let collecting = pin!(collect(incoming, &mut body, ERROR_BYTES_MAX, plan));
+        waiter.beside(collecting).await?
     };
     let mut refusal = Refusal::new(code, vendor_words(status)).with_status(shown);
     if whole && is_json && json::validate(&body).is_ok() {

@@ -4,33 +4,34 @@
 use std::cell::Cell;
 use std::pin::pin;
 
-use weir_shared::catalog::{Model, Vendor};
 use weir_shared::fault::Code;
 use weir_shared::ledger;
 use weir_shared::policy::resilience::{Harm, Trying};
 use weir_shared::policy::time::Times;
-use weir_shared::routing::{Candidate, dice};
+use weir_shared::routing::{Candidate, need};
 use weir_shared::snapshot::Key;
 
-use super::attempt::{self, Attempted, CALLS_MAX, Missed, Onward, Plan, Round};
+use super::aim::{Aim, Telling};
+use super::attempt::{self, Attempted, CALLS_MAX, Found, Missed, Onward, Plan, Round};
+use super::continuation;
 use super::deliver::{self, Delivered, Manner};
+use super::hedge::{self, Hedging};
+use super::queue;
+use super::waiter::Waiter;
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
 use crate::accept::{Request, Sink};
 use crate::admit::{self, Place};
-use crate::buffer;
 use crate::clock;
 use crate::deadline::{Deadline, TICK_MS};
-use crate::dialect::BodyKind;
+use crate::dialect::text::Text;
 use crate::gauge::Counter;
-use crate::live::Target;
 use crate::meter::{self, Meter};
-use crate::parse::{self, Route, Splices};
+use crate::parse::{self, Route};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::resolve;
-use crate::route::{self, Choice, FURTHER_ATTEMPTS, Wish};
-use crate::translate::{self, Task, Translation};
-use crate::upstream::shape;
+use crate::route::{self, Choice, FURTHER_ATTEMPTS};
+use crate::translate::Translation;
 
 /// A call as its caller said it: the same for every candidate.
 pub struct Asked<'a, 'l> {
@@ -53,7 +54,8 @@ pub async fn serve<'l>(
     teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
     let (scene, call) = (asked.scene, asked.call);
-    let Prepared { mut queue, first: mut aim, tokens, room, told } = prepare(asked, teller)?;
+    let Some(choice) = queue::placed(asked, sink, teller).await? else { return Ok(Done::Gone(None)) };
+    let Prepared { mut queue, first: mut aim, tokens, room, told, hedging } = prepare(asked, choice, teller)?;
     if let Some(known) = aim.translation.as_deref().and_then(Translation::known) {
         return fields::guessed(scene, asked.request, sink, &known).await;
     }
@@ -62,7 +64,8 @@ pub async fn serve<'l>(
     FURTHER_ATTEMPTS.earn();
     let mut meter = open_meter(scene, ticket, aim.model, aim.vendor, call.stream, asked.request, asked.bytes.len());
     told.into_iter().for_each(|told| meter.chosen(told));
-    let result = queue.run(asked, &mut aim, tokens, sink, &mut meter).await;
+    let late_ms = hedging.as_ref().zip(aim.model).and_then(|(hedging, model)| hedging.expect(model));
+    let result = queue.run(asked, &mut aim, tokens, hedging.as_ref().zip(late_ms), sink, &mut meter).await;
     settle(result, &mut meter, teller)
 }
 
@@ -75,17 +78,22 @@ struct Prepared<'a, 'l> {
     room: usize,
     /// For the record, when there was something to choose.
     told: Option<Box<ledger::Choice<'l>>>,
+    /// When its route asks a second one while the first is late.
+    hedging: Option<Hedging<'l>>,
 }
 
-fn prepare<'a, 'l>(asked: &Asked<'a, 'l>, teller: &mut Teller<'l>) -> Result<Prepared<'a, 'l>, Refusal> {
-    let name = &asked.call.model;
-    if asked.route.endpoint.body == BodyKind::Object && name.is_empty() {
+/// `choice`: none for a call about an object, which goes to its vendor.
+fn prepare<'a, 'l>(
+    asked: &Asked<'a, 'l>,
+    choice: Option<Choice<'l>>,
+    teller: &mut Teller<'l>,
+) -> Result<Prepared<'a, 'l>, Refusal> {
+    let Some(choice) = choice else {
         let mut queue = Queue::of_objects(asked)?;
         let first = queue.aim_next(asked)?;
         let room = meter::record_bytes(None, first.vendor, &asked.key.tenant.name);
-        return Ok(Prepared { queue, first, tokens: 0, room, told: None });
-    }
-    let choice = choose(asked).inspect_err(|_| teller.asked = start_of(name))?;
+        return Ok(Prepared { queue, first, tokens: 0, room, told: None, hedging: None });
+    };
     let mut queue = Queue::of_choice(asked, &choice)?;
     let first = queue.aim_next(asked)?;
     let (tokens, room) = (tokens(asked, &choice), record_bytes(asked, &choice, &first));
@@ -93,35 +101,20 @@ fn prepare<'a, 'l>(asked: &Asked<'a, 'l>, teller: &mut Teller<'l>) -> Result<Pre
     if told.is_some() {
         teller.route = (choice.way.name(), choice.ranked.label.map_or("", |label| label));
     }
-    Ok(Prepared { queue, first, tokens, room, told })
+    let hedging = Hedging::of(&choice).filter(|_| generates(asked) && queue.has_more());
+    Ok(Prepared { queue, first, tokens, room, told, hedging })
 }
 
-/// Enough to find a mistyped name in the log; a caller may call a model anything.
-fn start_of(name: &str) -> String {
-    name[..name.floor_char_boundary(128)].to_owned()
-}
-
-fn choose<'l>(asked: &Asked<'_, 'l>) -> Result<Choice<'l>, Refusal> {
-    let scene = asked.scene;
-    let wish = Wish {
-        live: scene.live,
-        key: asked.key,
-        route: asked.route,
-        call: asked.call,
-        request: asked.request,
-        body: asked.bytes,
-        reaches: &|model| translate::reaches(asked.route, model),
-        seed: dice(scene.request_id.0 as u64, 0),
-        now: asked.request.started,
-    };
-    Ok(route::choose(&wish, scene.live, asked.key)?)
+/// A generated answer may be generated twice: what the first left at its vendor, nobody knows the id of.
+fn generates(asked: &Asked<'_, '_>) -> bool {
+    let language = asked.route.language;
+    language.speech().is_some() || language.leaves_nothing(asked.route.endpoint)
 }
 
 fn record_of<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> ledger::Choice<'l> {
-    let catalog = &asked.scene.live.snapshot.catalog;
     ledger::Choice {
-        // What a key's own alias means may change without a revision of the folder.
-        asked: catalog.followed(&asked.call.model, asked.key).to_owned().into(),
+        // As it was said: what an alias meant stands in the revision.
+        asked: asked.call.model.to_string().into(),
         label: choice.ranked.label.map_or("", |label| label),
         shape: choice.shape,
         vitals: choice.vitals,
@@ -152,85 +145,11 @@ fn record_bytes(asked: &Asked<'_, '_>, choice: &Choice<'_>, first: &Aim<'_, '_>)
         meter::record_bytes(Some(model), &catalog.vendors[model.vendor as usize], tenant)
     };
     let largest = choice.way.places().iter().map(of).max().unwrap_or(0);
-    let name = asked.scene.live.snapshot.catalog.followed(&asked.call.model, asked.key);
-    largest + ledger::CHOICE_BYTES_MAX + name.len() + 3 * 3
-}
-
-/// A call in the words of one candidate.
-struct Aim<'a, 'l> {
-    model: Option<&'l Model>,
-    vendor: &'l Vendor,
-    target: &'l Target,
-    translation: Option<Box<Translation<'a>>>,
-    splices: Splices,
-}
-
-impl<'a, 'l> Aim<'a, 'l> {
-    fn at(asked: &Asked<'a, 'l>, model: Option<&'l Model>, vendor: u32) -> Result<Self, Refusal> {
-        let live = asked.scene.live;
-        let (vendor, target) = live.target(vendor);
-        let translation = translated(asked, vendor, model)?;
-        let foreign = translation.as_ref().and_then(|translation| translation.body.as_deref());
-        let asked_route = translation.as_ref().map_or(asked.route, |translation| &translation.route);
-        let shape = shape::rule(vendor, asked_route, model.is_some()).filter(|rule| rule.changes_body());
-        let mut splices = Splices::default();
-        if foreign.is_none() {
-            let leaves = shape.is_some_and(|rule| rule.without.iter().any(|name| &**name == "model"));
-            let named: &str = if leaves { &asked.call.model } else { model.map_or("", |model| &model.upstream) };
-            splices = parse::splices(asked.route, asked.call, named, asked.bytes);
-            objects::unseal_into(&mut splices, live, asked.key, asked.call, asked.bytes);
-        }
-        if let Some(rule) = shape {
-            shape::splice(rule, foreign.unwrap_or(asked.bytes), &mut splices);
-        }
-        Ok(Self { model, vendor, target, translation, splices })
-    }
-
-    fn plan<'p>(&'p self, asked: &'p Asked<'_, 'l>, tokens: u64, admitted_ms: u64) -> Plan<'p, 'l> {
-        let foreign = self.translation.as_ref().and_then(|translation| translation.body.as_deref());
-        Plan {
-            scene: asked.scene,
-            route: asked.route,
-            translation: self.translation.as_deref(),
-            vendor: self.vendor,
-            target: self.target,
-            model: self.model,
-            asked_model: &asked.call.model,
-            key: asked.key,
-            query: asked.query,
-            request: asked.request,
-            body: foreign.unwrap_or(asked.bytes),
-            splices: &self.splices,
-            tokens,
-            stream: asked.call.stream,
-            admitted_ms,
-            pinned: asked.pin.map(|pin| pin.credential),
-            object_id: asked.pin.map_or("", |pin| &pin.id),
-        }
-    }
-}
-
-/// The call in its vendor's language, when that is another than its caller's.
-fn translated<'b>(
-    asked: &Asked<'b, '_>,
-    vendor: &Vendor,
-    model: Option<&Model>,
-) -> Result<Option<Box<Translation<'b>>>, Refusal> {
-    let Some(model) = model else { return Ok(None) };
-    let untranslatable = asked.scene.live.snapshot.catalog.gateway.untranslatable;
-    let body = asked.opened.unwrap_or(asked.bytes);
-    let task = Task { route: asked.route, asked: asked.call, body, vendor, model, untranslatable };
-    let Some(mut translation) = translate::translate(&task)? else { return Ok(None) };
-    let more = translation.body.as_ref().map_or(0, Vec::len);
-    if more > buffer::LARGE {
-        let overloaded = |_| Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);
-        translation.hold.grow_to(more as u64).map_err(overloaded)?;
-    }
-    Ok(Some(Box::new(translation)))
+    largest + ledger::CHOICE_BYTES_MAX + asked.call.model.len() + 3 * 3
 }
 
 /// Who is still to be asked.
-struct Queue {
+pub struct Queue {
     waiting: Vec<Candidate>,
     /// How many of them have had their turn.
     at: usize,
@@ -274,20 +193,23 @@ impl Queue {
                 return Err(Refusal::plain(Code::ObjectNotFound));
             }
         }
-        let (trying, seed) = (choice.way.trying(), choice.shape.seed);
+        let (mut trying, seed) = (choice.way.trying(), choice.shape.seed);
+        // What its vendor keeps, another does not know.
+        trying.continues &= asked.call.stream && asked.pin.is_none() && asked.route.language.speech().is_some();
         Ok(Self { waiting, at: 0, vendor: None, asked: 0, trying, seed, unsayable: None })
     }
 
     /// The next candidate in whose language the call can be said.
     fn aim_next<'a, 'l>(&mut self, asked: &Asked<'a, 'l>) -> Result<Aim<'a, 'l>, Refusal> {
         if let Some(vendor) = self.vendor {
-            return Aim::at(asked, None, vendor);
+            return Aim::at(asked, None, vendor, Telling::Once);
         }
         let models = &asked.scene.live.snapshot.catalog.models;
         while let Some(candidate) = self.waiting.get(self.at) {
             self.at += 1;
             let model = &models[candidate.model as usize];
-            match Aim::at(asked, Some(model), model.vendor) {
+            let telling = if self.trying.continues { Telling::Lasting } else { Telling::Once };
+            match Aim::at(asked, Some(model), model.vendor, telling) {
                 Ok(aim) => return Ok(aim),
                 Err(refusal) => {
                     self.unsayable.get_or_insert_with(|| Box::new(refusal));
@@ -304,11 +226,11 @@ impl Queue {
     }
 
     /// Whether the route and the record have room for one more.
-    fn may_go_on(&self, calls: &Cell<usize>) -> bool {
+    pub fn may_go_on(&self, calls: &Cell<usize>) -> bool {
         self.asked < self.trying.attempts_max && calls.get() < CALLS_MAX
     }
 
-    fn has_more(&self) -> bool {
+    pub fn has_more(&self) -> bool {
         self.at < self.waiting.len()
     }
 
@@ -318,45 +240,117 @@ impl Queue {
         asked: &Asked<'a, 'l>,
         aim: &mut Aim<'a, 'l>,
         tokens: u64,
+        mut hedging: Option<(&Hedging<'l>, u64)>,
         sink: &mut Sink<'_>,
         meter: &mut Meter<'l>,
     ) -> Result<Delivered, Refusal> {
+        debug_assert!(meter.ticket().is_some(), "no ticket, no upstream");
         let calls = Cell::new(0);
         let began_ms = clock::coarse_ms();
         loop {
             meter.aim(aim.model, aim.vendor);
-            let plan = aim.plan(asked, tokens, began_ms);
-            let times = plan.times();
-            let answer_by_ms = self.share_of(began_ms + times.first_byte, times.first_byte);
-            let round = Round {
-                calls: &calls,
-                answer_by_ms,
-                // A tick of the clock is no difference.
-                is_short: answer_by_ms + TICK_MS < clock::coarse_ms() + times.first_byte / 2,
-                calls_max: CALLS_MAX - usize::from(self.has_more()),
-                dice: self.dice(),
+            let outcome = match hedging.take() {
+                Some((hedging, late_ms)) => {
+                    let round = hedge::Both { hedging, late_ms, tokens, began_ms, calls: &calls };
+                    // Only who may have two pays for the room that two take.
+                    Box::pin(hedge::run(self, asked, aim, &round, sink, meter)).await
+                }
+                None if self.trying.continues => {
+                    let way = continuation::Way { tokens, began_ms, calls: &calls };
+                    Box::pin(continuation::run(self, asked, aim, &way, sink, meter)).await
+                }
+                None => {
+                    let plan = aim.plan(asked, tokens, began_ms);
+                    let times = plan.times();
+                    let round = self.round(&times, began_ms, &calls);
+                    let elsewhere = self.may_go_on(&calls) && self.has_more();
+                    one(&plan, asked, sink, meter, &times, &round, elsewhere).await
+                }
             };
-            self.asked += 1;
-            let elsewhere = self.may_go_on(&calls) && self.has_more();
-            let missed = match one(&plan, asked, sink, meter, &times, &round, elsewhere).await {
+            let missed = match outcome {
                 Ok(delivered) => return Ok(delivered),
                 Err(missed) => missed,
             };
             meter.missed();
             match self.go_on(asked, &missed, &calls) {
                 Next::Candidate(next) => {
-                    plan.scene.core.gauges.add(Counter::Failovers, 1);
+                    asked.scene.core.gauges.add(Counter::Failovers, 1);
                     *aim = *next;
                 }
                 Next::Again => {
                     if !pause(sink).await {
                         return Ok(Delivered::gone(meter));
                     }
-                    plan.scene.core.gauges.add(Counter::Retries, 1);
+                    asked.scene.core.gauges.add(Counter::Retries, 1);
                 }
-                Next::Nowhere => return attempt::tell(missed.refusal, &plan, sink, meter).await,
+                Next::Nowhere => {
+                    let plan = aim.plan(asked, tokens, began_ms);
+                    return attempt::tell(missed.refusal, &plan, sink, meter).await;
+                }
             }
         }
+    }
+
+    /// One candidate's turn.
+    pub fn round<'r>(&mut self, times: &Times, began_ms: u64, calls: &'r Cell<usize>) -> Round<'r> {
+        let answer_by_ms = self.share_of(began_ms + times.first_byte, times.first_byte);
+        let round = Round {
+            calls,
+            answer_by_ms,
+            // A tick of the clock is no difference.
+            is_short: answer_by_ms + TICK_MS < clock::coarse_ms() + times.first_byte / 2,
+            calls_max: CALLS_MAX - usize::from(self.has_more()),
+            dice: self.dice(),
+            asking: Cell::new(None),
+        };
+        self.asked += 1;
+        round
+    }
+
+    /// One that takes what was said so far as the start of its own answer.
+    pub fn goes_on<'a, 'l>(
+        &mut self,
+        asked: &Asked<'a, 'l>,
+        said: &Text<'static>,
+        calls: &Cell<usize>,
+    ) -> Option<Box<Aim<'a, 'l>>> {
+        let models = &asked.scene.live.snapshot.catalog.models;
+        while let Some(candidate) = self.waiting.get(self.at) {
+            if !self.may_go_on(calls) {
+                return None;
+            }
+            self.at += 1;
+            let model = &models[candidate.model as usize];
+            if model.can.is_none_or(|can| can & need::PREFILL == 0) {
+                continue;
+            }
+            if self.asked > 1 && !FURTHER_ATTEMPTS.spend() {
+                return None;
+            }
+            if let Ok(aim) = Aim::at(asked, Some(model), model.vendor, Telling::GoingOn(said.clone())) {
+                return Some(Box::new(aim));
+            }
+        }
+        None
+    }
+
+    /// A second one beside the first, which has not failed.
+    pub fn second<'a, 'l>(
+        &mut self,
+        asked: &Asked<'a, 'l>,
+        hedging: &Hedging<'l>,
+        calls: &Cell<usize>,
+    ) -> Option<Box<Aim<'a, 'l>>> {
+        if !self.may_go_on(calls) {
+            return None;
+        }
+        let aim = self.aim_next(asked).ok()?;
+        if aim.model.is_some_and(|model| hedging.spend(model)) {
+            return Some(Box::new(aim));
+        }
+        // Too dear now: it keeps its place, should the first fail.
+        self.at -= 1;
+        None
     }
 
     /// While there is somebody else to ask, one candidate's silence may take half of the time that is left. Whoever is
@@ -369,14 +363,11 @@ impl Queue {
     }
 
     fn go_on<'a, 'l>(&mut self, asked: &Asked<'a, 'l>, missed: &Missed, calls: &Cell<usize>) -> Next<'a, 'l> {
-        // A generated answer may be generated twice: what the first left at its vendor, nobody knows the id of.
-        let language = asked.route.language;
-        let leaves_nothing = language.leaves_nothing(asked.route.endpoint);
-        let generates = language.speech().is_some() || leaves_nothing;
+        let leaves_nothing = asked.route.language.leaves_nothing(asked.route.endpoint);
         let (elsewhere, again) = match missed.onward {
             Onward::Elsewhere => (true, true),
             Onward::Ambiguous => {
-                (self.trying.retry_ambiguous && generates, self.trying.retry_ambiguous && leaves_nothing)
+                (self.trying.retry_ambiguous && generates(asked), self.trying.retry_ambiguous && leaves_nothing)
             }
             Onward::Nowhere => (false, false),
         };
@@ -428,15 +419,26 @@ async fn one<'l>(
     round: &Round<'_>,
     elsewhere: bool,
 ) -> Result<Delivered, Missed> {
-    let (answer, pass, mut trial) = match attempt::run(plan, sink, meter, times, round).await? {
-        Attempted::Answered(answer, pass, trial) => (answer, pass, trial),
-        Attempted::Over(delivered) => return Ok(delivered),
-    };
+    match attempt::run(plan, &mut Waiter::Caller(sink), meter.calls(), times, round).await? {
+        Attempted::Answered(found) => hand_over(plan, asked, found, sink, meter, times, elsewhere).await,
+        Attempted::Gone => Ok(Delivered::gone(meter)),
+    }
+}
+
+pub async fn hand_over<'l>(
+    plan: &Plan<'_, 'l>,
+    asked: &Asked<'_, 'l>,
+    Found { answer, pass, mut trial }: Found<'l>,
+    sink: &mut Sink<'_>,
+    meter: &mut Meter<'l>,
+    times: &Times,
+    elsewhere: bool,
+) -> Result<Delivered, Missed> {
     let trial = &mut trial;
     let delivered = match deliver::manner(plan, &answer) {
         Ok(Manner::Stream) => {
-            let wants = deliver::Wants { usage: asked.call.usage_asked, elsewhere };
-            deliver::stream(plan, answer, &pass, trial, sink, meter, wants, times).await
+            let wants = deliver::Wants { usage: asked.call.usage_asked, elsewhere, goes_on: false };
+            deliver::stream(plan, answer, &pass, trial, sink, meter, wants, times, None).await
         }
         Ok(Manner::Document) => deliver::document(plan, answer, &pass, trial, sink, meter, times).await,
         Ok(Manner::Bytes) => deliver::bytes(plan, answer, sink, meter, times).await.map_err(deliver::unheard),

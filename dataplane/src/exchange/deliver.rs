@@ -160,6 +160,8 @@ pub struct Wants {
     pub usage: bool,
     /// Somebody else could answer, as long as the model has said nothing.
     pub elsewhere: bool,
+    /// Somebody else could go on with what it has said.
+    pub goes_on: bool,
 }
 
 /// An answer that cannot be delivered: its vendor has answered, so it may have done what it was asked for.
@@ -180,22 +182,26 @@ fn harm_of_end(code: Code) -> Option<Harm> {
 
 fn earned(trial: Option<&Trial<'_>>, bill: Option<&Bill>) {
     if let (Some(trial), Some(bill)) = (trial, bill) {
-        trial.earned(bill.cost, &bill.usage);
+        trial.earned(bill.last_cost, bill.last_tokens_out);
     }
 }
 
-fn judge(trial: &mut Option<Trial<'_>>, end: End, reading: &Reading) {
+pub fn judge(trial: &mut Option<Trial<'_>>, end: End, reading: &Reading) {
     let Some(trial) = trial else { return };
     match end {
         End::Complete => trial.good(),
         End::Cancelled if reading.output_bytes > 0 => trial.good(),
         End::Cancelled => {}
         // A vendor that says what is wrong with the request is well.
-        End::VendorFailed | End::Broken(_) | End::Unheard(_) if reading.blames_caller => trial.good(),
+        End::VendorFailed | End::Broken(_) | End::Unheard(_) | End::Suspended(_) if reading.blames_caller => {
+            trial.good()
+        }
         // An answer that went on for as long as any may.
         End::Broken(Code::UpstreamTimeout) if reading.output_bytes > 0 => {}
         End::VendorFailed => trial.bad(Harm::InBand),
-        End::Broken(code) | End::Unheard(code) => harm_of_end(code).into_iter().for_each(|harm| trial.bad(harm)),
+        End::Broken(code) | End::Unheard(code) | End::Suspended(code) => {
+            harm_of_end(code).into_iter().for_each(|harm| trial.bad(harm))
+        }
     }
 }
 
@@ -209,6 +215,7 @@ pub async fn stream<'s>(
     meter: &mut Meter<'s>,
     wants: Wants,
     times: &Times,
+    lasting: Option<&mut Relay<'_>>,
 ) -> Result<Delivered, Missed> {
     let first = if sink.has_begun() { First::Correction } else { First::Head(stream_head(plan, Some(&answer))) };
     let first = Cell::new(first);
@@ -237,6 +244,7 @@ pub async fn stream<'s>(
         drain: plan.vendor.on_hang_up == OnHangUp::Drain,
         rewrite: plan.names_objects().then_some(&rewrite as Rewrite<'_>),
         elsewhere: wants.elsewhere,
+        goes_on: wants.goes_on,
         begin: &begin,
     };
     meter.delivered = true;
@@ -259,38 +267,34 @@ pub async fn stream<'s>(
             bill = meter.close(200, code, outcome);
         };
         let gauges = &plan.scene.core.gauges;
-        let heading = plan.translation.and_then(|translation| translation.heading(plan.naming()));
-        let relay = plan.translation.zip(heading.as_ref());
+        let own = plan.translation.filter(|_| lasting.is_none());
+        let heading = own.and_then(|translation| translation.heading(plan.naming()));
+        let relay = own.zip(heading.as_ref());
         let said = relay.and_then(|(translation, heading)| translation.relay(plan.vendor, heading));
         // Frames are no lines: they pass one by one.
         let framed = plan.route.language.framing() == Framing::EventStream;
-        match said.or_else(|| framed.then(|| Relay::passing(plan.route.language))) {
-            None => stream::forward(incoming, sink, &rules, &mut reading, gauges, &mut first_byte, &mut close).await,
-            Some(mut relay) => {
-                let relaying = stream::relay(
-                    incoming,
-                    sink,
-                    &rules,
-                    &mut relay,
-                    &mut reading,
-                    gauges,
-                    &mut first_byte,
-                    &mut close,
-                );
-                // Only who is translated pays for the room that this takes.
-                Box::pin(relaying).await
+        let said = said.or_else(|| (framed && lasting.is_none()).then(|| Relay::passing(plan.route.language)));
+        let (first, close) = (&mut first_byte, &mut close);
+        // Only who is translated pays for the room that this takes.
+        match (lasting, said) {
+            (None, None) => stream::forward(incoming, sink, &rules, &mut reading, gauges, first, close).await,
+            (Some(relay), _) => {
+                Box::pin(stream::relay(incoming, sink, &rules, relay, &mut reading, gauges, first, close)).await
+            }
+            (None, Some(mut relay)) => {
+                Box::pin(stream::relay(incoming, sink, &rules, &mut relay, &mut reading, gauges, first, close)).await
             }
         }
     };
     judge(trial, end, &reading);
     if let End::Unheard(code) = end {
         meter.delivered = false;
-        return Err(match code {
-            // Ours: nobody else's answer would fit either.
-            Code::Overloaded => Missed::of(Refusal::plain(code).retry_in(1_000_000_000), Onward::Nowhere),
-            Code::UpstreamError => Missed::of(Refusal::plain(code), Onward::Elsewhere),
-            _ => unheard(Refusal::plain(code)),
-        });
+        return Err(missed(code));
+    }
+    if let End::Suspended(code) = end {
+        first_byte_at.get().into_iter().for_each(|at| meter.first_byte(at));
+        meter.reading = reading;
+        return Err(Missed { said: true, ..Missed::of(Refusal::plain(code), Onward::Elsewhere) });
     }
     earned(trial.as_ref(), bill.as_deref());
     if let Some(mut incoming) = incoming {
@@ -307,12 +311,22 @@ pub async fn stream<'s>(
     Ok(Delivered { status: 200, code, outcome, bill, gone })
 }
 
+/// A stream that ended before it had said anything.
+pub fn missed(code: Code) -> Missed {
+    match code {
+        // Ours: nobody else's answer would fit either.
+        Code::Overloaded => Missed::of(Refusal::plain(code).retry_in(1_000_000_000), Onward::Nowhere),
+        Code::UpstreamError => Missed::of(Refusal::plain(code), Onward::Elsewhere),
+        _ => unheard(Refusal::plain(code)),
+    }
+}
+
 fn ending(end: End) -> (bool, Option<Code>, Outcome) {
     match end {
         End::Complete => (false, None, Outcome::Complete),
         End::Cancelled => (true, None, Outcome::Cancelled),
         End::VendorFailed => (false, Some(Code::UpstreamError), Outcome::Partial),
-        End::Broken(code) | End::Unheard(code) => (false, Some(code), Outcome::Partial),
+        End::Broken(code) | End::Unheard(code) | End::Suspended(code) => (false, Some(code), Outcome::Partial),
     }
 }
 

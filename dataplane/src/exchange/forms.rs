@@ -13,6 +13,7 @@ use weir_shared::snapshot::Key;
 
 use super::attempt::{self, Plan};
 use super::deliver::{self, Delivered, Manner, Wants};
+use super::waiter::Waiter;
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
 use crate::accept::{Caller, Pace, Request, Sink, Unreadable};
 use crate::admit;
@@ -249,8 +250,8 @@ async fn say<'s>(
         meter.attempt(credential, status, Outcome::Complete, since);
         let delivered = match deliver::manner(plan, &answer)? {
             Manner::Stream => {
-                let wants = Wants { usage: true, elsewhere: false };
-                let told = deliver::stream(plan, answer, pass, &mut None, sink, meter, wants, &times).await;
+                let wants = Wants { usage: true, elsewhere: false, goes_on: false };
+                let told = deliver::stream(plan, answer, pass, &mut None, sink, meter, wants, &times, None).await;
                 told.map_err(|missed| missed.refusal)
             }
             Manner::Document => {
@@ -263,7 +264,7 @@ async fn say<'s>(
         return delivered.map(Said::Delivered);
     }
     meter.attempt(credential, status, Outcome::Failed, since);
-    match attempt::read_refusal(plan, answer, &pass.shown, sink).await {
+    match attempt::read_refusal(plan, answer, &pass.shown, &mut Waiter::Caller(sink)).await {
         Some(refusal) => Ok(Said::Refused(refusal, status)),
         None => Ok(Said::Delivered(Delivered::gone(meter))),
     }

@@ -1,11 +1,8 @@
 //! What a route's conditions and sticky branches ask of a call.
 
-use weir_shared::hash::NameHasher;
 use weir_shared::policy::routing::StickyBy;
-use weir_shared::routing::Asker;
+use weir_shared::routing::{Asker, sticky_hash};
 use weir_shared::snapshot::Key;
-
-use std::hash::Hasher;
 
 use super::Wish;
 use crate::wire::json;
@@ -33,10 +30,10 @@ impl Asker for Calling<'_, '_> {
 
     fn sticky(&self, by: &StickyBy) -> u64 {
         match by {
-            StickyBy::Key => hash(self.wish.key.id.as_str().as_bytes()),
-            StickyBy::Header(name) => self.header(name).map_or(0, |value| hash(value.as_bytes())),
-            StickyBy::User => self.user().map_or(0, |user| hash(user.as_bytes())),
-            StickyBy::Conversation => hash(self.start_of_conversation()),
+            StickyBy::Key => sticky_hash(self.wish.key.id.as_str().as_bytes()),
+            StickyBy::Header(name) => self.header(name).map_or(0, |value| sticky_hash(value.as_bytes())),
+            StickyBy::User => self.user().map_or(0, |user| sticky_hash(user.as_bytes())),
+            StickyBy::Conversation => sticky_hash(self.start_of_conversation()),
         }
     }
 }
@@ -62,11 +59,4 @@ impl Calling<'_, '_> {
         let turns = ["messages", "input", "contents"].iter().find_map(|name| self.member(name)).unwrap_or_default();
         &turns[..turns.len().min(START_BYTES)]
     }
-}
-
-/// Stable across builds and nodes: a conversation stays where it is when a node is replaced.
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = NameHasher::default();
-    hasher.write(bytes);
-    hasher.finish().max(1)
 }

@@ -6,6 +6,7 @@
 
 mod asker;
 mod budget;
+pub mod line;
 mod needs;
 mod pass;
 mod quota;
@@ -15,6 +16,8 @@ pub use budget::FURTHER_ATTEMPTS;
 pub use pass::{NoPass, Pass, REST_NS, REST_NS_MAX, Tried, next_pass, retry_in};
 pub use quota::learn;
 pub use trial::Trial;
+
+use std::sync::Arc;
 
 use weir_shared::catalog::{Credential, Model, Vendor};
 use weir_shared::health::Room;
@@ -53,6 +56,7 @@ pub struct Choice<'l> {
     pub shape: Shape,
     pub vitals: Vitals,
     pub ranked: Ranked<'l>,
+    told: bool,
 }
 
 /// Why there is no candidate at all.
@@ -77,7 +81,9 @@ pub fn choose<'l>(wish: &Wish<'_>, live: &'l Live, key: &Key) -> Result<Choice<'
     }
     let vitals = vitals(live, key, &way, &eligible, &shape, wish.now);
     let ranked = rank(&way, snapshot, &eligible, &shape, &vitals, &mut Unseen);
-    let choice = Choice { way, eligible, shape, vitals, ranked };
+    let called_by_its_name = |&place: &u32| *snapshot.catalog.models[place as usize].id == *wish.call.model;
+    let told = way.route.is_some() || way.places().len() > 1 || !way.places().iter().all(called_by_its_name);
+    let choice = Choice { way, eligible, shape, vitals, ranked, told };
     if choice.ranked.is_empty() && choice.last_resort().is_none() {
         return Err(choice.closed(live, wish.now));
     }
@@ -182,21 +188,28 @@ fn is_full(credential: &Credential, key: &Key, now: Nanos) -> bool {
 }
 
 impl<'l> Choice<'l> {
-    /// When nobody takes calls: one that only rests or is at its limits may be asked all the same, so that the caller
-    /// hears the vendor's own word, or our word about its limits.
+    /// Who may be asked all the same when nobody takes calls.
     pub fn last_resort(&self) -> Option<Candidate> {
-        let places = self.way.places();
-        let waits = |at: &u8| self.ranked.waiting & 1 << at != 0;
-        let soft = |at: &u8| {
-            matches!(self.vitals[usize::from(*at)].grade, Grade::Cooling | Grade::Full | Grade::Barred | Grade::Spent)
-        };
-        let at = (0..places.len() as u8).filter(waits).find(soft)?;
-        Some(Candidate { at, model: places[usize::from(at)], grade: self.vitals[usize::from(at)].grade })
+        self.ranked.last_resort(&self.way, &self.vitals)
     }
 
-    /// Whether there was anything to choose; only then the record tells how.
+    /// The vendor for whose place the call is to wait: all that may see it are at their limits, or others wait there already.
+    pub fn queues_at(&self, live: &'l Live) -> Option<&'l Arc<str>> {
+        let first = self.ranked.each().next();
+        let candidate =
+            first.or_else(|| self.last_resort().filter(|last| matches!(last.grade, Grade::Full | Grade::Spent)))?;
+        let vendor = &live.snapshot.vendor_of(&live.snapshot.catalog.models[candidate.model as usize]).name;
+        (first.is_none() || line::waits(vendor)).then_some(vendor)
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.ranked.is_empty()
+    }
+
+    /// Whether the record tells how it was made: when there was anything to choose, and when what the caller said is not
+    /// the model's own name, which is in the record anyway.
     pub fn is_told(&self) -> bool {
-        self.way.route.is_some() || self.way.places().len() > 1
+        self.told
     }
 
     fn closed(&self, live: &Live, now: Nanos) -> NoWay {

@@ -21,7 +21,7 @@ pub struct Pass<'l> {
     /// It was taken from this share, which is the key's own; otherwise from what is everybody's.
     own: Option<&'l Share>,
     tokens: u64,
-    used: Cell<Option<u64>>,
+    used: Cell<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +81,7 @@ pub fn next_pass<'l>(
     let taken = |place: usize, secret, shown| {
         let credential = &vendor.credentials[place];
         let own = take(credential, key, tokens, now)?;
-        Ok(Pass { place, credential, secret, shown, own, tokens, used: Cell::new(None) })
+        Ok(Pass { place, credential, secret, shown, own, tokens, used: Cell::new(0) })
     };
     for step in 0..count {
         let place = pinned.unwrap_or((turn + step) % count);
@@ -188,7 +188,7 @@ pub fn retry_in(exceeded: Exceeded) -> u64 {
 
 impl Pass<'_> {
     pub fn used(&self, tokens: u64) {
-        self.used.set(Some(tokens));
+        self.used.set(tokens);
     }
 }
 
@@ -198,7 +198,7 @@ impl Drop for Pass<'_> {
         let all = (&self.credential.limits, &self.credential.state);
         let (limits, state) = self.own.map_or(all, |own| (&own.limits, &own.state));
         let now = if limits.tokens.is_some() { clock::now() } else { 0 };
-        let used = self.used.get().unwrap_or(0);
+        let used = self.used.get();
         state.settle(limits, self.tokens, used, now);
     }
 }

@@ -5,7 +5,6 @@ use weir_shared::health::Health;
 use weir_shared::money::Nano;
 use weir_shared::policy::resilience::{BreakerRules, Harm};
 use weir_shared::routing::{Grade, dice};
-use weir_shared::usage::Usage;
 
 use super::quota;
 use crate::clock::{self, Nanos};
@@ -89,14 +88,18 @@ impl<'l> Trial<'l> {
         }
     }
 
-    pub fn earned(&self, cost: Nano, usage: &Usage) {
-        self.health.tally.earned(cost.0.unsigned_abs(), usage.answer_tokens());
+    pub fn earned(&self, cost: Nano, tokens_out: u64) {
+        self.health.tally.earned(cost.0.unsigned_abs(), tokens_out);
     }
 }
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        self.give_back(clock::now() / 1_000_000);
+        let now = clock::now();
+        if !self.told && !self.first_event {
+            self.health.pace.outlasted(now.saturating_sub(self.began) / 1_000, now / 1_000_000);
+        }
+        self.give_back(now / 1_000_000);
         self.health.end();
     }
 }

@@ -93,6 +93,16 @@ pub async fn relay(
                 }
             }
         }
+        if let Some(End::Broken(code)) = end
+            && rules.goes_on
+            && !gone
+            && can_be_mended(code, reading)
+            && relay.begun().is_some()
+        {
+            incoming.cut();
+            buffer::give_back(input);
+            return suspend(sink, rules, code, output, reading, first_byte, close).await;
+        }
         if let Some(end) = end {
             buffer::give_back(input);
             if gone {
@@ -125,6 +135,38 @@ pub async fn relay(
             }
         }
     }
+}
+
+/// Whether another vendor may do better than this one did.
+fn can_be_mended(code: Code, reading: &Reading) -> bool {
+    let vendors = matches!(
+        code,
+        Code::UpstreamCut | Code::UpstreamIdle | Code::UpstreamInvalid | Code::UpstreamError | Code::UpstreamTls
+    );
+    vendors && !reading.blames_caller
+}
+
+/// What is whole goes out, and nothing tells that there is no more of it.
+async fn suspend(
+    sink: &mut Sink<'_>,
+    rules: &Rules<'_>,
+    code: Code,
+    output: Vec<u8>,
+    reading: &mut Reading,
+    first_byte: &mut dyn FnMut(),
+    close: &mut dyn FnMut(End, &Reading),
+) -> (End, Option<Box<Incoming>>) {
+    if output.len() > HEAD_ROOM {
+        first_byte();
+        (rules.begin)(sink);
+        let (written, spare) = sink.chunk(output, false).await;
+        buffer::give_back(spare);
+        if written.is_err() {
+            close(End::Cancelled, reading);
+            return (End::Cancelled, None);
+        }
+    }
+    (End::Suspended(code), None)
 }
 
 /// The unfinished tail in a buffer that fits it and what comes: large in a burst, small again behind it.

@@ -1,7 +1,8 @@
-//! The admin listener: `/metrics`, `/live`, `/ready`, `/status`. Never on the data port.
+//! The admin listener: `/metrics`, `/live`, `/ready`, `/status`, `/shapes`. Never on the data port.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,15 +11,17 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use weir_shared::fault::Code;
+use weir_shared::fault::{Actor, Code};
 
 use super::candidates;
 use super::follow::State;
+use super::shapes;
 use crate::clock;
 use crate::core::Phase;
 use crate::gauge::{self, BUCKETS, Counter, Timing};
 use crate::live::Newest;
 use crate::memory;
+use crate::route::line;
 use crate::wire::http1::{self, Method};
 
 /// What the rare counters of the control thread are rendered from.
@@ -39,6 +42,9 @@ struct Desk {
     state: Arc<State>,
     recorder: PrometheusHandle,
     driver: &'static str,
+    journal: PathBuf,
+    /// One at a time: it reads the journal.
+    sampling: tokio::sync::Semaphore,
 }
 
 pub async fn serve(
@@ -48,8 +54,10 @@ pub async fn serve(
     state: Arc<State>,
     recorder: PrometheusHandle,
     driver: &'static str,
+    journal: PathBuf,
 ) {
-    let desk = Arc::new(Desk { phase, newest, state, recorder, driver });
+    let sampling = tokio::sync::Semaphore::new(1);
+    let desk = Arc::new(Desk { phase, newest, state, recorder, driver, journal, sampling });
     let Ok(listener) = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener)) else {
         return;
     };
@@ -79,14 +87,18 @@ const CONNECTIONS_MAX: usize = 64;
 async fn answer(mut stream: TcpStream, desk: &Desk) -> std::io::Result<()> {
     let mut bytes = Vec::with_capacity(4 << 10);
     let mut progress = http1::Progress::default();
-    let (status, kind, body) = loop {
+    let Answer { status, kind, body, more } = loop {
         match http1::request(&bytes, &mut progress) {
             Ok(Some(head)) => {
                 let path = String::from_utf8_lossy(head.target(&bytes)).into_owned();
-                break respond(desk, head.method, path.split('?').next().unwrap_or_default());
+                let (path, query) = path.split_once('?').unwrap_or((&path, ""));
+                break match (head.method, path) {
+                    (Method::Get, "/shapes") => sampled(desk, query).await,
+                    (method, path) => respond(desk, method, path),
+                };
             }
             Ok(None) => {}
-            Err(_) => break (400, "text/plain", "bad request\n".to_owned()),
+            Err(_) => break Answer::plain(400, "bad request\n"),
         }
         if stream.read_buf(&mut bytes).await? == 0 {
             return Ok(());
@@ -94,28 +106,69 @@ async fn answer(mut stream: TcpStream, desk: &Desk) -> std::io::Result<()> {
     };
     let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Status");
     let head = format!(
-        "HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n{more}connection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
+    stream.write_all(&body).await?;
     stream.shutdown().await
 }
 
-fn respond(desk: &Desk, method: Method, path: &str) -> (u16, &'static str, String) {
-    if !matches!(method, Method::Get | Method::Head) {
-        return (405, "text/plain", "only GET\n".into());
+struct Answer {
+    status: u16,
+    kind: &'static str,
+    body: Vec<u8>,
+    /// Fields of the head, each with its end of line.
+    more: String,
+}
+
+impl Answer {
+    fn plain(status: u16, text: &str) -> Self {
+        Self { status, kind: "text/plain", body: text.into(), more: String::new() }
     }
-    const JSON: &str = "application/json";
+
+    fn json(status: u16, text: String) -> Self {
+        Self { status, kind: "application/json", body: text.into_bytes(), more: String::new() }
+    }
+}
+
+fn respond(desk: &Desk, method: Method, path: &str) -> Answer {
+    if !matches!(method, Method::Get | Method::Head) {
+        return Answer::plain(405, "only GET\n");
+    }
     match path {
-        "/live" => (200, JSON, "{\"live\":true}\n".into()),
+        "/live" => Answer::json(200, "{\"live\":true}\n".into()),
         "/ready" => {
             let (ready, body) = readiness(desk);
-            (if ready { 200 } else { 503 }, JSON, body)
+            Answer::json(if ready { 200 } else { 503 }, body)
         }
-        "/status" => (200, JSON, status(desk)),
-        "/metrics" => (200, "text/plain; version=0.0.4", metrics_text(desk)),
-        _ => (404, "text/plain", "try /live, /ready, /status or /metrics\n".into()),
+        "/status" => Answer::json(200, status(desk)),
+        "/metrics" => Answer { kind: "text/plain; version=0.0.4", ..Answer::plain(200, &metrics_text(desk)) },
+        _ => Answer::plain(404, "try /live, /ready, /status, /metrics or /shapes\n"),
+    }
+}
+
+/// `/shapes?since=SECONDS&most=N`: what was asked of this node since then, as a journal of at most so many records.
+async fn sampled(desk: &Desk, query: &str) -> Answer {
+    let number = |name: &str| {
+        let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        value.and_then(|value| value.parse::<u64>().ok())
+    };
+    let Ok(_one) = desk.sampling.try_acquire() else {
+        return Answer::plain(503, "somebody else is reading the journal; try again\n");
+    };
+    let since = number("since").unwrap_or_else(|| clock::wall_seconds().saturating_sub(shapes::USUAL_SECONDS));
+    let most = number("most").map_or(shapes::RECORDS_MAX, |most| (most as usize).min(shapes::RECORDS_MAX));
+    let folder = desk.journal.clone();
+    match tokio::task::spawn_blocking(move || shapes::sample(&folder, since, most)).await {
+        Ok(Ok(sample)) => Answer {
+            kind: "application/octet-stream",
+            more: format!("x-weir-requests: {}\r\nx-weir-records: {}\r\n", sample.requests, sample.records),
+            body: sample.journal,
+            status: 200,
+        },
+        Ok(Err(error)) => Answer::plain(503, &format!("the journal cannot be read: {error}\n")),
+        Err(_) => Answer::plain(500, "the journal could not be read\n"),
     }
 }
 
@@ -142,11 +195,13 @@ fn status(desk: &Desk) -> String {
         "node": page,
         "driver": desk.driver,
         "cores": totals.heartbeats_ms.len(),
+        "cores_out": totals.cores_out,
         "memory": { "held_bytes": memory::held(), "limit_bytes": memory::limit() },
         "store": { "stale": desk.state.stale.load(Ordering::Relaxed), "age_seconds": clock::wall_seconds().saturating_sub(looked_at) },
         "connections_open": totals.of(Counter::ConnectionsOpen),
         "requests_in_flight": totals.of(Counter::InFlight),
         "requests": totals.of(Counter::Requests),
+        "errors": errors(&totals),
     });
     if let Some(live) = desk.newest.get() {
         value["candidates"] = candidates::status(&live);
@@ -171,6 +226,14 @@ fn status(desk: &Desk) -> String {
     format!("{value:#}\n")
 }
 
+/// Requests that went wrong and not by their caller's doing, as far as a policy can be to blame: also a name that leads nowhere.
+fn errors(totals: &gauge::Totals) -> u64 {
+    let policy =
+        |code: Code| code.actor() != Actor::Caller || matches!(code, Code::ModelNotFound | Code::NoEligibleVendor);
+    let refused = Code::ALL.iter().zip(totals.refusals).filter(|(code, _)| policy(**code)).map(|(_, count)| count);
+    refused.sum::<u64>() + totals.of(Counter::Partial)
+}
+
 fn metrics_text(desk: &Desk) -> String {
     let totals = gauge::totals();
     let mut out = desk.recorder.render();
@@ -193,7 +256,9 @@ fn metrics_text(desk: &Desk) -> String {
         ("weir_memory_limit_bytes", "The memory budget.", memory::limit()),
         ("weir_config_stale", "1 while the store cannot be read.", stale),
         ("weir_journal_full", "Cores whose journal has no room for another record.", totals.journals_full),
+        ("weir_queue", "Calls that wait for a place at a vendor.", line::waiting() as u64),
         ("weir_cores", "Worker threads.", totals.heartbeats_ms.len() as u64),
+        ("weir_cores_out", "Worker threads that have no pulse and take no new connections.", totals.cores_out),
     ] {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }

@@ -9,7 +9,10 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use weir_shared::catalog::{Credential, Roots, SecretRef, Vendor};
 use weir_shared::key::Pepper;
+use weir_shared::sealed::SealedDraft;
+use weir_shared::secret;
 use weir_shared::snapshot::{Catalog, Snapshot};
+use zeroize::Zeroizing;
 
 use super::addresses::Book;
 use super::credentials::{self, Kept, Work};
@@ -22,6 +25,8 @@ use crate::upstream::credential::{self, Found};
 pub struct Builder {
     pub pepper: Pepper,
     pub seal: [u8; 32],
+    /// Where the key-encryption keys are looked for.
+    state: PathBuf,
     configs: HashMap<Roots, Arc<ClientConfig>>,
     secrets: HashMap<(String, String), Known>,
 }
@@ -42,8 +47,8 @@ pub struct Made {
 }
 
 impl Builder {
-    pub fn new(pepper: Pepper, seal: [u8; 32]) -> Self {
-        Self { pepper, seal, configs: HashMap::new(), secrets: HashMap::new() }
+    pub fn new(pepper: Pepper, seal: [u8; 32], state: PathBuf) -> Self {
+        Self { pepper, seal, state, configs: HashMap::new(), secrets: HashMap::new() }
     }
 
     /// The configuration for the cores, and what of it cannot be used on this node. `Err`: a vendor cannot be reached at
@@ -107,10 +112,24 @@ impl Builder {
         let vendor = &catalog.vendors[at_vendor];
         let credential = &vendor.credentials[at_credential];
         let place = (vendor.name.to_string(), credential.name.to_string());
+        let sealed = match credential.secret {
+            SecretRef::Sealed => match self.unsealed(&made.live.snapshot.sealed, vendor, credential) {
+                Ok((secret, None)) => Some(secret),
+                Ok((secret, Some(warning))) => {
+                    made.warnings.push(warning);
+                    Some(secret)
+                }
+                Err(warning) => {
+                    made.warnings.push(warning);
+                    return None;
+                }
+            },
+            _ => None,
+        };
         let is_kept = vendor.auth.has_tokens() || matches!(credential.secret, SecretRef::File(_));
         if is_kept {
             let config = vendor.auth.has_tokens().then(|| self.config(&vendor.roots).ok()).flatten();
-            let print = print(vendor, credential, "");
+            let print = print(vendor, credential, sealed.as_ref().map_or("", |sealed| sealed.as_str()));
             let known = self.secrets.get(&place).filter(|known| known.print == print);
             let (secret, work) = known.map_or_else(
                 || (Arc::new(Secret::changing()), Arc::default()),
@@ -120,6 +139,7 @@ impl Builder {
                 Arc::clone(&secret),
                 (Arc::clone(catalog), at_vendor, at_credential),
                 config,
+                sealed,
                 Arc::clone(&work),
             );
             kept.read();
@@ -127,7 +147,8 @@ impl Builder {
             self.secrets.insert(place, Known { print, secret: Arc::clone(&secret), work });
             return Some(secret);
         }
-        let found = credentials::text(&credential.secret).and_then(|text| {
+        let text = sealed.map_or_else(|| credentials::text(&credential.secret), Ok);
+        let found = text.and_then(|text| {
             let print = print(vendor, credential, &text);
             match self.secrets.get(&place).filter(|known| known.print == print) {
                 Some(known) => Ok(Arc::clone(&known.secret)),
@@ -148,6 +169,31 @@ impl Builder {
                 made.warnings.push(format!("vendor {vendor}, credential {name}: {from} {why}"));
             })
             .ok()
+    }
+}
+
+type Unsealed = (Zeroizing<String>, Option<String>);
+
+impl Builder {
+    /// The secret, and what is worth a warning all the same; only a warning when there is none.
+    fn unsealed(&self, all: &[SealedDraft], vendor: &Vendor, credential: &Credential) -> Result<Unsealed, String> {
+        let (vendor, name) = (&*vendor.name, &*credential.name);
+        let warning = |what: &str| format!("vendor {vendor}, credential {name}: its sealed secret {what}");
+        let Some(sealed) = all.iter().find(|sealed| sealed.vendor == vendor && sealed.credential == name) else {
+            let fix = format!("is not in the store; `weirctl vendor credential set {vendor}#{name}` puts it there");
+            return Err(warning(&fix));
+        };
+        // Read anew each time: the keys change while nodes run.
+        let ring = secret::read_keks(&self.state)?;
+        let why = match ring.open(vendor, name, &sealed.current) {
+            Ok(secret) => return Ok((secret, None)),
+            Err(why) => why.to_string(),
+        };
+        let before = sealed.previous.as_ref().and_then(|previous| ring.open(vendor, name, previous).ok());
+        match before {
+            Some(secret) => Ok((secret, Some(warning(&format!("{why}; the one before it is used"))))),
+            None => Err(warning(&why)),
+        }
     }
 }
 

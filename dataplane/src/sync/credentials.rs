@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use weir_shared::catalog::{SecretRef, Vendor};
 use weir_shared::snapshot::Catalog;
+use zeroize::Zeroizing;
 
 use super::fetch;
 use super::follow::State;
@@ -23,6 +24,8 @@ pub struct Kept {
     vendor: usize,
     credential: usize,
     config: Option<Arc<ClientConfig>>,
+    /// What the store had of it, opened.
+    sealed: Option<Zeroizing<String>>,
     work: Arc<Mutex<Work>>,
 }
 
@@ -59,9 +62,10 @@ impl Kept {
         secret: Arc<Secret>,
         (catalog, vendor, credential): (Arc<Catalog>, usize, usize),
         config: Option<Arc<ClientConfig>>,
+        sealed: Option<Zeroizing<String>>,
         work: Arc<Mutex<Work>>,
     ) -> Self {
-        Self { secret, catalog, vendor, credential, config, work }
+        Self { secret, catalog, vendor, credential, config, sealed, work }
     }
 
     fn vendor(&self) -> &Vendor {
@@ -81,7 +85,8 @@ impl Kept {
             return;
         }
         work.stamp = stamp;
-        let read = text(from).and_then(|text| {
+        let told = self.sealed.clone().map_or_else(|| text(from), Ok);
+        let read = told.and_then(|text| {
             let hash = blake3::hash(text.as_bytes());
             if work.text == Some(hash) {
                 return Ok(());
@@ -191,15 +196,17 @@ impl Kept {
 }
 
 /// What an operator put where the credential says, as it is.
-pub fn text(from: &SecretRef) -> Result<String, &'static str> {
+pub fn text(from: &SecretRef) -> Result<Zeroizing<String>, &'static str> {
     match from {
-        SecretRef::Env(name) => std::env::var(&**name).map_err(|_| "is not set on this node"),
+        SecretRef::Env(name) => std::env::var(&**name).map(Zeroizing::new).map_err(|_| "is not set on this node"),
+        // Opened by whoever has the snapshot and the keys.
+        SecretRef::Sealed => Err("is not open"),
         SecretRef::File(path) => {
             let known = std::fs::metadata(&**path).map_err(|_| "cannot be read on this node")?;
             if known.len() > FILE_BYTES_MAX {
                 return Err("is longer than 64 KiB");
             }
-            std::fs::read_to_string(&**path).map_err(|_| "cannot be read on this node")
+            std::fs::read_to_string(&**path).map(Zeroizing::new).map_err(|_| "cannot be read on this node")
         }
     }
 }

@@ -85,6 +85,8 @@ pub struct Follower {
     unkept: Option<(Pointer, Manifest)>,
     /// What was read for it, so that it can be kept when the store is gone already.
     read: HashMap<Digest, Vec<u8>>,
+    /// The store's pointer at the last look; a wait is for another one.
+    looked: Option<Pointer>,
     /// The newest pointer that was tried, applied or not.
     tried: Option<Pointer>,
     /// What this node served last, now or before it was started anew; the store may not fall behind it.
@@ -124,7 +126,7 @@ impl Follower {
             stale: AtomicBool::new(true),
             looked_at: AtomicU64::new(0),
         });
-        let builder = Builder::new(settings.pepper.clone(), settings.seal);
+        let builder = Builder::new(settings.pepper.clone(), settings.seal, settings.state.clone());
         let served = mirror.pointer().ok().flatten();
         Ok(Self {
             settings,
@@ -136,6 +138,7 @@ impl Follower {
             current: None,
             unkept: None,
             read: HashMap::new(),
+            looked: None,
             tried: None,
             served,
             lineage: Lineage::open(&folder),
@@ -176,7 +179,9 @@ impl Follower {
 
     fn last_good(&mut self, pointer: &Pointer) -> Result<(), String> {
         let manifest = self.mirror.manifest(pointer).map_err(|error| error.to_string())?;
-        self.load(pointer, &manifest, true).map_err(|refused| refused.to_string())
+        self.load(pointer, &manifest, true).map_err(|refused| refused.to_string())?;
+        self.served = Some(*pointer);
+        Ok(())
     }
 
     /// Follows for ever.
@@ -184,7 +189,7 @@ impl Follower {
         self.keep();
         loop {
             let waited = match &self.store {
-                Some(store) => store.wait(self.tried.as_ref(), Duration::from_secs(NODE_RENEWAL_SECONDS)).map(drop),
+                Some(store) => store.wait(self.looked.as_ref(), Duration::from_secs(NODE_RENEWAL_SECONDS)).map(drop),
                 None => Ok(()),
             };
             // A look whatever the wait said: what is read is what holds, and a lost event costs one renewal at most.
@@ -196,6 +201,8 @@ impl Follower {
             // After the page: whoever waits for this revision need not wait for our own copy of it.
             self.keep();
             if waited.and(looked).is_err() {
+                // Not to be waited out: it is tried again as soon as the pause is over.
+                self.looked = None;
                 std::thread::sleep(self.pause());
             }
         }
@@ -234,6 +241,7 @@ impl Follower {
         let Some(store) = &self.store else { return Ok(()) };
         let pointer = store.pointer()?;
         self.state.looked_at.store(clock::wall_seconds(), Ordering::Relaxed);
+        self.looked = pointer;
         let Some(pointer) = pointer else {
             // An empty store knows nothing of what is served here: its folder was moved away, or is another one.
             self.state.stale.store(self.current.is_some(), Ordering::Relaxed);
@@ -248,27 +256,67 @@ impl Follower {
         if let Some(reason) = objection {
             if self.tried != Some(pointer) || self.refused() != Some(pointer.revision) {
                 self.tried = Some(pointer);
-                self.refuse(pointer.revision, reason);
+                self.refuse(&pointer, reason);
             }
             return Ok(());
         }
-        if self.current.as_ref().is_some_and(|(current, _)| *current == pointer) {
+        let now = clock::wall_seconds();
+        let canary = store.canary()?.filter(|canary| canary.holds_for(&self.settings.node, &pointer, now));
+        match canary {
+            Some(canary) => self.follow_canary(canary.manifest),
+            None => self.follow_pointer(pointer),
+        }
+    }
+
+    fn follow_pointer(&mut self, pointer: Pointer) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let current = self.current.as_ref().map(|(current, _)| *current);
+        if current == Some(pointer) && self.served == Some(pointer) {
             self.tried = Some(pointer);
             return Ok(());
         }
-        if self.tried == Some(pointer) {
+        // A canary that was served is over: it was taken back, or it has become the newest.
+        let leaves = current.is_some() && current != self.served;
+        if self.tried == Some(pointer) && !leaves {
             return Ok(());
         }
         let cluster = store.cluster();
         let manifest = store.manifest(&pointer)?;
         match self.load(&pointer, &manifest, false) {
             Ok(()) => {
+                self.served = Some(pointer);
                 self.unkept = Some((pointer, manifest));
                 self.lineage.keep(cluster);
             }
             // Nothing is wrong with the revision; it is tried again.
             Err(NotLoaded::Store(error)) => return Err(error),
-            Err(NotLoaded::Refused(reason)) => self.refuse(pointer.revision, reason),
+            Err(NotLoaded::Refused(reason)) => {
+                self.refuse(&pointer, reason);
+                if let Some(served) = self.served.filter(|_| leaves)
+                    && let Err(reason) = self.last_good(&served)
+                {
+                    say("error", "last_good_unusable", &reason);
+                }
+            }
+        }
+        self.tried = Some(pointer);
+        self.renew_page();
+        Ok(())
+    }
+
+    /// It is neither kept beside us nor what the store may not fall behind: should this node start anew, it asks again.
+    fn follow_canary(&mut self, manifest: Manifest) -> Result<(), StoreError> {
+        let pointer = manifest.pointer();
+        if self.tried == Some(pointer) {
+            return Ok(());
+        }
+        match self.load(&pointer, &manifest, false) {
+            Ok(()) => {
+                self.state.page.lock().unwrap_or_else(PoisonError::into_inner).canary = true;
+                say("info", "canary", &format!("revision {}", pointer.revision));
+            }
+            Err(NotLoaded::Store(error)) => return Err(error),
+            Err(NotLoaded::Refused(reason)) => self.refuse(&pointer, reason),
         }
         self.tried = Some(pointer);
         self.renew_page();
@@ -308,24 +356,25 @@ impl Follower {
         self.state.tell_warnings();
         self.state.kept_changed.notify_one();
         self.current = Some((*pointer, live));
-        self.served = Some(*pointer);
         // Our own copy needs no second one.
         self.read = if from_mirror { HashMap::new() } else { read };
         metrics::gauge!("weir_config_revision").set(pointer.revision as f64);
         let mut page = self.state.page.lock().unwrap_or_else(PoisonError::into_inner);
         page.applied = pointer.revision;
         page.applied_digest = Some(pointer.digest);
+        page.canary = false;
         if page.refused.as_ref().is_some_and(|refused| refused.revision <= pointer.revision) {
             page.refused = None;
         }
         Ok(())
     }
 
-    fn refuse(&self, revision: u64, reason: String) {
+    fn refuse(&self, at: &Pointer, reason: String) {
+        let revision = at.revision;
         say("error", "revision_refused", &format!("revision {revision}: {reason}"));
         metrics::counter!("weir_config_refused_total").increment(1);
         let mut page = self.state.page.lock().unwrap_or_else(PoisonError::into_inner);
-        page.refused = Some(Refusal { revision, reason });
+        page.refused = Some(Refusal { revision, digest: Some(at.digest), reason });
     }
 
     /// The last good revision, beside us: values first, the pointer last, each checked by its digest when it is read.

@@ -13,8 +13,10 @@ pub struct Incoming {
     /// Of a body of known length.
     left: u64,
     decoder: Decoder,
-    /// What was read together with the head.
+    /// What was read together with the head, or was given back.
     behind_head: Vec<u8>,
+    /// It was given back, without its framing.
+    unread: bool,
     done: bool,
     reusable: bool,
 }
@@ -32,7 +34,16 @@ impl Incoming {
         } else {
             behind_head
         };
-        Box::new(Self { link: Some(link), framing, left, decoder: Decoder::default(), behind_head, done, reusable })
+        Box::new(Self {
+            link: Some(link),
+            framing,
+            left,
+            decoder: Decoder::default(),
+            behind_head,
+            unread: false,
+            done,
+            reusable,
+        })
     }
 
     /// In the place of one that was taken out already.
@@ -43,13 +54,21 @@ impl Incoming {
             left: 0,
             decoder: Decoder::default(),
             behind_head: Vec::new(),
+            unread: false,
             done: true,
             reusable: false,
         })
     }
 
     pub fn is_done(&self) -> bool {
-        self.done
+        self.done && !self.unread
+    }
+
+    /// What was read of the body is read again by whoever comes next.
+    pub fn give_back(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.behind_head.is_empty(), "what follows was not read yet");
+        self.unread = !bytes.is_empty();
+        self.behind_head = bytes;
     }
 
     pub fn length(&self) -> Option<u64> {
@@ -69,10 +88,11 @@ impl Incoming {
     /// Must not be dropped while it runs, see `socket`.
     pub async fn more(&mut self, mut buffer: Vec<u8>) -> (Result<usize, Failure>, Vec<u8>) {
         loop {
-            if self.done {
+            if self.is_done() {
                 return (Ok(0), buffer);
             }
             let from = buffer.len();
+            let is_plain = std::mem::take(&mut self.unread);
             if !self.behind_head.is_empty() {
                 let mut arrived = std::mem::take(&mut self.behind_head);
                 if buffer.is_empty() {
@@ -105,6 +125,9 @@ impl Incoming {
                     Err(LinkFault::Tls(TlsFault::Truncated) | LinkFault::Io(_)) => return (Err(Failure::Cut), buffer),
                     Err(LinkFault::Tls(fault)) => return (Err(Failure::Tls(fault)), buffer),
                 }
+            }
+            if is_plain {
+                return (Ok(buffer.len() - from), buffer);
             }
             match self.unframe(&mut buffer, from) {
                 Ok(0) if !self.done => {}
@@ -142,7 +165,7 @@ impl Incoming {
 
     /// The connection, when another request may follow on it.
     pub fn take_reusable(&mut self) -> Option<VendorLink> {
-        if self.done && self.reusable { self.link.take() } else { None }
+        if self.is_done() && self.reusable { self.link.take() } else { None }
     }
 
     /// Whatever the vendor still says is not for anybody.

@@ -18,6 +18,9 @@ pub struct Pace {
 /// From a millisecond to half an hour, and what is longer.
 pub const BUCKETS: usize = 22;
 
+/// So many samples say where one in twenty is.
+const ENOUGH: u64 = 40;
+
 /// What is older than this weighs a third of what comes now.
 const MEMORY_MS: u64 = 10_000;
 
@@ -51,6 +54,20 @@ impl Pace {
     /// The 95th percentile; `None` while nothing was told.
     pub fn slowest(&self) -> Option<u64> {
         Some(self.slowest.load(Ordering::Relaxed)).filter(|slowest| *slowest > 0)
+    }
+
+    /// By when all but one in twenty have begun; `None` while too few did to say so.
+    pub fn late_after(&self) -> Option<u64> {
+        let told: u64 = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum();
+        self.slowest().filter(|_| told >= ENOUGH)
+    }
+
+    /// One that was given up before it had begun: what is known is that it took longer than this. That can only move
+    /// things towards slower, so only what is slow already counts.
+    pub fn outlasted(&self, us: u64, now_ms: u64) {
+        if self.slowest().is_some_and(|slowest| us >= slowest) {
+            self.tell(us, now_ms);
+        }
     }
 
     pub fn buckets(&self) -> &[AtomicU64; BUCKETS] {
@@ -134,6 +151,19 @@ mod tests {
         }
         let slowest = pace.slowest().unwrap();
         assert!((900_000..1_120_000).contains(&slowest), "{slowest}");
+    }
+
+    #[test]
+    fn who_is_given_up_is_known_to_be_late_and_no_more() {
+        let pace = Pace::default();
+        (0..ENOUGH - 1).for_each(|at| pace.tell(1_000, at));
+        assert_eq!(pace.late_after(), None);
+        pace.tell(1_000, 50);
+        let late = pace.late_after().unwrap();
+        pace.outlasted(late / 2, 60);
+        assert_eq!(pace.late_after(), Some(late));
+        pace.outlasted(late * 10, 60);
+        assert!(pace.late_after().unwrap() > late);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Policies, one file a kind; each is obeyed by one stage of the data plane.
 
+pub mod hedging;
 pub mod limit;
+pub mod queueing;
 pub mod resilience;
 pub mod routing;
 pub mod size;

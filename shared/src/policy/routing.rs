@@ -18,6 +18,7 @@ use std::sync::Arc;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::hedging::{Hedge, HedgeDraft};
 use super::resilience::Trying;
 use crate::resolve::Pattern;
 
@@ -51,6 +52,12 @@ pub struct RouteDraft {
     /// Whether a call that may have been carried out already is said again elsewhere; yes, when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_ambiguous: Option<bool>,
+    /// A stream that breaks off in the middle of its text goes on with the next candidate that can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuation: Option<bool>,
+    /// A second candidate is asked when the first is late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<HedgeDraft>,
 }
 
 /// A branch that is only a model may be written as its name.
@@ -183,6 +190,7 @@ pub struct Route {
     pub sticky: Vec<StickyBy>,
     pub require: Require,
     pub trying: Trying,
+    pub hedge: Option<Hedge>,
 }
 
 #[derive(Debug)]

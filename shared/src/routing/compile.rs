@@ -6,6 +6,7 @@ use crate::catalog::Model;
 use crate::draft::Sourced;
 use crate::fault::{Fault, Source};
 use crate::health::Pace;
+use crate::policy::hedging::Hedge;
 use crate::policy::resilience::Trying;
 use crate::policy::routing::{
     BRANCHES_MAX, Branch, BranchDraft, BranchTable, CANDIDATES_MAX, CONDITIONS_MAX, Condition, Is, Measure, Require,
@@ -35,6 +36,7 @@ pub fn compile(
     };
     let root = compiler.branch(&is.to, "to", 0);
     compiler.trying(is);
+    let hedge = compiler.hedge(is);
     compiler.bounds();
     let Compiler { places, conditions, sticky, .. } = compiler;
     debug_assert!(places.iter().all(|&place| (place as usize) < models.len()));
@@ -46,6 +48,7 @@ pub fn compile(
         sticky,
         require: require(&is.regions, is.zero_retention, is.no_training),
         trying: trying(is),
+        hedge,
     }
 }
 
@@ -58,6 +61,7 @@ fn trying(is: &RouteDraft) -> Trying {
     Trying {
         attempts_max: is.attempts.unwrap_or(usual.attempts_max).clamp(1, ATTEMPTS_MAX),
         retry_ambiguous: is.retry_ambiguous.unwrap_or(usual.retry_ambiguous),
+        continues: is.continuation.unwrap_or(usual.continues),
     }
 }
 
@@ -264,6 +268,14 @@ impl Compiler<'_> {
         if is.attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
             self.fault("attempts", "attempts is out of range", format!("1 to {ATTEMPTS_MAX}"));
         }
+    }
+
+    fn hedge(&mut self, is: &RouteDraft) -> Option<Hedge> {
+        let draft = is.hedge.as_ref()?;
+        if is.continuation == Some(true) {
+            self.fault("hedge", "it hedges and continues", "one of [route.hedge] and continuation = true");
+        }
+        Some(draft.compile(|(key, what, fix)| self.fault(&key, what, fix)))
     }
 
     fn bounds(&mut self) {

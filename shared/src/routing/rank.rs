@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Model;
 use crate::policy::routing::{Branch, CANDIDATES_MAX, Is, Measure};
 use crate::snapshot::Snapshot;
 use crate::usage::{Class, Tier, Usage};
@@ -38,6 +39,15 @@ impl Ranked<'_> {
 
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// When nobody takes calls: one that only rests or is at its limits may be asked all the same, so that the caller
+    /// hears the vendor's own word, or our word about its limits.
+    pub fn last_resort(&self, way: &Way<'_>, vitals: &Vitals) -> Option<Candidate> {
+        let grade = |at: u8| vitals[usize::from(at)].grade;
+        let soft = |at: &u8| matches!(grade(*at), Grade::Cooling | Grade::Full | Grade::Spent | Grade::Barred);
+        let at = (0..way.places().len() as u8).filter(|at| self.waiting & 1 << at != 0).find(soft)?;
+        Some(Candidate { at, model: way.places()[usize::from(at)], grade: grade(at) })
     }
 }
 
@@ -94,6 +104,15 @@ pub fn rank<'s>(
         ranked.count += 1;
     }
     ranked
+}
+
+/// What a call of this shape is likely to cost at a model, in pico-dollars.
+pub fn likely_cost(model: &Model, shape: &Shape) -> u128 {
+    let usage = Usage::NONE
+        .with(Class::Input, u64::from(shape.prompt_tokens))
+        .with(Class::Output, u64::from(shape.answer_tokens))
+        .with(Class::Request, 1);
+    model.price.cost(&usage, Tier::Standard).map_or(u128::MAX >> 1, |pico| pico.0.unsigned_abs() & (u128::MAX >> 1))
 }
 
 struct Ranking<'r, 's> {
@@ -258,12 +277,7 @@ impl<'s> Ranking<'_, 's> {
 
     /// What this very call is likely to cost there.
     fn cost(&self, at: u8) -> u128 {
-        let model = &self.snapshot.catalog.models[self.way.places()[usize::from(at)] as usize];
-        let usage = Usage::NONE
-            .with(Class::Input, u64::from(self.shape.prompt_tokens))
-            .with(Class::Output, u64::from(self.shape.answer_tokens))
-            .with(Class::Request, 1);
-        model.price.cost(&usage, Tier::Standard).map_or(u128::MAX >> 1, |pico| pico.0.unsigned_abs() & (u128::MAX >> 1))
+        likely_cost(&self.snapshot.catalog.models[self.way.places()[usize::from(at)] as usize], self.shape)
     }
 
     /// An operator's shift of traffic, from whoever comes first to another.

@@ -1,6 +1,9 @@
 //! What a name leads to for one call: the candidates and the tree that orders them.
 
+use std::hash::Hasher;
+
 use crate::catalog::Model;
+use crate::hash::NameHasher;
 use crate::overlay::{Overlay, Part};
 use crate::policy::resilience::Trying;
 use crate::policy::routing::{Branch, CANDIDATES_MAX, Condition, Require, Route, StickyBy};
@@ -104,6 +107,14 @@ pub trait Asker {
     fn sticky(&self, by: &StickyBy) -> u64;
 }
 
+/// What a branch sticks to, as a [`super::Shape`] has it. Stable across builds and nodes: a conversation stays where it is
+/// when a node is replaced.
+pub fn sticky_hash(bytes: &[u8]) -> u64 {
+    let mut hasher = NameHasher::default();
+    hasher.write(bytes);
+    hasher.finish().max(1)
+}
+
 /// The conditions of a route that are true, one bit each.
 pub fn conditions(route: &Route, asker: &dyn Asker, needs: u16, prompt_tokens: u32) -> u64 {
     let mut bits = 0;
@@ -113,7 +124,7 @@ pub fn conditions(route: &Route, asker: &dyn Asker, needs: u16, prompt_tokens: u
     bits
 }
 
-fn holds(condition: &Condition, asker: &dyn Asker, needs: u16, prompt_tokens: u32) -> bool {
+pub fn holds(condition: &Condition, asker: &dyn Asker, needs: u16, prompt_tokens: u32) -> bool {
     let key = asker.key();
     let prompt = u64::from(prompt_tokens);
     needs & condition.needs == condition.needs

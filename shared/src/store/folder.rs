@@ -4,6 +4,7 @@
 //! values/<digest>      written once, never changed
 //! manifests/<epoch>-<revision>.json
 //! pointer              replaced by rename, so that a reader sees the old one or the new one
+//! pointer-canary       what some nodes try before it is the newest
 //! lock                 held while the pointer is compared and moved
 //! nodes/<id>.json
 //! ```
@@ -19,7 +20,7 @@ use notify::Watcher;
 
 use super::{Store, StoreError};
 use crate::id::Digest;
-use crate::keyspace::{MANIFESTS_KEPT, Manifest, NodePage, Pointer, is_node_name};
+use crate::keyspace::{Canary, MANIFESTS_KEPT, Manifest, NodePage, Pointer, is_node_name};
 
 pub struct Folder {
     root: PathBuf,
@@ -123,7 +124,8 @@ impl Folder {
     fn watching(&self) -> Result<Watch, StoreError> {
         let (sender, moved) = std::sync::mpsc::sync_channel(1);
         let notice = move |event: notify::Result<notify::Event>| {
-            let about_pointer = |path: &PathBuf| path.file_name().is_some_and(|name| name == "pointer");
+            let about_pointer =
+                |path: &PathBuf| path.file_name().is_some_and(|name| name == "pointer" || name == CANARY);
             // Reading the pointer is an event, too; believing it would have a waiter wake itself for ever.
             let moved = |event: &notify::Event| !event.kind.is_access() && event.paths.iter().any(about_pointer);
             if event.is_ok_and(|event| moved(&event)) {
@@ -174,10 +176,7 @@ impl Store for Folder {
     }
 
     fn publish(&self, manifest: &Manifest, expected: Option<&Pointer>) -> Result<Pointer, StoreError> {
-        let lock_path = self.root.join("lock");
-        let lock = File::create(&lock_path).map_err(|error| unavailable(&lock_path, &error))?;
-        // Released when the file is closed, also when the process dies.
-        lock.lock().map_err(|error| unavailable(&lock_path, &error))?;
+        let _lock = self.locked()?;
         let now = self.pointer()?;
         if now.as_ref() != expected {
             return Err(StoreError::Conflict { now });
@@ -202,6 +201,30 @@ impl Store for Folder {
         let files = self.manifest_files()?;
         let read = |path: &PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
         Ok(files.iter().rev().take(most).filter_map(read).collect())
+    }
+
+    fn canary(&self) -> Result<Option<Canary>, StoreError> {
+        match self.read(&self.root.join(CANARY), String::new) {
+            // One of a newer form is as good as none: whoever wrote it waits for nodes that understand it.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(StoreError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set_canary(&self, canary: Option<&Canary>, expected: Option<&Canary>) -> Result<(), StoreError> {
+        let _lock = self.locked()?;
+        if self.canary()?.as_ref() != expected {
+            return Err(StoreError::Conflict { now: self.pointer()? });
+        }
+        let path = self.root.join(CANARY);
+        match canary {
+            Some(canary) => self.replace(&path, &serde_json::to_vec(canary).unwrap_or_default()),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unavailable(&path, &error)),
+                _ => Ok(()),
+            },
+        }
     }
 
     fn wait(&self, seen: Option<&Pointer>, most: Duration) -> Result<bool, StoreError> {
@@ -246,6 +269,14 @@ impl Store for Folder {
 }
 
 impl Folder {
+    /// Released when the file is closed, also when the process dies.
+    fn locked(&self) -> Result<File, StoreError> {
+        let path = self.root.join("lock");
+        let lock = File::create(&path).map_err(|error| unavailable(&path, &error))?;
+        lock.lock().map_err(|error| unavailable(&path, &error))?;
+        Ok(lock)
+    }
+
     fn page_path(&self, node: &str) -> Result<PathBuf, StoreError> {
         if !is_node_name(node) {
             return Err(StoreError::Refused(format!("{node:?} is not a usable node name")));
@@ -253,6 +284,8 @@ impl Folder {
         Ok(self.root.join("nodes").join(format!("{node}.json")))
     }
 }
+
+const CANARY: &str = "pointer-canary";
 
 /// A publisher writes its values first and names them seconds later.
 const VALUE_GRACE: Duration = Duration::from_secs(3_600);

@@ -13,7 +13,7 @@ pub use etcd::Etcd;
 pub use folder::Folder;
 
 use crate::id::Digest;
-use crate::keyspace::{Manifest, NodePage, Pointer};
+use crate::keyspace::{Canary, Manifest, NodePage, Pointer};
 
 pub trait Store: Send + Sync {
     fn pointer(&self) -> Result<Option<Pointer>, StoreError>;
@@ -37,7 +37,14 @@ pub trait Store: Send + Sync {
     /// The kept manifests, the newest first.
     fn history(&self, most: usize) -> Result<Vec<Manifest>, StoreError>;
 
-    /// Waits until the pointer is another one than `seen`, or the time is up. True when it moved.
+    /// What some nodes try before it is the newest.
+    fn canary(&self) -> Result<Option<Canary>, StoreError>;
+
+    /// Puts another canary, or none, in the place of the one that is expected there.
+    fn set_canary(&self, canary: Option<&Canary>, expected: Option<&Canary>) -> Result<(), StoreError>;
+
+    /// Waits until the pointer is another one than `seen`, a canary comes or goes, or the time is up. True when the pointer
+    /// moved.
     fn wait(&self, seen: Option<&Pointer>, most: Duration) -> Result<bool, StoreError>;
 
     fn write_page(&self, page: &NodePage) -> Result<(), StoreError>;

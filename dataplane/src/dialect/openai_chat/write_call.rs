@@ -22,8 +22,11 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     Object::write(out, |body| {
         body.str("model", to.model);
         body.array("messages", |messages| {
-            for turn in &call.turns {
-                write_turn(turn, to, messages, lost);
+            let marks = to.deviations.has(Deviation::PrefixMarksPrefill);
+            for (place, turn) in call.turns.iter().enumerate() {
+                // An answer that was begun, for the vendor to go on with.
+                let begun = marks && place + 1 == call.turns.len();
+                write_turn(turn, to, begun, messages, lost);
             }
         });
         write_tools(call, body);
@@ -74,10 +77,10 @@ fn write_param(param: Param, path: &str, value: &[u8], body: &mut Object<'_>, lo
     }
 }
 
-fn write_turn(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
+fn write_turn(turn: &Turn<'_>, to: &Recipient<'_>, begun: bool, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     match turn.role {
         Role::System => write_plain("system", turn, turn.parts.iter(), messages, lost),
-        Role::Assistant => write_assistant(turn, to, messages, lost),
+        Role::Assistant => write_assistant(turn, to, begun, messages, lost),
         Role::User => {
             // Results are messages of their own, in front of what else the turn says.
             results::of(turn).for_each(|result| results::write_message(result, messages));
@@ -183,7 +186,7 @@ fn file(content: &mut Array<'_>, fill: impl FnOnce(&mut Object<'_>)) {
     });
 }
 
-fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
+fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, begun: bool, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     let said = |part: &&Part<'_>| matches!(part.what, What::Text(_) | What::Media(_));
     let has_words = turn.parts.iter().any(|part| said(&part));
     let calls: Vec<&ToolCall<'_>> = turn
@@ -232,6 +235,8 @@ fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>
         }
         if !calls.is_empty() {
             message.array("tool_calls", |list| calls.iter().for_each(|call| write_call(call, list)));
+        } else if begun {
+            message.bool("prefix", true);
         }
     });
 }

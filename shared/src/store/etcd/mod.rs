@@ -16,14 +16,14 @@ use std::time::Duration;
 
 use etcd_client::{
     Compare, CompareOp, GetOptions, KeyValue, SortOrder, SortTarget, Txn, TxnOp, TxnOpResponse, TxnResponse,
-    WatchStream,
+    WatchOptions, WatchStream,
 };
 
 use self::address::Address;
 use self::link::Link;
 use super::{Store, StoreError};
 use crate::id::Digest;
-use crate::keyspace::{Keyspace, MANIFESTS_KEPT, Manifest, NodePage, Pointer, is_node_name};
+use crate::keyspace::{Canary, Keyspace, MANIFESTS_KEPT, Manifest, NodePage, Pointer, is_node_name};
 
 pub struct Etcd {
     link: Link,
@@ -190,7 +190,9 @@ impl Etcd {
         self.link.call(|mut client| {
             let key = key.clone();
             async move {
-                let mut stream = client.watch(key, None).await?;
+                // What a canary is called begins like the pointer.
+                let options = WatchOptions::new().with_prefix();
+                let mut stream = client.watch(key, Some(options)).await?;
                 match stream.message().await? {
                     Some(answer) if answer.created() && !answer.canceled() => Ok(stream),
                     Some(answer) => Err(etcd_client::Error::WatchError(answer.cancel_reason().to_owned())),
@@ -325,6 +327,29 @@ impl Store for Etcd {
         let prefix = self.names.manifests();
         let found = self.range_by(MANIFESTS_AT_ONCE, &prefix, most, Order::Descending, GetOptions::new())?;
         Ok(found.iter().filter_map(|kv| serde_json::from_slice(kv.value()).ok()).collect())
+    }
+
+    fn canary(&self) -> Result<Option<Canary>, StoreError> {
+        // One of a newer form is as good as none: whoever wrote it waits for nodes that understand it.
+        Ok(self.get(&self.names.canary())?.and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn set_canary(&self, canary: Option<&Canary>, expected: Option<&Canary>) -> Result<(), StoreError> {
+        let key = self.names.canary();
+        let found = self.get(&key)?;
+        let now = found.as_ref().and_then(|(bytes, _)| serde_json::from_slice::<Canary>(bytes).ok());
+        if now.as_ref() != expected {
+            return Err(StoreError::Conflict { now: self.pointer()? });
+        }
+        let as_it_was = Compare::mod_revision(key.clone(), CompareOp::Equal, found.map_or(0, |(_, moved)| moved));
+        let then = match canary {
+            Some(canary) => TxnOp::put(key, serde_json::to_vec(canary).unwrap_or_default(), None),
+            None => TxnOp::delete(key, None),
+        };
+        match self.txn(Txn::new().when([as_it_was]).and_then([then]))?.succeeded() {
+            true => Ok(()),
+            false => Err(StoreError::Conflict { now: self.pointer()? }),
+        }
     }
 
     fn wait(&self, seen: Option<&Pointer>, most: Duration) -> Result<bool, StoreError> {

@@ -1,0 +1,408 @@
+//! From a draft that is ready to a revision that the nodes serve: first on a few of them, when that is wished, then on all,
+//! and back again when a rule says so.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weir_shared::draft::Draft;
+use weir_shared::fault::Exit;
+use weir_shared::hash::NameHasher;
+use weir_shared::keyspace::{Canary, Manifest, NodePage, Pointer};
+use weir_shared::store::{Store, StoreError};
+
+use crate::failure::Failure;
+use crate::follow::{State, Verdict, Wait, Watched, conclude, follow, is_live, names};
+use crate::node;
+use crate::publish::{self, Base, Parts, Stamp};
+use crate::screen::Screen;
+use crate::table::{count, harmless};
+use crate::when::{self, Timer};
+
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Careful {
+    /// Let so many nodes, or such a part of them, serve it first: 1, 10%
+    #[arg(long, value_name = "N|P%", value_parser = share, requires = "wait")]
+    canary: Option<Share>,
+
+    /// Go back when: refusal (a node refuses it), error-rate>P% (so many of the requests fail by no fault of their caller)
+    #[arg(long, value_name = "RULE,…", value_delimiter = ',', value_parser = rule, requires = "wait")]
+    rollback_on: Vec<Rule>,
+
+    /// How long errors are counted for, on the canary and again on all nodes
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = when::duration)]
+    watch_for: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Share {
+    Nodes(usize),
+    Percent(usize),
+}
+
+fn share(text: &str) -> Result<Share, String> {
+    let wrong = || format!("{text:?}: write a number of nodes, such as 1, or a part of them, such as 10%");
+    match text.strip_suffix('%') {
+        Some(percent) => {
+            percent.parse().ok().filter(|percent| (1..=100).contains(percent)).map(Share::Percent).ok_or_else(wrong)
+        }
+        None => text.parse().ok().filter(|nodes| *nodes > 0).map(Share::Nodes).ok_or_else(wrong),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rule {
+    Refusal,
+    /// In thousandths.
+    ErrorRate(u64),
+}
+
+fn rule(text: &str) -> Result<Rule, String> {
+    let wrong = || format!("{text:?} is no rule; there are: refusal, error-rate>2%");
+    if text == "refusal" {
+        return Ok(Rule::Refusal);
+    }
+    let percent = text.strip_prefix("error-rate>").and_then(|rest| rest.strip_suffix('%')).ok_or_else(wrong)?;
+    let (whole, tenths) = percent.split_once('.').unwrap_or((percent, "0"));
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let tenth: u64 = tenths.parse().ok().filter(|_| tenths.len() == 1).ok_or_else(wrong)?;
+    Some(whole * 10 + tenth).filter(|rate| *rate < 1_000).map(Rule::ErrorRate).ok_or_else(wrong)
+}
+
+/// A canary whose command line died is over a minute after it should have ended.
+const GRACE: Duration = Duration::from_secs(60);
+/// Values that only a canary names are kept for an hour.
+const CANARY_MAX: Duration = Duration::from_secs(1_800);
+/// Of fewer requests no rate is told.
+const REQUESTS_MIN: u64 = 20;
+
+pub struct Rollout<'r> {
+    pub store: &'r dyn Store,
+    pub base: &'r Base,
+    pub old: &'r Draft,
+    pub draft: &'r Draft,
+    pub parts: &'r Parts,
+    pub stamp: &'r Stamp,
+    pub raise_epoch: bool,
+    pub wait: &'r Wait,
+    pub careful: &'r Careful,
+    pub screen: &'r Screen,
+}
+
+pub struct Done {
+    pub pointer: Pointer,
+    /// What the canary came to; null without one.
+    pub canary: Value,
+    pub nodes: Vec<Verdict>,
+}
+
+impl Rollout<'_> {
+    pub fn run(&self) -> Result<Done, Failure> {
+        let (pointer, canary) = match self.careful.canary {
+            Some(share) => self.by_canary(share)?,
+            None => (self.publish()?, Value::Null),
+        };
+        self.screen.say(self.screen.paint.good(&format!("published revision {}", pointer.revision)));
+        let nodes = match follow(self.store, &pointer, self.wait, self.screen) {
+            Ok(nodes) => nodes,
+            Err(failure) if failure.exit == Exit::Refused && self.has(Rule::Refusal) => {
+                return Err(self.take_back(failure));
+            }
+            Err(failure) => return Err(failure),
+        };
+        if let Some(most) = self.error_rate() {
+            let watched: Vec<String> = nodes.iter().map(|verdict| verdict.node.clone()).collect();
+            self.watch_errors(&watched, most, &mut || Ok(())).map_err(|failure| self.take_back(failure))?;
+        }
+        Ok(Done { pointer, canary, nodes })
+    }
+
+    fn publish(&self) -> Result<Pointer, Failure> {
+        let Self { store, base, draft, parts, stamp, .. } = *self;
+        publish::replace_catalog(store, base, draft, parts, stamp, self.raise_epoch)
+    }
+
+    fn has(&self, rule: Rule) -> bool {
+        self.careful.rollback_on.contains(&rule)
+    }
+
+    fn error_rate(&self) -> Option<u64> {
+        self.careful.rollback_on.iter().find_map(|rule| match rule {
+            Rule::ErrorRate(most) => Some(*most),
+            Rule::Refusal => None,
+        })
+    }
+
+    /// What was published went wrong: what was there before is published again.
+    fn take_back(&self, failure: Failure) -> Failure {
+        let back = || -> Result<Pointer, Failure> {
+            let now = Base::read(self.store)?;
+            let reason = format!("taken back by a rule: revision {}", self.base.revision());
+            let stamp = Stamp { reason, time: when::now(), ..self.stamp.clone() };
+            publish::replace_catalog(self.store, &now, self.old, &self.base.catalog_parts(), &stamp, false)
+        };
+        let (exit, next) = match (self.base.pointer, back()) {
+            (None, _) => (failure.exit, "there is no earlier revision to go back to".to_owned()),
+            (_, Ok(pointer)) => (
+                Exit::TakenBack,
+                format!("it was taken back: revision {} says what {} said", pointer.revision, self.base.revision()),
+            ),
+            (_, Err(other)) => {
+                (failure.exit, format!("it could not be taken back ({}); `weirctl rollback`", other.what))
+            }
+        };
+        Failure { exit, next, ..failure }
+    }
+
+    fn by_canary(&self, share: Share) -> Result<(Pointer, Value), Failure> {
+        let longest = self.wait.timeout + self.careful.watch_for;
+        if longest > CANARY_MAX {
+            let what = "--timeout and --watch-for together are longer than half an hour, and a canary is not";
+            return Err(Failure::new(Exit::Usage, what));
+        }
+        let pages = self.store.pages()?;
+        let nodes = chosen(&pages, share, self.base.revision());
+        if nodes.is_empty() {
+            let next = "start one with `weir`, or publish without --canary";
+            return Err(Failure::new(Exit::Missing, "no node is alive that could be a canary").next(next));
+        }
+        self.screen.say(format!("{} first: {}", count(nodes.len(), "node"), nodes.join(", ")));
+        let mut trial = Trial::begin(self, nodes, longest + GRACE)?;
+        let outcome = trial.run();
+        // Whatever came of it, nobody goes on with a canary: those that serve it go where the pointer is.
+        trial.end();
+        outcome
+    }
+
+    /// Fails when more than `most` thousandths of these nodes' requests fail in the time that is watched.
+    fn watch_errors(
+        &self,
+        nodes: &[String],
+        most: u64,
+        still: &mut dyn FnMut() -> Result<(), Failure>,
+    ) -> Result<Value, Failure> {
+        let timer = Timer::start();
+        let before = self.counted(nodes)?;
+        loop {
+            std::thread::sleep(LOOK_EVERY.min(self.careful.watch_for));
+            still()?;
+            let now = self.counted(nodes)?;
+            // A node that was started anew counts from nothing.
+            let (requests, errors) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
+            let rate = (errors * 1_000).checked_div(requests).unwrap_or(0);
+            let told = json!({"requests": requests, "errors": errors, "nodes": nodes});
+            if requests >= REQUESTS_MIN && rate > most {
+                let what = format!(
+                    "{} of {} failed on {}: {}.{} %, more than {}.{} %",
+                    errors,
+                    count(requests as usize, "request"),
+                    nodes.join(", "),
+                    rate / 10,
+                    rate % 10,
+                    most / 10,
+                    most % 10
+                );
+                return Err(Failure::new(Exit::TakenBack, what).detail("errors", told));
+            }
+            let left = self.careful.watch_for.saturating_sub(timer.elapsed());
+            self.screen.progress(&[format!("  {errors} of {requests} requests failed; {} s to go", left.as_secs())]);
+            if left.is_zero() {
+                self.screen.progress_over();
+                let few = if requests < REQUESTS_MIN { ": too few to tell a rate" } else { "" };
+                self.screen.say(format!("{errors} of {} failed{few}", count(requests as usize, "request")));
+                return Ok(told);
+            }
+        }
+    }
+
+    /// Requests and errors so far, of all these nodes. One that cannot be asked adds nothing.
+    fn counted(&self, nodes: &[String]) -> Result<(u64, u64), Failure> {
+        let mut sum = (0, 0);
+        for page in self.store.pages()?.iter().filter(|page| nodes.contains(&page.node)) {
+            match node::ask(&page.admin, "/status") {
+                Ok(status) => {
+                    sum.0 += status["requests"].as_u64().unwrap_or(0);
+                    sum.1 += status["errors"].as_u64().unwrap_or(0);
+                }
+                Err(why) => self.screen.note(format!("{} at {}: {}", page.node, page.admin, harmless(&why))),
+            }
+        }
+        Ok(sum)
+    }
+}
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Others each time, so that not always the same nodes carry the risk.
+fn chosen(pages: &[NodePage], share: Share, revision: u64) -> Vec<String> {
+    use std::hash::Hasher;
+    let now = when::now();
+    let mut live: Vec<_> = pages.iter().filter(|page| is_live(page, now)).map(|page| page.node.clone()).collect();
+    live.sort_by_cached_key(|node| {
+        let mut hasher = NameHasher::default();
+        hasher.write_u64(revision);
+        hasher.write(node.as_bytes());
+        hasher.finish()
+    });
+    let most = match share {
+        Share::Nodes(nodes) => nodes,
+        Share::Percent(percent) => (live.len() * percent).div_ceil(100),
+    };
+    live.truncate(most);
+    live.sort();
+    live
+}
+
+/// A canary on its way. While it runs others may change keys: it is then put anew over what they published.
+struct Trial<'t, 'r> {
+    rollout: &'t Rollout<'r>,
+    canary: Canary,
+    lasts: Duration,
+}
+
+impl<'t, 'r> Trial<'t, 'r> {
+    fn begin(rollout: &'t Rollout<'r>, nodes: Vec<String>, lasts: Duration) -> Result<Self, Failure> {
+        let store = rollout.store;
+        let Some(over) = rollout.base.pointer else {
+            let what = "the first revision of a store cannot be tried by some nodes: the others have none to stay on";
+            return Err(Failure::new(Exit::Usage, what).next("publish it without --canary"));
+        };
+        let until = when::now() + lasts.as_secs();
+        let canary = Canary { manifest: Self::manifest(rollout, rollout.base)?, over, nodes, until };
+        let there = store.canary()?;
+        if let Some(other) = there
+            .as_ref()
+            .filter(|other| other.until > when::now() && Some(other.over) == store.pointer().ok().flatten())
+        {
+            let what = format!(
+                "{} has a canary on {}: {}",
+                other.manifest.author,
+                other.nodes.join(", "),
+                other.manifest.reason
+            );
+            let left = when::rough(other.until.saturating_sub(when::now()));
+            return Err(
+                Failure::new(Exit::Conflict, what).next(format!("wait for it; it is over in {left} at the latest"))
+            );
+        }
+        store.set_canary(Some(&canary), there.as_ref())?;
+        Ok(Self { rollout, canary, lasts })
+    }
+
+    fn manifest(rollout: &Rollout<'_>, now: &Base) -> Result<Manifest, Failure> {
+        let Rollout { store, base, draft, parts, stamp, raise_epoch, .. } = *rollout;
+        publish::merged(store, base, now, draft, parts, stamp, raise_epoch)
+    }
+
+    fn run(&mut self) -> Result<(Pointer, Value), Failure> {
+        let verdicts = self.until_answered()?;
+        let at = self.canary.manifest.pointer();
+        let Rollout { wait, screen, .. } = *self.rollout;
+        conclude(&verdicts, &at, wait, screen).map_err(|failure| Failure {
+            next: "only the canary has heard of it, and goes back; the newest revision is what it was".into(),
+            ..failure
+        })?;
+        let nodes = self.canary.nodes.clone();
+        let errors = match self.rollout.error_rate() {
+            Some(most) => {
+                let rollout = self.rollout;
+                rollout.watch_errors(&nodes, most, &mut || self.renew().map(drop)).map_err(|failure| Failure {
+                    next: "only the canary served it, and goes back; the newest revision is what it was".into(),
+                    ..failure
+                })?
+            }
+            None => Value::Null,
+        };
+        Ok((self.promote()?, json!({"nodes": verdicts, "errors": errors})))
+    }
+
+    fn until_answered(&mut self) -> Result<Vec<Verdict>, Failure> {
+        let Rollout { store, wait, screen, .. } = *self.rollout;
+        loop {
+            let (at, nodes) = (self.canary.manifest.pointer(), self.canary.nodes.clone());
+            let mut watched = Watched::new(&at, wait.timeout);
+            watched.only = Some(&nodes);
+            loop {
+                if self.renew()? {
+                    break;
+                }
+                let verdicts = watched.look(store)?;
+                let answered = verdicts.len() == nodes.len() && names(&verdicts, State::Waiting).is_empty();
+                if answered || watched.is_over() {
+                    return Ok(absent(verdicts, &nodes));
+                }
+                watched.pause();
+            }
+            screen.note("somebody changed keys in between; the canary is put over what they published");
+        }
+    }
+
+    /// Puts it over what was published in between. True when something was; a conflict when it was not only keys.
+    fn renew(&mut self) -> Result<bool, Failure> {
+        let store = self.rollout.store;
+        if store.pointer()? == Some(self.canary.over) {
+            return Ok(false);
+        }
+        let now = Base::read(store)?;
+        let Some(over) = now.pointer else { return Err(StoreError::Conflict { now: None }.into()) };
+        let manifest = Self::manifest(self.rollout, &now)?;
+        let until = when::now() + self.lasts.as_secs();
+        let next = Canary { manifest, over, until, nodes: self.canary.nodes.clone() };
+        store.set_canary(Some(&next), Some(&self.canary))?;
+        self.canary = next;
+        Ok(true)
+    }
+
+    fn promote(&mut self) -> Result<Pointer, Failure> {
+        loop {
+            match self.rollout.store.publish(&self.canary.manifest, Some(&self.canary.over)) {
+                Err(StoreError::Conflict { .. }) if self.renew()? => {}
+                published => return Ok(published?),
+            }
+        }
+    }
+
+    fn end(&self) {
+        // Where it cannot be removed now, it ends by its time.
+        let _ = self.rollout.store.set_canary(None, Some(&self.canary));
+    }
+}
+
+/// A node that was chosen and has gone since answers no more.
+fn absent(mut verdicts: Vec<Verdict>, nodes: &[String]) -> Vec<Verdict> {
+    for node in nodes {
+        if !verdicts.iter().any(|verdict| verdict.node == *node) {
+            let (state, reason) = (State::Waiting, "it is gone".to_owned());
+            verdicts.push(Verdict { node: node.clone(), state, ms: None, reason, warnings: Vec::new() });
+        }
+    }
+    verdicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_rules_read() {
+        assert_eq!((share("2"), share("10%")), (Ok(Share::Nodes(2)), Ok(Share::Percent(10))));
+        for wrong in ["0", "0%", "101%", "-1", "", "x"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(rule("refusal"), Ok(Rule::Refusal));
+        assert_eq!((rule("error-rate>2%"), rule("error-rate>0.5%")), (Ok(Rule::ErrorRate(20)), Ok(Rule::ErrorRate(5))));
+        for wrong in ["error-rate", "error-rate>2", "error-rate>100%", "error-rate>1.25%", "errors>1%"] {
+            assert!(rule(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_nodes_is_chosen_and_not_always_the_same() {
+        let page = |n: usize| NodePage { node: format!("n{n}"), seen: when::now(), ..NodePage::default() };
+        let pages: Vec<_> = (0..10).map(page).collect();
+        assert_eq!(chosen(&pages, Share::Percent(10), 1).len(), 1);
+        assert_eq!(chosen(&pages, Share::Percent(11), 1).len(), 2);
+        assert_eq!(chosen(&pages, Share::Nodes(99), 1).len(), 10);
+        let firsts: std::collections::BTreeSet<_> = (0..20).map(|r| chosen(&pages, Share::Nodes(1), r)).collect();
+        assert!(firsts.len() > 3, "{firsts:?}");
+    }
+}
