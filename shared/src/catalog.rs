@@ -8,6 +8,7 @@ use crate::policy::resilience::BreakerRules;
 use crate::policy::time::Times;
 use crate::price::PriceList;
 use crate::reach::{PathRule, Signing};
+use crate::resolve::Pattern;
 
 /// The wire languages. One line here, one file in the data plane's `dialect/`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -313,8 +314,20 @@ impl std::fmt::Display for SecretRef {
 pub struct Credential {
     pub name: Arc<str>,
     pub secret: SecretRef,
+    /// What everybody has, less the shares that are somebody's own.
     pub limits: Limits,
     /// Shared by the cores, and carried from one snapshot to the next.
+    pub state: Arc<LimitState>,
+    pub shares: Vec<Share>,
+}
+
+/// A part of what a credential may, by its limits and by its vendor's word, that is kept for some keys.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// Of the name or the id.
+    pub key: Pattern,
+    pub percent: u8,
+    pub limits: Limits,
     pub state: Arc<LimitState>,
 }
 

@@ -212,6 +212,17 @@ pub struct CredentialDraft {
     pub tokens_per_minute: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrent_requests: Option<u32>,
+    /// Parts of these, and of what the vendor says of its limits, that are some keys' own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub share: Vec<ShareDraft>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareDraft {
+    /// A pattern of the key's name or id.
+    pub key: String,
+    pub percent: u8,
 }
 
 impl CredentialDraft {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use crate::catalog::{
     AuthScheme, BaseUrl, Credential, Deviation, Deviations, Dialect, HealthCell, Model, OnHangUp, OnlyPath, Rerank,
-    Roots, SecretRef, Thinking, Untranslatable, Vendor,
+    Roots, SecretRef, Share, Thinking, Untranslatable, Vendor,
 };
-use crate::draft::{self, Draft, ModelDraft, PriceDraft, Sourced, TenantDraft, VendorDraft, part};
+use crate::draft::{self, Draft, ModelDraft, PriceDraft, ShareDraft, Sourced, TenantDraft, VendorDraft, part};
 use crate::fault::{Fault, Source};
 use crate::hash::NameMap;
 use crate::id::Digest;
@@ -26,7 +26,7 @@ use crate::policy::size::Sizes;
 use crate::policy::time::{NotADuration, Times};
 use crate::price::{Band, PriceList, Rates, Schedule};
 use crate::reach;
-use crate::resolve::Allowed;
+use crate::resolve::{Allowed, Pattern};
 use crate::routing;
 use crate::sealed::SealedDraft;
 use crate::usage::{Class, Tier, Unit};
@@ -114,6 +114,22 @@ pub struct Key {
     pub state: Arc<LimitState>,
     /// Seconds since 1970.
     pub expires: Option<u64>,
+}
+
+impl Key {
+    /// The share of a credential that is this key's own.
+    pub fn share_of<'c>(&self, credential: &'c Credential) -> Option<&'c Share> {
+        credential.shares.iter().find(|share| share.key.matches(&self.name) || share.key.matches(self.id.as_str()))
+    }
+
+    /// How many hundredths of what a credential may are kept for others.
+    pub fn kept_from_it(&self, credential: &Credential) -> u8 {
+        if credential.shares.is_empty() {
+            return 0;
+        }
+        let own = self.share_of(credential).map_or(0, |share| share.percent);
+        credential.shares.iter().map(|share| share.percent).sum::<u8>() - own
+    }
 }
 
 #[derive(Debug)]
@@ -626,14 +642,42 @@ fn compile_credentials(
         };
         let known = before.and_then(|v| v.credentials.iter().find(|known| *known.name == *draft.name));
         let state = known.map_or_else(Default::default, |known| Arc::clone(&known.state));
-        let limits = draft.limits().into();
-        credentials.push(Credential { name: draft.name.as_str().into(), secret, limits, state });
+        let limits: Limits = draft.limits().into();
+        let shares = compile_shares(&draft.share, limits, known, &mut fault);
+        let common = 100u8.saturating_sub(shares.iter().map(|share| share.percent).sum());
+        let limits = if shares.is_empty() { limits } else { limits.part(common) };
+        credentials.push(Credential { name: draft.name.as_str().into(), secret, limits, state, shares });
     }
     if is.credentials.len() > CREDENTIALS_MAX {
         let what = format!("vendor {:?} has {} credentials", is.name, is.credentials.len());
         faults.push(Fault::new(source, what, format!("at most {CREDENTIALS_MAX}")));
     }
     credentials
+}
+
+fn compile_shares(
+    drafts: &[ShareDraft],
+    limits: Limits,
+    known: Option<&Credential>,
+    fault: &mut dyn FnMut(&str, &str),
+) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::new();
+    let mut total = 0u32;
+    for draft in drafts {
+        total += u32::from(draft.percent);
+        if draft.key.is_empty() || draft.percent == 0 || total > 100 {
+            fault(
+                "a share is of nobody, of nothing, or of more than there is",
+                "share = [{ key = \"batch-*\", percent = 30 }], all of them together at most 100",
+            );
+            return Vec::new();
+        }
+        let key = Pattern::new(&draft.key);
+        let before = known.and_then(|known| known.shares.iter().find(|share| share.key == key));
+        let state = before.map_or_else(Default::default, |share| Arc::clone(&share.state));
+        shares.push(Share { key, percent: draft.percent, limits: limits.part(draft.percent), state });
+    }
+    shares
 }
 
 /// A credential's place fits in a byte of a sealed object id.
@@ -953,6 +997,27 @@ mod tests {
 
     fn model(vendor: &str, id: &str) -> ModelDraft {
         ModelDraft { vendor: vendor.into(), id: id.into(), free: true, ..ModelDraft::default() }
+    }
+
+    #[test]
+    fn shares_are_parts_of_what_there_is() {
+        let with = |shares: &[(&str, u8)]| {
+            let mut draft = good();
+            let credential = &mut draft.vendors[0].is.credentials[0];
+            credential.requests_per_minute = Some(100);
+            credential.share =
+                shares.iter().map(|(key, percent)| ShareDraft { key: (*key).into(), percent: *percent }).collect();
+            Snapshot::compile(1, &draft)
+        };
+        let snapshot = with(&[("a*", 30), ("b", 20)]).unwrap();
+        let credential = &snapshot.catalog.vendors[0].credentials[0];
+        let units = |limits: &Limits| limits.requests.map(|limit| limit.units);
+        let shares: Vec<_> = credential.shares.iter().map(|share| units(&share.limits)).collect();
+        assert_eq!((units(&credential.limits), shares), (Some(50), vec![Some(30), Some(20)]));
+        for wrong in [&[("", 10)][..], &[("a", 0)], &[("a", 60), ("b", 41)], &[("a", 255)]] {
+            let faults = with(wrong).unwrap_err();
+            assert!(faults.iter().any(|fault| fault.what.contains("share")), "{wrong:?}: {faults:?}");
+        }
     }
 
     fn good() -> Draft {

@@ -408,6 +408,44 @@ fn what_a_vendor_would_refuse_is_not_sent() {
     table.end();
 }
 
+/// A share of a credential is its key's own: others find it spent when it is the owner's that is left, whether the operator
+/// wrote the limit or the vendor said it. The owner has its share first, and of the rest what there is.
+#[test]
+fn a_share_is_kept_for_its_key() {
+    let mut setup = Setup::new("routing-share");
+    let share = "share = [{ key = \"owner\", percent = 40 }]";
+    for id in ["written", "written-too"] {
+        let words = format!("name={id},events=2");
+        let lines = format!("requests_per_minute = 10\n{share}");
+        setup.add(Model::new(Dialect::OpenAi, &words).id(id).credentials(&[("main", "sk-main-0001", &lines)]));
+    }
+    let learnt = ["name=learnt,events=2,quota=10in600s", "name=learnt-too,events=2,quota=10in600s"];
+    for (id, words) in ["learnt", "learnt-too"].iter().zip(learnt) {
+        setup.add(Model::new(Dialect::OpenAi, words).id(id).credentials(&[("main", "sk-main-0002", share)]));
+    }
+    let weir = setup.start();
+    let (owner, other) = (weir.new_key(&["--name", "owner"]), weir.new_key(&["--name", "somebody"]));
+    let good = |model: &str, key: &str| {
+        (0..12).filter(|_| weir.call(&Call::Chat.request(model, false).key(key)).status == 200).count()
+    };
+    let mut table = Table::new();
+    table.case("written, the other first", same("good", (good("written", &other), good("written", &owner)), (6, 4)));
+    table.case(
+        "written, the owner first",
+        same("good", (good("written-too", &owner), good("written-too", &other)), (10, 0)),
+    );
+    table.case("learnt, the other first", same("good", (good("learnt", &other), good("learnt", &owner)), (6, 4)));
+    table.case(
+        "learnt, the owner first",
+        same("good", (good("learnt-too", &owner), good("learnt-too", &other)), (10, 0)),
+    );
+    for words in learnt {
+        table.case(words, same("asked", weir.vendor().counter(words).requests, 10));
+    }
+    weir.lives();
+    table.end();
+}
+
 /// Many at once, on all cores, send what is left and hardly more: those that left before the first word was heard, too.
 #[test]
 fn cores_share_what_a_vendor_has_left() {
@@ -724,7 +762,7 @@ fn what_sticks_keeps_prompt_caches_warm() {
     let step = |agent: usize, step: usize| {
         let said = |turn: usize| {
             let text = format!("{agent} found out {turn} ").repeat(120);
-            serde_json::json!({"role": if turn % 2 == 0 { "user" } else { "assistant" }, "content": text})
+            serde_json::json!({"role": if turn.is_multiple_of(2) { "user" } else { "assistant" }, "content": text})
         };
         (0..=2 * step).map(said).collect::<Vec<_>>()
     };

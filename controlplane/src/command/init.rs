@@ -261,6 +261,7 @@ const VENDOR_OPTIONS: &str = r##"# auth = "bearer"        # how it is shown who 
 const CREDENTIAL_OPTIONS: &str = r##"# requests_per_minute = 5000   # what the vendor grants this credential
 # tokens_per_minute = 2000000
 # concurrent_requests = 200
+# share = [{ key = "batch-*", percent = 30 }]   # a part of these, and of what the vendor says, that is some keys' own
 "##;
 
 #[cfg(test)]

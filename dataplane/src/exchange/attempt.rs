@@ -263,6 +263,7 @@ pub async fn run<'s>(
             plan.vendor,
             plan.target,
             plan.model,
+            plan.key,
             plan.tokens,
             &tried,
             plan.pinned,
@@ -316,7 +317,7 @@ pub async fn run<'s>(
             }
         };
         let status = answer.head.status;
-        trial.iter().for_each(|trial| trial.head(&answer.head, &answer.head_bytes));
+        trial.iter().for_each(|trial| trial.answered(&answer.head, &answer.head_bytes));
         if (200..300).contains(&status) {
             note(status, Outcome::Complete);
             return Ok(Attempted::Answered(Found { answer, pass, trial }));

@@ -130,8 +130,17 @@ async fn send<'s>(
     let mut last: Option<Refusal> = None;
     for _ in 0..attempt::CALLS_MAX {
         let since = clock::now();
-        let next =
-            route::next_pass(plan.vendor, plan.target, plan.model, plan.tokens, &tried, None, &is_drained, since);
+        let next = route::next_pass(
+            plan.vendor,
+            plan.target,
+            plan.model,
+            plan.key,
+            plan.tokens,
+            &tried,
+            None,
+            &is_drained,
+            since,
+        );
         let pass = match next {
             Ok(pass) => pass,
             Err(none) => return Err(last.unwrap_or_else(|| none.into())),
@@ -184,6 +193,8 @@ async fn say<'s>(
             return Err(failure.into());
         }
     };
+    let health = plan.model.and_then(|model| model.health.get(pass.place));
+    let counted = health.map(|cell| (&cell.get().quota, cell.get().quota.send()));
     let head = plan.head(&pass.shown, source.length(), None);
     link.deadline.set(times.write, Why::FirstByte);
     if let Err(failure) = link.write(head).await {
@@ -231,6 +242,9 @@ async fn say<'s>(
             return Ok(Said::Delivered(Delivered::gone(meter)));
         }
     };
+    if let Some((quota, number)) = counted {
+        route::learn(quota, number, &answer.head, &answer.head_bytes);
+    }
     let status = answer.head.status;
     if (200..300).contains(&status) {
         meter.attempt(credential, status, Outcome::Complete, since);

@@ -14,12 +14,14 @@ mod trial;
 
 pub use budget::FURTHER_ATTEMPTS;
 pub use pass::{NoPass, Pass, REST_NS, REST_NS_MAX, Tried, next_pass, retry_in};
+pub use quota::learn;
 pub use trial::Trial;
 
 use std::sync::Arc;
 
 use weir_shared::catalog::{Credential, Model, Vendor};
 use weir_shared::health::Room;
+use weir_shared::policy::limit::{LimitState, Limits};
 use weir_shared::routing::{
     self, Candidate, Eligible, Grade, Ranked, Shape, Unseen, Vital, Vitals, Way, conditions, dice, rank,
 };
@@ -77,7 +79,7 @@ pub fn choose<'l>(wish: &Wish<'_>, live: &'l Live, key: &Key) -> Result<Choice<'
     if eligible.is_empty() {
         return Err(NoWay::Unresolved(resolve::none_eligible(live, &way, &eligible)));
     }
-    let vitals = vitals(live, &way, &eligible, &shape, wish.now);
+    let vitals = vitals(live, key, &way, &eligible, &shape, wish.now);
     let ranked = rank(&way, snapshot, &eligible, &shape, &vitals, &mut Unseen);
     let called_by_its_name = |&place: &u32| *snapshot.catalog.models[place as usize].id == *wish.call.model;
     let told = way.route.is_some() || way.places().len() > 1 || !way.places().iter().all(called_by_its_name);
@@ -112,11 +114,11 @@ fn shape(wish: &Wish<'_>, way: &Way<'_>) -> Shape {
     shape
 }
 
-fn vitals(live: &Live, way: &Way<'_>, eligible: &Eligible, shape: &Shape, now: Nanos) -> Vitals {
+fn vitals(live: &Live, key: &Key, way: &Way<'_>, eligible: &Eligible, shape: &Shape, now: Nanos) -> Vitals {
     let mut vitals = Vitals::default();
     for (at, &place) in way.places().iter().enumerate() {
         if eligible.holds(at as u8) {
-            vitals[at] = vital(live, place, candidate_dice(shape.seed, at as u8), shape, now);
+            vitals[at] = vital(live, key, place, candidate_dice(shape.seed, at as u8), shape, now);
         }
     }
     vitals
@@ -128,7 +130,7 @@ pub fn candidate_dice(seed: u64, at: u8) -> u64 {
 }
 
 /// A candidate is as well as the best of its credentials.
-fn vital(live: &Live, place: u32, dice: u64, shape: &Shape, now: Nanos) -> Vital {
+fn vital(live: &Live, key: &Key, place: u32, dice: u64, shape: &Shape, now: Nanos) -> Vital {
     let (now_s, prompt_tokens) = (shape.now_s, u64::from(shape.prompt_tokens));
     let snapshot = &live.snapshot;
     let model = &snapshot.catalog.models[place as usize];
@@ -148,10 +150,12 @@ fn vital(live: &Live, place: u32, dice: u64, shape: &Shape, now: Nanos) -> Vital
             Grade::Drained
         } else if secret.is_some_and(|secret| secret.rests(now)) {
             Grade::Cooling
-        } else if is_full(credential, now) {
+        } else if is_full(credential, key, now) {
             Grade::Full
         } else if vital.grade.takes_calls()
-            && health.is_some_and(|it| it.quota.room(prompt_tokens, now / 1_000_000) != Room::Enough)
+            && health.is_some_and(|it| {
+                it.quota.room(prompt_tokens, key.kept_from_it(credential), now / 1_000_000) != Room::Enough
+            })
         {
             Grade::Spent
         } else {
@@ -172,11 +176,15 @@ pub fn is_drained(live: &Live, vendor: &Vendor, credential: &Credential) -> bool
     !overlay.is_empty() && overlay.drains_credential(&vendor.name, &credential.name, clock::wall_seconds())
 }
 
-fn is_full(credential: &Credential, now: Nanos) -> bool {
-    let (limits, state) = (&credential.limits, &credential.state);
-    limits.concurrent.is_some_and(|most| state.running() >= most)
-        || state.requests_left(limits, now).is_some_and(|left| left.remaining == 0)
-        || state.tokens_left(limits, now).is_some_and(|left| left.remaining == 0)
+/// Neither the key's own share nor what is everybody's has room.
+fn is_full(credential: &Credential, key: &Key, now: Nanos) -> bool {
+    let full = |limits: &Limits, state: &LimitState| {
+        limits.concurrent.is_some_and(|most| state.running() >= most)
+            || state.requests_left(limits, now).is_some_and(|left| left.remaining == 0)
+            || state.tokens_left(limits, now).is_some_and(|left| left.remaining == 0)
+    };
+    full(&credential.limits, &credential.state)
+        && key.share_of(credential).is_none_or(|own| full(&own.limits, &own.state))
 }
 
 impl<'l> Choice<'l> {

@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 
-use weir_shared::catalog::{Credential, Model, Vendor};
+use weir_shared::catalog::{Credential, Model, Share, Vendor};
 use weir_shared::health::Room;
 use weir_shared::policy::limit::Exceeded;
+use weir_shared::snapshot::Key;
 
 use crate::clock;
 use crate::live::Target;
@@ -17,8 +18,10 @@ pub struct Pass<'l> {
     pub secret: &'l Secret,
     /// What this attempt shows the vendor.
     pub shown: Shown<'l>,
+    /// It was taken from this share, which is the key's own; otherwise from what is everybody's.
+    own: Option<&'l Share>,
     tokens: u64,
-    used: Cell<Option<u64>>,
+    used: Cell<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +66,7 @@ pub fn next_pass<'l>(
     vendor: &'l Vendor,
     target: &'l Target,
     model: Option<&Model>,
+    key: &Key,
     tokens: u64,
     tried: &Tried,
     pinned: Option<usize>,
@@ -76,8 +80,8 @@ pub fn next_pass<'l>(
     let (mut any, mut scarce) = (false, None);
     let taken = |place: usize, secret, shown| {
         let credential = &vendor.credentials[place];
-        credential.state.admit(&credential.limits, tokens, now)?;
-        Ok(Pass { place, credential, secret, shown, tokens, used: Cell::new(None) })
+        let own = take(credential, key, tokens, now)?;
+        Ok(Pass { place, credential, secret, shown, own, tokens, used: Cell::new(0) })
     };
     for step in 0..count {
         let place = pinned.unwrap_or((turn + step) % count);
@@ -94,7 +98,7 @@ pub fn next_pass<'l>(
             soonest = Some(soonest.map_or(REST_NS, |s| s.min(REST_NS)));
             continue;
         }
-        let retry = match room(model, place, tokens, now) {
+        let retry = match room(model, credential, key, place, tokens, now) {
             Room::None { retry_in_ms } => retry_in_ms.saturating_mul(1_000_000),
             Room::Scarce if scarce.is_none() && step + 1 < count && pinned.is_none() => {
                 scarce = Some(place);
@@ -118,7 +122,8 @@ pub fn next_pass<'l>(
     // A credential that rests is better than none at all when nothing else was tried.
     if tried.count() == 0 && any && soonest == Some(REST_NS) {
         for place in 0..count {
-            let is_spent = matches!(room(model, place, tokens, now), Room::None { .. });
+            let is_spent =
+                matches!(room(model, &vendor.credentials[place], key, place, tokens, now), Room::None { .. });
             if pinned.is_some_and(|pinned| pinned != place) || is_spent || is_drained(&vendor.credentials[place]) {
                 continue;
             }
@@ -136,9 +141,30 @@ pub fn next_pass<'l>(
 }
 
 /// What the vendor said that it still takes of this model by this credential.
-fn room(model: Option<&Model>, place: usize, tokens: u64, now: clock::Nanos) -> Room {
+fn room(
+    model: Option<&Model>,
+    credential: &Credential,
+    key: &Key,
+    place: usize,
+    tokens: u64,
+    now: clock::Nanos,
+) -> Room {
     let health = model.and_then(|model| model.health.get(place)?.known());
-    health.map_or(Room::Enough, |health| health.quota.room(tokens, now / 1_000_000))
+    health.map_or(Room::Enough, |health| health.quota.room(tokens, key.kept_from_it(credential), now / 1_000_000))
+}
+
+/// Takes what the call needs: of the key's own share while there is any, and of what is everybody's.
+fn take<'l>(
+    credential: &'l Credential,
+    key: &Key,
+    tokens: u64,
+    now: clock::Nanos,
+) -> Result<Option<&'l Share>, Exceeded> {
+    let own = key.share_of(credential).filter(|own| own.state.admit(&own.limits, tokens, now).is_ok());
+    if own.is_none() {
+        credential.state.admit(&credential.limits, tokens, now)?;
+    }
+    Ok(own)
 }
 
 /// A credential that has something to show on this node: its secret is there, and its token has not ended.
@@ -162,23 +188,138 @@ pub fn retry_in(exceeded: Exceeded) -> u64 {
 
 impl Pass<'_> {
     pub fn used(&self, tokens: u64) {
-        self.used.set(Some(tokens));
+        self.used.set(tokens);
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         // Only limits in time need the time.
-        let timed = self.credential.limits.tokens.is_some();
-        let now = if timed { clock::now() } else { 0 };
-        let used = self.used.get().unwrap_or(0);
-        self.credential.state.settle(&self.credential.limits, self.tokens, used, now);
+        let all = (&self.credential.limits, &self.credential.state);
+        let (limits, state) = self.own.map_or(all, |own| (&own.limits, &own.state));
+        let now = if limits.tokens.is_some() { clock::now() } else { 0 };
+        let used = self.used.get();
+        state.settle(limits, self.tokens, used, now);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Tried;
+    use std::sync::Arc;
+
+    use weir_shared::draft::{CredentialDraft, Draft, ModelDraft, ShareDraft, Sourced, TenantDraft, VendorDraft};
+    use weir_shared::fault::Source;
+    use weir_shared::health::Word;
+    use weir_shared::key::KeyDraft;
+    use weir_shared::snapshot::Snapshot;
+
+    use super::*;
+    use crate::secret::{Badge, Sign, Unsigned};
+
+    struct Nothing;
+
+    impl Sign for Nothing {
+        fn fields(&self, _: &Unsigned<'_>, _: &mut Vec<u8>) {}
+
+        fn hidden(&self) -> &[Box<[u8]>] {
+            &[]
+        }
+    }
+
+    /// A vendor with three credentials, of the first of which a tenth is a key's own.
+    fn snapshot() -> Snapshot {
+        let sourced = |is| Sourced { source: Source::default(), is };
+        let credential =
+            |name: &str| CredentialDraft { name: name.into(), env: Some("E".into()), ..Default::default() };
+        let mut credentials: Vec<_> = ["a", "b", "c"].into_iter().map(credential).collect();
+        credentials[0].share = vec![ShareDraft { key: "owner".into(), percent: 10 }];
+        let vendor = VendorDraft {
+            name: "v".into(),
+            dialect: "openai".into(),
+            base_url: "https://v/v1".into(),
+            credentials,
+            ..Default::default()
+        };
+        let model = ModelDraft { vendor: "v".into(), id: "m".into(), free: true, ..Default::default() };
+        let tenant = TenantDraft { name: "t".into(), ..Default::default() };
+        let key = |name: &str, id: &str| -> KeyDraft {
+            let hash = id.repeat(8);
+            let draft = serde_json::json!({"id": id, "hash": hash, "name": name, "tenant": "t", "created": 0});
+            serde_json::from_value(draft).unwrap()
+        };
+        let draft = Draft {
+            vendors: vec![Sourced { source: Source::default(), is: vendor }],
+            models: vec![Sourced { source: Source::default(), is: model }],
+            tenants: vec![sourced(tenant)],
+            keys: vec![key("owner", "aaaaaaaa"), key("other", "bbbbbbbb")],
+            ..Draft::default()
+        };
+        Snapshot::compile(1, &draft).unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+
+    const NOW: clock::Nanos = 5_000_000_000;
+
+    /// Which credentials carry so many calls of a key, each of so many tokens; or the wait for one.
+    fn carried(snapshot: &Snapshot, key: &str, tokens: u64, calls: usize) -> Vec<Result<usize, u64>> {
+        let catalog = &snapshot.catalog;
+        let secret = || Some(Arc::new(Secret::fixed(Badge { sign: Box::new(Nothing), until_ms: None })));
+        let secrets = (0..3).map(|_| secret()).collect();
+        let target = Target { pool: 0, tls: None, secrets, addresses: Arc::default() };
+        let key = snapshot.keys().find(|known| &*known.name == key).unwrap();
+        let call = |_| {
+            let (vendor, model) = (&catalog.vendors[0], Some(&catalog.models[0]));
+            let passed = next_pass(vendor, &target, model, key, tokens, &Tried::default(), None, &|_| false, NOW);
+            match passed {
+                Ok(pass) => {
+                    model.and_then(|model| model.health.get(pass.place)).unwrap().get().quota.send();
+                    Ok(pass.place)
+                }
+                Err(NoPass::Busy { retry_in_ns }) => Err(retry_in_ns),
+                Err(NoPass::None) => Err(0),
+            }
+        };
+        (0..calls).map(call).collect()
+    }
+
+    fn said(snapshot: &Snapshot, place: usize, requests: Option<u64>, tokens: Option<u64>) {
+        let word = |left: u64| Word { left, limit: Some(100), full_in_ms: Some(10_000) };
+        let quota = &snapshot.catalog.models[0].health[place].get().quota;
+        quota.learn(requests.map(word), tokens.map(word), 0, NOW / 1_000_000);
+    }
+
+    #[test]
+    fn who_has_nothing_left_is_not_asked() {
+        let snapshot = snapshot();
+        said(&snapshot, 0, Some(0), None);
+        said(&snapshot, 1, Some(2), None);
+        let places = carried(&snapshot, "other", 1, 12);
+        assert!(places.iter().all(|place| matches!(place, Ok(1 | 2))), "{places:?}");
+        assert_eq!(places.iter().filter(|place| **place == Ok(1)).count(), 2);
+        said(&snapshot, 2, None, Some(0));
+        // One of a hundred comes back in a tenth of a second, at whichever comes first.
+        assert_eq!(carried(&snapshot, "other", 1, 1)[0].map_err(|wait| wait / 1_000_000), Err(100));
+    }
+
+    #[test]
+    fn who_may_have_too_little_is_asked_last() {
+        let snapshot = snapshot();
+        said(&snapshot, 0, Some(0), None);
+        said(&snapshot, 1, None, Some(50));
+        assert_eq!(carried(&snapshot, "other", 60, 6), vec![Ok(2); 6]);
+        said(&snapshot, 2, Some(0), None);
+        assert_eq!(carried(&snapshot, "other", 60, 6), vec![Ok(1); 6]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_share_is_its_owners() {
+        let snapshot = snapshot();
+        said(&snapshot, 0, Some(10), None);
+        said(&snapshot, 1, Some(0), None);
+        said(&snapshot, 2, Some(0), None);
+        assert!(carried(&snapshot, "other", 1, 1)[0].is_err());
+        let places = carried(&snapshot, "owner", 1, 11);
+        assert_eq!((&places[..10], places[10].is_err()), (&[Ok(0); 10][..], true));
+    }
 
     #[test]
     fn every_credential_that_a_vendor_can_have_is_remembered() {

@@ -1,19 +1,28 @@
 //! What a vendor says in the head of an answer of how much more it takes: OpenAI's words, which most others use, and
 //! Anthropic's. What is absurd is not said.
 
-use weir_shared::health::Word;
+use weir_shared::health::{Quota, Word};
 
+use crate::clock;
 use crate::wire::http1::{AnswerHead, Name};
+
+/// The head of an answer is there: what it says of how much more the vendor takes is known to all cores at once.
+/// `number`: of the call among those that left, see [`Quota::send`].
+pub fn learn(quota: &Quota, number: u64, head: &AnswerHead, bytes: &[u8]) {
+    let now = clock::now();
+    let said = read(head, bytes, &|| clock::wall_at(now) / 1_000_000);
+    quota.learn(said.requests, said.tokens, number, now / 1_000_000);
+}
 
 /// Of requests and of tokens, each when there is a count of what is left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Said {
-    pub requests: Option<Word>,
-    pub tokens: Option<Word>,
+struct Said {
+    requests: Option<Word>,
+    tokens: Option<Word>,
 }
 
 /// `wall_ms` is asked when a moment is named.
-pub fn read(head: &AnswerHead, bytes: &[u8], wall_ms: &dyn Fn() -> u64) -> Said {
+fn read(head: &AnswerHead, bytes: &[u8], wall_ms: &dyn Fn() -> u64) -> Said {
     let (mut requests, mut tokens, mut input) = (Counts::default(), Counts::default(), Counts::default());
     for field in head.fields.iter().filter(|field| field.name == Name::Other) {
         let Some((of, what)) = kind(field.name_in(bytes)) else { continue };
@@ -125,9 +134,8 @@ fn duration_ms(value: &[u8]) -> Option<u64> {
         let mut thousandths = 0;
         if let Some(behind) = rest.strip_prefix('.') {
             let digits = behind.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(behind.len());
-            let mut padded = behind[..digits].to_owned();
-            padded.push_str("000");
-            thousandths = padded[..3].parse().ok()?;
+            let three = behind[..digits].bytes().chain(*b"000").take(3);
+            thousandths = three.fold(0, |sum, digit| 10 * sum + u64::from(digit - b'0'));
             rest = &behind[digits..];
         }
         let letters = rest.find(|letter: char| !letter.is_ascii_lowercase()).unwrap_or(rest.len());

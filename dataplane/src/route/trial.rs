@@ -17,7 +17,7 @@ pub struct Trial<'l> {
     told: bool,
     first_event: bool,
     began: Nanos,
-    /// Of this call among those that were sent, as the vendor's quota counts them.
+    /// Of this call among those that the vendor counts.
     number: u64,
 }
 
@@ -42,11 +42,9 @@ impl<'l> Trial<'l> {
         Some(Self { health, rules: &vendor.breaker, probe, told: false, first_event: false, began: now, number })
     }
 
-    /// The head of its answer is there: what it says of how much more the vendor takes is known to all cores at once.
-    pub fn head(&self, head: &AnswerHead, bytes: &[u8]) {
-        let now = clock::now();
-        let said = quota::read(head, bytes, &|| clock::wall_at(now) / 1_000_000);
-        self.health.quota.learn(said.requests, said.tokens, self.number, now / 1_000_000);
+    /// The head of its answer is there.
+    pub fn answered(&self, head: &AnswerHead, bytes: &[u8]) {
+        quota::learn(&self.health.quota, self.number, head, bytes);
     }
 
     /// The answer has begun: how soon is known, and a probe need not wait for a long answer's end.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
-use weir_shared::health::{Health, Left, PACE_BUCKETS, Standing};
+use weir_shared::health::{Health, Left, PACE_BUCKETS, Room, Standing};
 use weir_shared::policy::resilience::Harm;
 
 use crate::clock;
@@ -40,6 +40,7 @@ impl Row<'_> {
     fn state(&self, now_ms: u64) -> &'static str {
         match self.standing {
             _ if self.health.cools_for(now_ms).is_some() => "cooling",
+            Standing::Passing if matches!(self.health.quota.room(0, 0, now_ms), Room::None { .. }) => "spent",
             Standing::Passing => "passing",
             Standing::Ramping { .. } => "ramping",
             Standing::Due | Standing::Tripped { .. } => "tripped",

@@ -72,9 +72,10 @@ impl Quota {
         tokens.into_iter().for_each(|word| self.tokens.learn(word, 0, now_ms));
     }
 
-    pub fn room(&self, tokens: u64, now_ms: u64) -> Room {
-        match (self.requests.wait(1, now_ms), self.tokens.wait(1, now_ms)) {
-            (None, None) if self.tokens.wait(tokens, now_ms).is_some() => Room::Scarce,
+    /// `kept`: so many hundredths of the limits are somebody else's.
+    pub fn room(&self, tokens: u64, kept: u8, now_ms: u64) -> Room {
+        match (self.requests.wait(1, kept, now_ms), self.tokens.wait(1, kept, now_ms)) {
+            (None, None) if self.tokens.wait(tokens, kept, now_ms).is_some() => Room::Scarce,
             (None, None) => Room::Enough,
             (requests, tokens) => Room::None { retry_in_ms: requests.max(tokens).unwrap_or(UNSAID_MS) },
         }
@@ -102,8 +103,10 @@ impl Window {
     }
 
     /// How long it takes until so many are left; `None`: they are, as far as anybody knows.
-    fn wait(&self, wanted: u64, now_ms: u64) -> Option<u64> {
+    fn wait(&self, wanted: u64, kept: u8, now_ms: u64) -> Option<u64> {
         let (elapsed, full_in) = self.known(now_ms)?;
+        let kept = u128::from(self.limit.load(Ordering::Relaxed)) * u128::from(kept) / 100;
+        let wanted = wanted.saturating_add(u64::try_from(kept).unwrap_or(u64::MAX));
         let most = self.edge.load(Ordering::Relaxed).saturating_sub(self.sent.load(Ordering::Relaxed));
         let missing = wanted.saturating_sub(most);
         if missing == 0 {
@@ -146,10 +149,10 @@ mod tests {
 
     #[test]
     fn nothing_is_known_before_a_word_and_after_it_is_old() {
-        assert_eq!(Quota::default().room(1_000_000, 5), Room::Enough);
+        assert_eq!(Quota::default().room(1_000_000, 0, 5), Room::Enough);
         let quota = told(Some(WORD), None);
-        assert_eq!(quota.room(1, 1_000), Room::None { retry_in_ms: 1_000 });
-        assert_eq!(quota.room(1, 61_000), Room::Enough);
+        assert_eq!(quota.room(1, 0, 1_000), Room::None { retry_in_ms: 1_000 });
+        assert_eq!(quota.room(1, 0, 61_000), Room::Enough);
         assert_eq!(quota.requests.read(61_000), None);
     }
 
@@ -166,25 +169,34 @@ mod tests {
         assert_eq!(quota.requests.read(1_000).map(|left| left.left), Some(2));
         quota.send();
         quota.send();
-        assert!(matches!(quota.room(1, 1_000), Room::None { .. }));
+        assert!(matches!(quota.room(1, 0, 1_000), Room::None { .. }));
     }
 
     #[test]
     fn what_is_spent_comes_back_steadily() {
         let quota = told(Some(WORD), None);
-        assert_eq!(quota.room(1, 1_999), Room::None { retry_in_ms: 1 });
-        assert_eq!(quota.room(1, 2_000), Room::Enough);
+        assert_eq!(quota.room(1, 0, 1_999), Room::None { retry_in_ms: 1 });
+        assert_eq!(quota.room(1, 0, 2_000), Room::Enough);
         assert_eq!(quota.requests.read(11_000).map(|left| left.left), Some(10));
     }
 
     #[test]
     fn tokens_that_may_not_do_are_scarce_and_none_at_all_are_none() {
         let quota = told(None, Some(Word { left: 100, limit: Some(1_000), full_in_ms: Some(6_000) }));
-        assert_eq!(quota.room(100, 1_000), Room::Enough);
-        assert_eq!(quota.room(101, 1_000), Room::Scarce);
-        assert_eq!(quota.room(400, 3_001), Room::Enough);
+        assert_eq!(quota.room(100, 0, 1_000), Room::Enough);
+        assert_eq!(quota.room(101, 0, 1_000), Room::Scarce);
+        assert_eq!(quota.room(400, 0, 3_001), Room::Enough);
         let quota = told(None, Some(Word { left: 0, limit: Some(1_000), full_in_ms: Some(6_000) }));
-        assert_eq!(quota.room(1, 1_000), Room::None { retry_in_ms: 6 });
+        assert_eq!(quota.room(1, 0, 1_000), Room::None { retry_in_ms: 6 });
+    }
+
+    #[test]
+    fn what_is_kept_for_others_is_not_there() {
+        let quota = told(Some(Word { left: 31, limit: Some(100), full_in_ms: Some(60_000) }), None);
+        assert_eq!(quota.room(1, 30, 1_000), Room::Enough);
+        quota.send();
+        assert!(matches!(quota.room(1, 30, 1_000), Room::None { .. }));
+        assert_eq!(quota.room(1, 0, 1_000), Room::Enough);
     }
 
     #[test]
@@ -198,15 +210,15 @@ mod tests {
         ] {
             let quota = told(Some(word), Some(word));
             for now in [0, 1_000, 1_001, 30_000, u64::MAX] {
-                if let Room::None { retry_in_ms } = quota.room(u64::MAX, now) {
+                if let Room::None { retry_in_ms } = quota.room(u64::MAX, 0, now) {
                     assert!(retry_in_ms <= BELIEVED_MS, "{word:?}");
                 }
                 quota.requests.read(now);
             }
-            assert_eq!(quota.room(u64::MAX, 1_000 + BELIEVED_MS), Room::Enough, "{word:?}");
+            assert_eq!(quota.room(u64::MAX, 0, 1_000 + BELIEVED_MS), Room::Enough, "{word:?}");
         }
         let unsaid = told(Some(Word { left: 0, limit: None, full_in_ms: None }), None);
-        assert_eq!(unsaid.room(1, 1_000), Room::None { retry_in_ms: UNSAID_MS });
+        assert_eq!(unsaid.room(1, 0, 1_000), Room::None { retry_in_ms: UNSAID_MS });
     }
 
     #[test]
@@ -216,7 +228,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    while quota.room(1, 1_000) == Room::Enough {
+                    while quota.room(1, 0, 1_000) == Room::Enough {
                         quota.send();
                         sent.fetch_add(1, Ordering::Relaxed);
                     }

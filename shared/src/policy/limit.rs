@@ -58,6 +58,19 @@ impl From<LimitsDraft> for Limits {
     }
 }
 
+impl Limits {
+    /// So many hundredths of them, and of nothing nothing. Who has a part has at least one of what is counted.
+    pub fn part(self, percent: u8) -> Self {
+        let part = |whole: u64| if percent == 0 { 0 } else { (whole.saturating_mul(percent.into()) / 100).max(1) };
+        let per_minute = |limit: PerMinute| PerMinute::new(part(limit.units));
+        Self {
+            requests: self.requests.map(per_minute),
+            tokens: self.tokens.map(per_minute),
+            concurrent: self.concurrent.map(|most| part(most.into()) as u32),
+        }
+    }
+}
+
 /// A bucket that holds a minute's worth and refills steadily.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PerMinute {
