@@ -25,6 +25,7 @@ mod follow;
 mod journal;
 mod node;
 mod rollout;
+mod twin;
 mod shapes;
 mod replay;
 mod command;

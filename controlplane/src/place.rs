@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use weir_shared::fault::Exit;
+use weir_shared::keyspace::Origin;
 use weir_shared::store::{self, Store};
 
 use crate::catalog::Catalog;
@@ -79,6 +80,12 @@ impl Place {
         name.unwrap_or(&self.folder).display().to_string()
     }
 
+    /// Whether the folder, or one that it lies in, is a checkout.
+    pub fn origin(&self) -> Origin {
+        let whole = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        if whole.ancestors().any(|folder| folder.join(".git").exists()) { Origin::Git } else { Origin::Folder }
+    }
+
     pub fn store_address(&self) -> String {
         self.store.clone().unwrap_or_else(|| format!("folder:{}", self.state.join("store").display()))
     }
@@ -110,6 +117,7 @@ impl Place {
     pub fn stamp(&self, reason: impl Into<String>) -> Stamp {
         let of_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let author = self.author.clone().or_else(|| of_env("USER")).or_else(|| of_env("LOGNAME"));
-        Stamp { author: author.unwrap_or_else(|| "unknown".into()), reason: reason.into(), time: when::now() }
+        let author = author.unwrap_or_else(|| "unknown".into());
+        Stamp { author, reason: reason.into(), time: when::now(), origin: None }
     }
 }
