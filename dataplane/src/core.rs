@@ -12,6 +12,7 @@ use crate::gauge::Gauges;
 use crate::journal::Journal;
 use crate::live::{Live, Newest};
 use crate::log::Logger;
+use crate::strain::Strain;
 use crate::upstream::Pools;
 
 pub struct Core {
@@ -20,6 +21,7 @@ pub struct Core {
     pub journal: Rc<Journal>,
     pub pools: Pools,
     pub logger: Arc<Logger>,
+    pub strain: Strain,
     node: u32,
     sequence: Cell<u64>,
     newest: Arc<Newest>,
@@ -81,6 +83,7 @@ impl Core {
             journal,
             pools: Pools::default(),
             logger,
+            strain: Strain::default(),
             node: u32::from_le_bytes([a, b, c, 0]),
             // So that ids of two runs within one millisecond differ.
             sequence: Cell::new(clock::wall_ns() & 0xffff_ffff),

@@ -12,6 +12,7 @@ pub mod wire;
 pub mod tls;
 pub mod dialect;
 pub mod gauge;
+pub mod strain;
 pub mod journal;
 pub mod socket;
 pub mod race;

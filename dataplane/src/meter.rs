@@ -14,6 +14,7 @@ use weir_shared::usage::{Class, Usage};
 use crate::admit::{BYTES_PER_TOKEN, Ticket};
 use crate::clock::{self, Nanos};
 use crate::dialect::Reading;
+use crate::dialect::begun::sum;
 use crate::gauge::{Counter, Gauges, Timing};
 
 pub struct Meter<'l> {
@@ -27,10 +28,20 @@ pub struct Meter<'l> {
     first_byte: Option<Nanos>,
     prompt_bytes: u64,
     pub reading: Reading,
+    /// What was delivered before another candidate went on with it.
+    carried: Option<Box<Carried>>,
     /// The vendor began to answer: from here on what was said is owed.
     pub delivered: bool,
     record: Record<'l>,
     closed: bool,
+}
+
+/// The parts of an answer that is others' to end, each at its own prices.
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    usage: Usage,
+    cost: Nano,
+    sale: Nano,
 }
 
 /// What a closed meter says: for the log line and the headers.
@@ -104,6 +115,7 @@ impl<'l> Meter<'l> {
             first_byte: None,
             prompt_bytes: subject.prompt_bytes as u64,
             reading: Reading::default(),
+            carried: None,
             delivered: false,
             record,
             closed: false,
@@ -143,6 +155,24 @@ impl<'l> Meter<'l> {
         }
     }
 
+    /// What was delivered until here is owed, at this candidate's prices; another may go on with it. Says what all of it
+    /// used.
+    pub fn carry(&mut self) -> Usage {
+        let (usage, flags) = self.usage(Outcome::Partial);
+        let (cost, sale) = self.amounts(&usage);
+        let (cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
+        if let Some(last) = self.record.attempts.last_mut() {
+            (last.outcome, last.cost) = (Outcome::Partial, cost);
+        }
+        self.record.flags |= flags | flag::CONTINUED;
+        self.reading = Reading::default();
+        let carried = self.carried.get_or_insert_default();
+        carried.usage = sum(carried.usage, usage);
+        carried.cost = Nano(carried.cost.0.saturating_add(cost.0));
+        carried.sale = Nano(carried.sale.0.saturating_add(sale.0));
+        carried.usage
+    }
+
     pub fn attempt(&mut self, credential: &'l str, status: u16, outcome: Outcome, since: Nanos) {
         let call = called(self.record.vendor, credential, status, outcome, since);
         self.calls().push(call);
@@ -171,12 +201,19 @@ impl<'l> Meter<'l> {
             return None;
         }
         let now = clock::now();
-        let (usage, mut flags) = self.usage(outcome);
-        let (cost, sale) = self.amounts(&usage);
+        let carried = self.carried.take();
+        // Who was to go on and said nothing is owed nothing.
+        let is_silent = carried.is_some() && self.reading.events == 0;
+        let (usage, mut flags) = if is_silent { (Usage::NONE, 0) } else { self.usage(outcome) };
+        let (cost, sale) = if is_silent { (Ok(Nano(0)), Ok(Nano(0))) } else { self.amounts(&usage) };
         if cost.is_err() || sale.is_err() {
             flags |= flag::OVERFLOW;
         }
-        let (cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
+        let (own_cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
+        let carried = carried.map(|carried| *carried).unwrap_or_default();
+        let usage = sum(usage, carried.usage);
+        let cost = Nano(own_cost.0.saturating_add(carried.cost.0));
+        let sale = Nano(sale.0.saturating_add(carried.sale.0));
         let micros = |from: Nanos, to: Nanos| (to.saturating_sub(from)) / 1_000;
         let total_us = micros(self.started, now);
         let first_byte_us = self.first_byte.map_or(0, |at| micros(self.started, at));
@@ -193,8 +230,11 @@ impl<'l> Meter<'l> {
         record.first_byte_us = u32::try_from(first_byte_us).unwrap_or(u32::MAX);
         if let Some(last) = record.attempts.last_mut() {
             record.credential = last.credential;
-            last.cost = cost;
-            last.outcome = outcome;
+            // What was carried over has its own word.
+            if !is_silent {
+                last.cost = own_cost;
+                last.outcome = outcome;
+            }
         }
         let ticket = self.ticket.take();
         // A request that no vendor answered gives its place back; limits and money use the same settlement.

@@ -27,6 +27,8 @@ pub struct Refusal {
     pub retry_after: Option<Vec<u8>>,
     /// The vendor's own words, scrubbed, when they are in the caller's dialect.
     pub vendor_body: Option<Vec<u8>>,
+    /// A vendor's limit that this one call alone is too large for.
+    pub only_this: bool,
     /// The connection cannot go on: nobody knows where the next request starts.
     pub close: bool,
 }
@@ -39,6 +41,7 @@ impl Refusal {
             message: message.into(),
             retry_after: None,
             vendor_body: None,
+            only_this: false,
             close: false,
         }
     }

@@ -16,7 +16,6 @@ use crate::accept::{HEAD_ROOM, Sink};
 use crate::buffer;
 use crate::clock;
 use crate::deadline::{Deadline, Why};
-use crate::dialect::error::blames_caller;
 use crate::dialect::{Language, Reading, Sense};
 use crate::gauge::{Counter, Gauges};
 use crate::memory::Hold;
@@ -39,6 +38,8 @@ pub enum End {
     /// It was broken off before the model had said anything: nothing of it has reached the caller, and another candidate
     /// may answer in its place.
     Unheard(Code),
+    /// It was broken off in the middle of its words; the caller has not been told, since another may go on with them.
+    Suspended(Code),
 }
 
 /// What a stream is forwarded by.
@@ -59,6 +60,8 @@ pub struct Rules<'a> {
     /// Somebody else could answer: what comes before the model's first output is kept back, so that nothing has to be
     /// taken back.
     pub elsewhere: bool,
+    /// Somebody else could go on with what was said.
+    pub goes_on: bool,
     /// Gives the answer its head, when it has none yet.
     pub begin: &'a dyn Fn(&mut Sink<'_>),
 }
@@ -78,6 +81,16 @@ impl Rules<'_> {
             Some(_) => Ok(true),
             None => Ok(kept_back > PREAMBLE_BYTES_MAX),
         }
+    }
+
+    /// Why a stream cannot go on with what of it is not finished and what is kept of it: an event that is too long is its
+    /// vendor's fault, and a shortage of memory ours.
+    fn too_much(&self, unfinished: usize, kept: usize, hold: &mut Hold) -> Option<Code> {
+        if unfinished as u64 > self.event_bytes_max {
+            return Some(Code::UpstreamInvalid);
+        }
+        let kept = if kept > buffer::LARGE { kept as u64 } else { 0 };
+        hold.grow_to(kept).is_err().then_some(Code::Overloaded)
     }
 }
 
@@ -177,6 +190,9 @@ pub async fn forward(
             (Found::More, Some(Some(_))) if reading.ended => Some(End::Complete),
             (Found::More, Some(Some(code))) => Some(End::Broken(code)),
         };
+        let good_to = inspector.good_to();
+        let kept = buffer.len() - good_to;
+        let end = end.or_else(|| rules.too_much(kept, kept + preamble.len(), &mut hold).map(End::Broken));
         if !committed && !gone {
             match rules.commits(reading, end, preamble.len() + buffer.len()) {
                 Ok(now) => committed = now,
@@ -188,16 +204,6 @@ pub async fn forward(
             }
         }
         // ── what is whole goes out, what is not stays
-        let good_to = inspector.good_to();
-        let kept = buffer.len() - good_to;
-        if kept as u64 > rules.event_bytes_max
-            || hold.grow_to(if kept > buffer::LARGE { kept as u64 } else { 0 }).is_err()
-        {
-            incoming.cut();
-            buffer.truncate(good_to);
-            inspector.apply_changes(&mut buffer);
-            return break_off(sink, rules, reading, Code::UpstreamInvalid, buffer, close).await;
-        }
         // A read that filled its buffer is followed by more: then a large one takes it all at once.
         burst = if burst { buffer.len() > buffer::SMALL / 2 } else { buffer.len() >= buffer::SMALL - ALMOST };
         if good_to == HEAD_ROOM && kept > 0 && end.is_none() {
@@ -377,7 +383,7 @@ async fn finish(
             // What follows the end belongs to nobody; the last chunk itself may still be on its way.
             incoming.drain_now();
         }
-        End::VendorFailed | End::Cancelled | End::Unheard(_) => incoming.poison(),
+        End::VendorFailed | End::Cancelled | End::Unheard(_) | End::Suspended(_) => incoming.poison(),
     }
     first_byte();
     (rules.begin)(sink);
@@ -523,7 +529,6 @@ impl<'a> Inspector<'a> {
                 return Found::End;
             }
             Sense::Failed => {
-                reading.blames_caller |= blames_caller(data);
                 self.changes.push((whole.at, whole.len, self.last_words(event, data, bytes)));
                 return Found::Failed;
             }

@@ -155,8 +155,12 @@ async fn tick(core: Rc<Core>, listening: Vec<Door>, open: Rc<Cell<usize>>) {
     let mut count: u64 = 0;
     let mut drained = false;
     let mut cut_ticks = 0;
+    let mut slept_at = clock::tick();
     loop {
         sleep_a_tick().await;
+        let now = clock::tick();
+        core.strain.tick(now.saturating_sub(slept_at + TICK_MS));
+        slept_at = now;
         deadline::sweep();
         core.logger.flush(&core.gauges);
         core.gauges.heartbeat_ms.store(clock::coarse_ms(), Ordering::Relaxed);

@@ -87,6 +87,8 @@ deviations! {
     EmptyFinish "empty_finish",
     /// Of calls, not of answers: what was thought in front of a tool's call is wanted back with it, as `reasoning_content`.
     ThoughtsTakenBack "thoughts_taken_back",
+    /// Of calls, not of answers: an answer that was begun is marked with `prefix` where it is to be gone on with.
+    PrefixMarksPrefill "prefix_marks_prefill",
 }
 
 impl Deviation {
@@ -116,7 +118,8 @@ impl Deviations {
 
     /// Those that an answer shows; where there are none, answers pass as they come.
     pub fn of_answers(self) -> Self {
-        Self(self.0 & !(1 << Deviation::ThoughtsTakenBack as u8))
+        let of_calls = 1 << Deviation::ThoughtsTakenBack as u8 | 1 << Deviation::PrefixMarksPrefill as u8;
+        Self(self.0 & !of_calls)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Source;
 use crate::key::{KeyDraft, LimitsDraft};
 use crate::overlay::OverlayDraft;
+use crate::policy::queueing::QueueDraft;
 use crate::policy::resilience::BreakerDraft;
 use crate::policy::routing::RouteDraft;
 use crate::policy::size::SizesDraft;
@@ -65,6 +66,9 @@ pub struct GatewayDraft {
     /// When a vendor that fails is passed over, and when it is tried again.
     #[serde(default)]
     pub breaker: BreakerDraft,
+    /// How long calls wait for a place at vendors whose credentials are at their limits.
+    #[serde(default)]
+    pub queue: QueueDraft,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 //! refused without a look-up. Secret scanners can search for [`SCAN_PATTERN`].
 
 use crate::fault::Source;
+use crate::policy::limit::Priority;
 
 pub const SCAN_PATTERN: &str = "weir-[a-z2-7]{8}-[A-Za-z0-9_-]{43}";
 pub const TEXT_BYTES: usize = 5 + ID_BYTES + 1 + SECRET_CHARS;
@@ -136,6 +137,8 @@ pub struct KeyDraft {
     pub aliases: std::collections::BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "LimitsDraft::is_none")]
     pub limits: LimitsDraft,
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
     /// Seconds since 1970.
     pub created: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -64,8 +64,15 @@ pub mod flag {
     pub const STREAM: u16 = 4;
     /// The cost does not fit; it stands at the largest that does, for a person to look at.
     pub const OVERFLOW: u16 = 8;
-    pub const NAMES: &[(u16, &str)] =
-        &[(ESTIMATED, "estimated"), (USAGE_INVALID, "usage_invalid"), (STREAM, "stream"), (OVERFLOW, "overflow")];
+    /// Another candidate went on with what one had begun: usage and cost are those of both, each at its own prices.
+    pub const CONTINUED: u16 = 16;
+    pub const NAMES: &[(u16, &str)] = &[
+        (ESTIMATED, "estimated"),
+        (USAGE_INVALID, "usage_invalid"),
+        (STREAM, "stream"),
+        (OVERFLOW, "overflow"),
+        (CONTINUED, "continued"),
+    ];
 }
 
 /// One call to one vendor, a child of its record.

@@ -18,7 +18,8 @@ use crate::id::Digest;
 use crate::key::{Fingerprint, KeyDraft, KeyId};
 use crate::money::Rate;
 use crate::overlay::Overlay;
-use crate::policy::limit::{LimitState, Limits};
+use crate::policy::limit::{LimitState, Limits, Priority};
+use crate::policy::queueing::Queueing;
 use crate::policy::resilience::{BreakerDraft, BreakerRules};
 use crate::policy::routing::{Require, Route};
 use crate::policy::size::Sizes;
@@ -66,6 +67,7 @@ pub struct Gateway {
     pub cost_header: bool,
     pub untranslatable: Untranslatable,
     pub breaker: BreakerRules,
+    pub queue: Queueing,
 }
 
 impl Gateway {
@@ -91,6 +93,14 @@ pub struct Tenant {
     pub require: Require,
 }
 
+impl Tenant {
+    /// Tells tenants apart, most of the time, for as long as a snapshot lives.
+    pub fn number(&self) -> usize {
+        // Allocations are aligned: the lowest bits are the same for all.
+        std::ptr::from_ref(self).addr() >> 5
+    }
+}
+
 #[derive(Debug)]
 pub struct Key {
     pub id: KeyId,
@@ -99,6 +109,7 @@ pub struct Key {
     pub models: Allowed,
     pub aliases: BTreeMap<Box<str>, Box<str>>,
     pub limits: Limits,
+    pub priority: Priority,
     /// Shared by the cores, and carried from one snapshot to the next.
     pub state: Arc<LimitState>,
     /// Seconds since 1970.
@@ -406,8 +417,10 @@ fn compile_gateway(draft: &Draft, faults: &mut Vec<Fault>) -> Gateway {
     let breaker = compile_breaker(&is.breaker, BreakerRules::default(), |key, what, fix| {
         faults.push(Fault::new(source, what, fix).at(key));
     });
+    let queue = is.queue.compile(|(key, what, fix)| faults.push(Fault::new(source, what, fix).at(key)));
     Gateway {
         breaker,
+        queue,
         times,
         sizes: is.sizes.over(Sizes::default()),
         cors_origins: is.cors_origins.iter().map(|origin| origin.as_str().into()).collect(),
@@ -855,6 +868,7 @@ impl KeyShard {
                 aliases: draft.aliases.iter().map(|(n, t)| (n.as_str().into(), t.as_str().into())).collect(),
                 limits: draft.limits.into(),
                 state,
+                priority: draft.priority,
                 expires: draft.expires,
             };
             by_print.insert(print, Arc::new(key));

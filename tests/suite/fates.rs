@@ -32,28 +32,43 @@ fn request(tongue: Tongue, feature: &str) -> Option<Value> {
 
 const FEATURES: &[&str] = &[
     "instructions",
+    "instructions: by the developer",
+    "instructions: amid the turns",
     "several turns",
+    "a refusal before",
+    "an answer begun",
+    "an answer begun: a space at its end",
     "image, data",
     "image, URL",
     "detail of an image",
     "PDF, data",
+    "PDF, URL",
+    "document of plain text",
     "name of a file",
     "sound, data",
+    "video, data",
     "file by id",
     "tools",
+    "strict tools",
     "tool choice: some",
     "tool choice: named",
+    "no tool: not now",
     "one tool at a time",
+    "several calls at once",
     "tool result",
     "tool result: failed",
     "tool result: image",
     "earlier thoughts",
+    "ids of items",
+    "states of items",
     "participant's name",
     "JSON object",
     "JSON schema",
     "name of a schema",
+    "description of a schema",
     "effort of thinking",
     "budget of thinking",
+    "no thinking",
     "thinking beside a forced tool",
     "thoughts shown",
     "stop sequences",
@@ -67,12 +82,14 @@ const FEATURES: &[&str] = &[
     "several answers",
     "log probabilities",
     "cache mark",
+    "cache mark: an hour",
     "cache key",
     "end user",
     "metadata",
     "service tier",
     "service tier: no better one",
     "verbosity",
+    "an answer in sound",
     "bias of tokens",
     "safety settings",
     "vendor's own tool",
@@ -157,6 +174,36 @@ fn chat(feature: &str) -> Option<Value> {
         "bias of tokens" => json!({"logit_bias": {"7": 5}}),
         "vendor's own tool" => json!({"web_search_options": {}}),
         "unknown member" => json!({"surprise": 1}),
+        "instructions: by the developer" => {
+            json!({"messages": [{"role": "developer", "content": "be kind"}, {"role": "user", "content": "hi"}]})
+        }
+        "instructions: amid the turns" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "system", "content": "be kind"}, {"role": "user", "content": "c"}]}),
+        "a refusal before" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "assistant", "content": null, "refusal": "no"}, {"role": "user", "content": "c"}]}),
+        "an answer begun" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b"}]}),
+        "an answer begun: a space at its end" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b "}]}),
+        "strict tools" => json!({"tools": [{"type": "function", "function": {"name": "f", "description": "d",
+            "parameters": schema(), "strict": true}}]}),
+        "no tool: not now" => json!({"tools": tool, "tool_choice": "none"}),
+        "several calls at once" => json!({"tools": tool, "messages": [{"role": "user", "content": "hi"},
+            {"role": "assistant", "content": null, "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":\"b\"}"}},
+                {"id": "c2", "type": "function", "function": {"name": "f", "arguments": "{\"a\":\"c\"}"}}]},
+            {"role": "tool", "tool_call_id": "c1", "content": "done"},
+            {"role": "tool", "tool_call_id": "c2", "content": "gone"}]}),
+        "description of a schema" => json!({"response_format": {"type": "json_schema",
+            "json_schema": {"name": "s", "description": "weir", "schema": schema()}}}),
+        "budget of thinking" => json!({"reasoning": {"max_tokens": 2048}}),
+        "no thinking" => json!({"reasoning_effort": "none"}),
+        "cache mark: an hour" => json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi",
+            "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}]}),
+        "an answer in sound" => {
+            json!({"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "pcm16"}})
+        }
+        "service tier: no better one" => json!({"service_tier": "default"}),
         _ => return None,
     })
 }
@@ -216,6 +263,36 @@ fn responses(feature: &str) -> Option<Value> {
         "vendor's own tool" => json!({"tools": [{"type": "web_search"}]}),
         "stored conversation" => json!({"previous_response_id": "resp_1"}),
         "unknown member" => json!({"surprise": 1}),
+        "instructions: by the developer" => {
+            json!({"input": [{"role": "developer", "content": "be kind"}, {"role": "user", "content": "hi"}]})
+        }
+        "instructions: amid the turns" => json!({"input": [{"role": "user", "content": "a"},
+            {"role": "system", "content": "be kind"}, {"role": "user", "content": "c"}]}),
+        "a refusal before" => json!({"input": [{"role": "user", "content": "a"},
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}, {"role": "user", "content": "c"}]}),
+        "an answer begun" => {
+            json!({"input": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})
+        }
+        "an answer begun: a space at its end" => {
+            json!({"input": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b "}]})
+        }
+        "PDF, URL" => user(json!({"type": "input_file", "file_url": "https://example.com/a.pdf"})),
+        "strict tools" => json!({"tools": [{"type": "function", "name": "f", "description": "d",
+            "parameters": schema(), "strict": true}]}),
+        "no tool: not now" => json!({"tools": tool, "tool_choice": "none"}),
+        "several calls at once" => json!({"tools": tool, "input": [{"role": "user", "content": "hi"},
+            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{\"a\":\"b\"}"},
+            {"type": "function_call", "call_id": "c2", "name": "f", "arguments": "{\"a\":\"c\"}"},
+            {"type": "function_call_output", "call_id": "c1", "output": "done"},
+            {"type": "function_call_output", "call_id": "c2", "output": "gone"}]}),
+        "ids of items" => json!({"input": [{"role": "user", "content": "hi"},
+            {"type": "message", "id": "msg_1", "role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]}),
+        "states of items" => json!({"input": [{"role": "user", "content": "hi"}, {"type": "message",
+            "status": "completed", "role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]}),
+        "description of a schema" => json!({"text": {"format": {"type": "json_schema", "name": "s",
+            "description": "weir", "schema": schema()}}}),
+        "no thinking" => json!({"reasoning": {"effort": "none"}}),
+        "service tier: no better one" => json!({"service_tier": "default"}),
         _ => return None,
     })
 }
@@ -273,6 +350,28 @@ fn messages(feature: &str) -> Option<Value> {
         "service tier: no better one" => json!({"service_tier": "standard_only"}),
         "vendor's own tool" => json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
         "unknown member" => json!({"surprise": 1}),
+        "instructions: amid the turns" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "system", "content": "be kind"}, {"role": "user", "content": "c"}]}),
+        "an answer begun" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b"}]}),
+        "PDF, URL" => user(json!({"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}})),
+        "document of plain text" => {
+            user(json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "weir"}}))
+        }
+        "strict tools" => {
+            json!({"tools": [{"name": "f", "description": "d", "input_schema": schema(), "strict": true}]})
+        }
+        "no tool: not now" => json!({"tools": tool, "tool_choice": {"type": "none"}}),
+        "several calls at once" => json!({"tools": tool, "messages": [{"role": "user", "content": "hi"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "f", "input": {"a": "b"}},
+                {"type": "tool_use", "id": "c2", "name": "f", "input": {"a": "c"}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "done"},
+                {"type": "tool_result", "tool_use_id": "c2", "content": "gone"}]}]}),
+        "no thinking" => json!({"thinking": {"type": "disabled"}}),
+        "cache mark: an hour" => json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi",
+            "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}]}),
+        "an answer begun: a space at its end" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b "}]}),
         _ => return None,
     })
 }
@@ -333,6 +432,28 @@ fn generate(feature: &str) -> Option<Value> {
         "vendor's own tool" => json!({"tools": [{"googleSearch": {}}]}),
         "stored conversation" => json!({"cachedContent": "cachedContents/1"}),
         "unknown member" => json!({"surprise": 1}),
+        "an answer begun" => json!({"contents": [{"role": "user", "parts": [{"text": "a"}]},
+            {"role": "model", "parts": [{"text": "b"}]}]}),
+        "an answer begun: a space at its end" => json!({"contents": [{"role": "user", "parts": [{"text": "a"}]},
+            {"role": "model", "parts": [{"text": "b "}]}]}),
+        "PDF, URL" => {
+            user(json!({"fileData": {"mimeType": "application/pdf", "fileUri": "https://example.com/a.pdf"}}))
+        }
+        "video, data" => user(data("video/mp4")),
+        "no tool: not now" => json!({"tools": tool, "toolConfig": {"functionCallingConfig": {"mode": "NONE"}}}),
+        "several calls at once" => json!({"tools": tool, "contents": [{"role": "user", "parts": [{"text": "hi"}]},
+            {"role": "model", "parts": [{"functionCall": {"id": "c1", "name": "f", "args": {"a": "b"}}},
+                {"functionCall": {"id": "c2", "name": "f", "args": {"a": "c"}}}]},
+            {"role": "user", "parts": [
+                {"functionResponse": {"id": "c1", "name": "f", "response": {"result": "done"}}},
+                {"functionResponse": {"id": "c2", "name": "f", "response": {"result": "gone"}}}]}]}),
+        "no thinking" => config(json!({"thinkingConfig": {"thinkingBudget": 0}})),
+        "an answer in sound" => config(json!({"responseModalities": ["AUDIO"]})),
+        "detail of an image" => json!({"contents": [{"role": "user", "parts": [{"text": "hi"}, data("image/png")]}],
+            "generationConfig": {"mediaResolution": "MEDIA_RESOLUTION_LOW"}}),
+        "strict tools" => json!({"tools": tool, "toolConfig": {"functionCallingConfig": {"mode": "VALIDATED"}}}),
+        "service tier" => json!({"serviceTier": "priority"}),
+        "service tier: no better one" => json!({"serviceTier": "standard"}),
         _ => return None,
     })
 }
@@ -376,6 +497,28 @@ fn cohere(feature: &str) -> Option<Value> {
         "log probabilities" => json!({"logprobs": true}),
         "vendor's own tool" => json!({"documents": ["d"]}),
         "unknown member" => json!({"surprise": 1}),
+        "instructions: by the developer" => {
+            json!({"messages": [{"role": "developer", "content": "be kind"}, {"role": "user", "content": "hi"}]})
+        }
+        "instructions: amid the turns" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "system", "content": "be kind"}, {"role": "user", "content": "c"}]}),
+        "an answer begun" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b"}]}),
+        "an answer begun: a space at its end" => json!({"messages": [{"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b "}]}),
+        "strict tools" => json!({"tools": tool, "strict_tools": true}),
+        "no tool: not now" => json!({"tools": tool, "tool_choice": "NONE"}),
+        "several calls at once" => json!({"tools": tool, "messages": [{"role": "user", "content": "hi"},
+            {"role": "assistant", "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":\"b\"}"}},
+                {"id": "c2", "type": "function", "function": {"name": "f", "arguments": "{\"a\":\"c\"}"}}]},
+            {"role": "tool", "tool_call_id": "c1", "content": "done"},
+            {"role": "tool", "tool_call_id": "c2", "content": "gone"}]}),
+        "no thinking" => json!({"thinking": {"type": "disabled"}}),
+        "effort of thinking" => json!({"reasoning_effort": "low"}),
+        "thinking beside a forced tool" => {
+            json!({"tools": tool, "tool_choice": "REQUIRED", "reasoning_effort": "low"})
+        }
         _ => return None,
     })
 }
@@ -431,6 +574,34 @@ fn converse(feature: &str) -> Option<Value> {
         "service tier" => json!({"serviceTier": {"type": "priority"}}),
         "vendor's own tool" => json!({"guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1"}}),
         "unknown member" => json!({"surprise": 1}),
+        "an answer begun" => json!({"messages": [{"role": "user", "content": [{"text": "a"}]},
+            {"role": "assistant", "content": [{"text": "b"}]}]}),
+        "an answer begun: a space at its end" => json!({"messages": [{"role": "user", "content": [{"text": "a"}]},
+            {"role": "assistant", "content": [{"text": "b "}]}]}),
+        "document of plain text" => {
+            user(json!({"document": {"format": "txt", "name": "a", "source": {"text": "weir"}}}))
+        }
+        "sound, data" => user(json!({"audio": {"format": "wav", "source": {"bytes": PNG}}})),
+        "video, data" => user(json!({"video": {"format": "mp4", "source": {"bytes": PNG}}})),
+        "strict tools" => json!({"toolConfig": {"tools": [{"toolSpec": {"name": "f", "description": "d",
+            "inputSchema": {"json": schema()}, "strict": true}}]}}),
+        "several calls at once" => {
+            json!({"toolConfig": {"tools": tools}, "messages": [{"role": "user", "content": [{"text": "hi"}]},
+            {"role": "assistant", "content": [
+                {"toolUse": {"toolUseId": "c1", "name": "f", "input": {"a": "b"}}},
+                {"toolUse": {"toolUseId": "c2", "name": "f", "input": {"a": "c"}}}]},
+            {"role": "user", "content": [{"toolResult": {"toolUseId": "c1", "content": [{"text": "done"}]}},
+                {"toolResult": {"toolUseId": "c2", "content": [{"text": "gone"}]}}]}]})
+        }
+        "description of a schema" => json!({"outputConfig": {"textFormat": {"type": "json_schema", "structure": {
+            "jsonSchema": {"name": "s", "description": "weir", "schema": schema().to_string()}}}}}),
+        "effort of thinking" => json!({"additionalModelRequestFields": {"output_config": {"effort": "low"}}}),
+        "no thinking" => json!({"additionalModelRequestFields": {"thinking": {"type": "disabled"}}}),
+        "cache mark: an hour" => user(json!({"cachePoint": {"type": "default", "ttl": "1h"}})),
+        "thoughts shown" => json!({"additionalModelRequestFields": {"thinking": {"type": "enabled",
+            "budget_tokens": 2048, "display": "summarized"}}}),
+        "top_k" => json!({"additionalModelRequestFields": {"top_k": 5}}),
+        "service tier: no better one" => json!({"serviceTier": {"type": "default"}}),
         _ => return None,
     })
 }
@@ -496,6 +667,24 @@ fn in_chat(feature: &str) -> Vec<(&'static str, Value)> {
         "service tier: no better one" => vec![("/service_tier", json!("default"))],
         "cache key" => vec![("/prompt_cache_key", json!("k1"))],
         "verbosity" => vec![("/verbosity", json!("low"))],
+        "instructions: by the developer" => {
+            vec![("/messages/0/role", json!("system")), ("/messages/0/content", json!("be kind"))]
+        }
+        "instructions: amid the turns" => vec![("/messages/1/content", json!("be kind"))],
+        "a refusal before" => vec![("/messages/1/refusal", json!("no"))],
+        "an answer begun" => vec![("/messages/1/role", json!("assistant")), ("/messages/1/content", json!("b"))],
+        "an answer begun: a space at its end" => vec![("/messages/1/content", json!("b "))],
+        "strict tools" => vec![("/tools/0/function/strict", json!(true))],
+        "no tool: not now" => vec![("/tool_choice", json!("none"))],
+        "several calls at once" => vec![
+            ("/messages/1/tool_calls/1/function/name", json!("f")),
+            ("/messages/2/content", json!("done")),
+            ("/messages/3/content", json!("gone")),
+        ],
+        "description of a schema" => vec![("/response_format/json_schema/description", json!("weir"))],
+        "no thinking" => vec![("/reasoning_effort", json!("none"))],
+        "document of plain text" => vec![("/messages/0/content/1/text", json!("weir"))],
+        "an answer in sound" => vec![("/modalities/1", json!("audio")), ("/audio/format", json!("pcm16"))],
         _ => vec![],
     }
 }
@@ -537,6 +726,20 @@ fn in_responses(feature: &str) -> Vec<(&'static str, Value)> {
         "service tier: no better one" => vec![("/service_tier", json!("default"))],
         "cache key" => vec![("/prompt_cache_key", json!("k1"))],
         "verbosity" => vec![("/text/verbosity", json!("low"))],
+        "instructions: by the developer" => vec![("/instructions", json!("be kind"))],
+        "instructions: amid the turns" => vec![("/input/1/content/0/text", json!("be kind"))],
+        "a refusal before" => vec![("/input/1/content/0/refusal", json!("no"))],
+        "an answer begun" => vec![("/input/1/role", json!("assistant")), ("/input/1/content/0/text", json!("b"))],
+        "an answer begun: a space at its end" => vec![("/input/1/content/0/text", json!("b "))],
+        "PDF, URL" => vec![("/input/0/content/1/file_url", json!("https://example.com/a.pdf"))],
+        "strict tools" => vec![("/tools/0/strict", json!(true))],
+        "no tool: not now" => vec![("/tool_choice", json!("none"))],
+        "several calls at once" => {
+            vec![("/input/2/name", json!("f")), ("/input/3/output", json!("done")), ("/input/4/output", json!("gone"))]
+        }
+        "description of a schema" => vec![("/text/format/description", json!("weir"))],
+        "no thinking" => vec![("/reasoning/effort", json!("none"))],
+        "document of plain text" => vec![("/input/0/content/1/text", json!("weir"))],
         _ => vec![],
     }
 }
@@ -573,6 +776,24 @@ fn in_messages(feature: &str) -> Vec<(&'static str, Value)> {
         "cache mark" => vec![("/messages/0/content/0/cache_control/type", json!("ephemeral"))],
         "end user" => vec![("/metadata/user_id", json!("u1"))],
         "service tier" => vec![("/service_tier", json!("auto"))],
+        "instructions: by the developer" => vec![("/system", json!("be kind"))],
+        "instructions: amid the turns" => vec![("/system", json!("be kind"))],
+        "a refusal before" => vec![("/messages/1/content/0/text", json!("no"))],
+        "an answer begun" => vec![("/messages/1/role", json!("assistant")), ("/messages/1/content/0/text", json!("b"))],
+        "an answer begun: a space at its end" => vec![("/messages/1/content/0/text", json!("b"))],
+        "PDF, URL" => vec![("/messages/0/content/1/source/url", json!("https://example.com/a.pdf"))],
+        "document of plain text" => vec![("/messages/0/content/1/source/data", json!("weir"))],
+        "strict tools" => vec![("/tools/0/strict", json!(true))],
+        "no tool: not now" => vec![("/tool_choice/type", json!("none"))],
+        "several calls at once" => vec![
+            ("/messages/1/content/1/name", json!("f")),
+            ("/messages/2/content/0/content", json!("done")),
+            ("/messages/2/content/1/content", json!("gone")),
+        ],
+        "description of a schema" => vec![("/output_config/format/schema/description", json!("weir"))],
+        "no thinking" => vec![("/thinking", ABSENT)],
+        "cache mark: an hour" => vec![("/messages/0/content/0/cache_control/ttl", json!("1h"))],
+        "service tier: no better one" => vec![("/service_tier", json!("standard_only"))],
         _ => vec![],
     }
 }
@@ -618,6 +839,23 @@ fn in_generate(feature: &str) -> Vec<(&'static str, Value)> {
         "metadata" => vec![("/labels/a", json!("b"))],
         "service tier" => vec![("/serviceTier", json!("priority"))],
         "service tier: no better one" => vec![("/serviceTier", ABSENT)],
+        "instructions: by the developer" => vec![("/systemInstruction/parts/0/text", json!("be kind"))],
+        "instructions: amid the turns" => vec![("/systemInstruction/parts/0/text", json!("be kind"))],
+        "a refusal before" => vec![("/contents/1/parts/0/text", json!("no"))],
+        "an answer begun" => vec![("/contents/1/role", json!("model")), ("/contents/1/parts/0/text", json!("b"))],
+        "an answer begun: a space at its end" => vec![("/contents/1/parts/0/text", json!("b "))],
+        "PDF, URL" => vec![("/contents/0/parts/1/fileData/fileUri", json!("https://example.com/a.pdf"))],
+        "document of plain text" => vec![("/contents/0/parts/1/text", json!("weir"))],
+        "video, data" => vec![("/contents/0/parts/1/inlineData/data", json!(PNG))],
+        "strict tools" => vec![("/toolConfig/functionCallingConfig/mode", json!("VALIDATED"))],
+        "no tool: not now" => vec![("/toolConfig/functionCallingConfig/mode", json!("NONE"))],
+        "several calls at once" => vec![
+            ("/contents/1/parts/1/functionCall/name", json!("f")),
+            ("/contents/2/parts/0/functionResponse/response/result", json!("done")),
+            ("/contents/2/parts/1/functionResponse/response/result", json!("gone")),
+        ],
+        "description of a schema" => vec![("/generationConfig/responseJsonSchema/description", json!("weir"))],
+        "no thinking" => vec![("/generationConfig/thinkingConfig/thinkingBudget", json!(0))],
         _ => vec![],
     }
 }
@@ -654,6 +892,22 @@ fn in_cohere(feature: &str) -> Vec<(&'static str, Value)> {
         "presence penalty" => vec![("/presence_penalty", json!(0.5))],
         "seed" => vec![("/seed", json!(7))],
         "log probabilities" => vec![("/logprobs", json!(true))],
+        "instructions: by the developer" => {
+            vec![("/messages/0/role", json!("system")), ("/messages/0/content", json!("be kind"))]
+        }
+        "instructions: amid the turns" => vec![("/messages/1/content", json!("be kind"))],
+        "a refusal before" => vec![("/messages/1/content/0/text", json!("no"))],
+        "an answer begun" => vec![("/messages/1/role", json!("assistant")), ("/messages/1/content/0/text", json!("b"))],
+        "an answer begun: a space at its end" => vec![("/messages/1/content/0/text", json!("b "))],
+        "document of plain text" => vec![("/messages/0/content/1/text", json!("weir"))],
+        "strict tools" => vec![("/strict_tools", json!(true))],
+        "no tool: not now" => vec![("/tool_choice", json!("NONE"))],
+        "several calls at once" => vec![
+            ("/messages/1/tool_calls/1/function/name", json!("f")),
+            ("/messages/2/content", json!("done")),
+            ("/messages/3/content", json!("gone")),
+        ],
+        "no thinking" => vec![("/thinking/type", json!("disabled"))],
         _ => vec![],
     }
 }
@@ -694,6 +948,23 @@ fn in_converse(feature: &str) -> Vec<(&'static str, Value)> {
         "metadata" => vec![("/requestMetadata/a", json!("b"))],
         "service tier" => vec![("/serviceTier/type", json!("priority"))],
         "service tier: no better one" => vec![("/serviceTier", ABSENT)],
+        "instructions: by the developer" => vec![("/system/0/text", json!("be kind"))],
+        "instructions: amid the turns" => vec![("/system/0/text", json!("be kind"))],
+        "a refusal before" => vec![("/messages/1/content/0/text", json!("no"))],
+        "an answer begun" => vec![("/messages/1/role", json!("assistant")), ("/messages/1/content/0/text", json!("b"))],
+        "an answer begun: a space at its end" => vec![("/messages/1/content/0/text", json!("b"))],
+        "document of plain text" => vec![("/messages/0/content/1/document/source/bytes", json!("d2Vpcg=="))],
+        "video, data" => vec![("/messages/0/content/1/video/source/bytes", json!(PNG))],
+        "strict tools" => vec![("/toolConfig/tools/0/toolSpec/strict", json!(true))],
+        "no tool: not now" => vec![("/toolConfig", ABSENT)],
+        "several calls at once" => vec![
+            ("/messages/1/content/1/toolUse/name", json!("f")),
+            ("/messages/2/content/0/toolResult/content/0/text", json!("done")),
+            ("/messages/2/content/1/toolResult/content/0/text", json!("gone")),
+        ],
+        "description of a schema" => vec![("/outputConfig/textFormat/structure/jsonSchema/description", json!("weir"))],
+        "no thinking" => vec![("/additionalModelRequestFields/thinking", ABSENT)],
+        "cache mark: an hour" => vec![("/messages/0/content/1/cachePoint/ttl", json!("1h"))],
         _ => vec![],
     }
 }
@@ -702,7 +973,7 @@ fn in_converse(feature: &str) -> Vec<(&'static str, Value)> {
 fn words(feature: &str) -> &'static [&'static str] {
     match feature {
         "image, URL" => &["by URL"],
-        "detail of an image" => &["detail"],
+        "detail of an image" => &["detail", "mediaResolution"],
         "PDF, data" => &["documents", "media other than images"],
         "name of a file" => &["names of files", "media other than images"],
         "sound, data" => &["sounds", "media other than images"],
@@ -721,7 +992,7 @@ fn words(feature: &str) -> &'static [&'static str] {
         "seed" => &["seed"],
         "several answers" => &["several answers", "more than one answer"],
         "log probabilities" => &["logprobs", "Logprobs"],
-        "cache mark" => &["cache marks"],
+        "cache mark" | "cache mark: an hour" => &["cache marks"],
         "cache key" => &["prompt_cache_key"],
         "end user" => &["user"],
         "metadata" => &["metadata", "labels", "requestMetadata"],
@@ -731,6 +1002,20 @@ fn words(feature: &str) -> &'static [&'static str] {
         "safety settings" => &["safetySettings"],
         "vendor's own tool" => &["web_search", "googleSearch", "documents", "guardrailConfig"],
         "stored conversation" => &["previous_response_id", "cachedContent"],
+        "a refusal before" => &["refusals"],
+        "an answer begun" => &["prefill"],
+        "an answer begun: a space at its end" => &["space that the answer"],
+        "PDF, URL" => &["by URL", "documents", "media other than images"],
+        "document of plain text" => &["documents"],
+        "video, data" => &["videos", "media other than images"],
+        "strict tools" => &["strict", "validated"],
+        "no tool: not now" => &["tool_choice"],
+        "ids of items" => &["ids of items"],
+        "states of items" => &["states of items"],
+        "description of a schema" => &["the schema's description"],
+        "effort of thinking" | "budget of thinking" => &["the exact amount of thinking"],
+        "no thinking" => &["that nothing at all is thought"],
+        "an answer in sound" => &["modalities", "responseModalities", "audio"],
         "unknown member" => &["surprise"],
         _ => &[],
     }
@@ -740,6 +1025,8 @@ fn words(feature: &str) -> &'static [&'static str] {
 enum Fate {
     /// Found in the vendor's body.
     Said,
+    /// Found in the vendor's body, nearly, and named in a header.
+    Roughly,
     /// Named in a header.
     Told,
     /// Named in a 400.
@@ -772,6 +1059,7 @@ fn fate(from: Tongue, to: Tongue, feature: &str, body: &Value) -> Result<Fate, S
     let found = look(to, feature).map(|all| all.into_iter().find(missing));
     match (found, wishes.is_empty(), hints.iter().any(names_it)) {
         (_, false, _) => Ok(Fate::Refused),
+        (Some(None), true, true) => Ok(Fate::Roughly),
         (_, true, true) => Ok(Fate::Told),
         (Some(None), true, false) => Ok(Fate::Said),
         (Some(Some((pointer, value))), true, false) => {
@@ -812,6 +1100,7 @@ fn page() -> (String, Vec<String>) {
                 }
                 let word = match fate {
                     Ok(Fate::Said) => "yes",
+                    Ok(Fate::Roughly) => "roughly",
                     Ok(Fate::Told) => "told",
                     Ok(Fate::Refused) => "no",
                     Err(_) => "?",
@@ -820,6 +1109,8 @@ fn page() -> (String, Vec<String>) {
             }
             let _ = writeln!(page, "{row}");
         }
+        let wordless: Vec<_> = FEATURES.iter().copied().filter(|feature| request(*from, feature).is_none()).collect();
+        let _ = writeln!(page, "\nThis language has no word for: {}.", wordless.join("; "));
     }
     (page, wrong)
 }
@@ -830,6 +1121,7 @@ For each language of callers, one table: a row is something that it can say, a c
 is asked.
 
 * `yes`: it is said in the vendor's words, or what the vendor does unasked is just that.
+* `roughly`: it is said as nearly as the vendor's words allow, and `x-weir-dropped` names what of it is not exact.
 * `told`: a hint, which changes no answer, and for which the vendor's language has no word. The call is made without it, and
   `x-weir-dropped` names it.
 * `no`: the vendor's language has no word for it. The call is refused with a 400 that names it; where the operator set
@@ -863,4 +1155,125 @@ fn the_page_says_what_the_code_does() {
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(kept == page, "{} is stale: run this test with WEIR_BLESS=1", path.display());
+}
+
+/// What a vendor of a language is told, its callers can say: a row that is missing there was forgotten.
+#[test]
+fn what_a_language_is_told_its_callers_can_say() {
+    let mut forgotten = Vec::new();
+    for tongue in Tongue::ALL {
+        for feature in FEATURES {
+            let is_told = look(*tongue, feature).is_some();
+            let is_said = request(*tongue, feature).is_some();
+            let is_elsewhere = SAID_AS_ANOTHER.contains(&(*tongue, *feature));
+            if is_told && is_said == is_elsewhere {
+                forgotten.push(format!("{tongue:?}: {feature}"));
+            }
+        }
+    }
+    assert!(forgotten.is_empty(), "{}", forgotten.join("\n"));
+}
+
+/// What callers of a language say in the words of another row.
+const SAID_AS_ANOTHER: &[(Tongue, &str)] = &[
+    // Text is text, wherever it came from.
+    (Tongue::Chat, "document of plain text"),
+    (Tongue::Responses, "document of plain text"),
+    (Tongue::Generate, "document of plain text"),
+    (Tongue::Cohere, "document of plain text"),
+    // So is what a model said instead of an answer.
+    (Tongue::Messages, "a refusal before"),
+    (Tongue::Generate, "a refusal before"),
+    (Tongue::Cohere, "a refusal before"),
+    (Tongue::Converse, "a refusal before"),
+    // There is one kind of instructions, and in two languages one place for them.
+    (Tongue::Messages, "instructions: by the developer"),
+    (Tongue::Generate, "instructions: by the developer"),
+    (Tongue::Generate, "instructions: amid the turns"),
+    (Tongue::Converse, "instructions: by the developer"),
+    (Tongue::Converse, "instructions: amid the turns"),
+    // A result is words, and what they tell is between the model and the tool.
+    (Tongue::Chat, "tool result: failed"),
+    (Tongue::Responses, "tool result: failed"),
+    (Tongue::Cohere, "tool result: failed"),
+    (Tongue::Chat, "tool result: image"),
+    (Tongue::Cohere, "tool result: image"),
+    // Within the schema, which passes as it is.
+    (Tongue::Messages, "name of a schema"),
+    (Tongue::Messages, "description of a schema"),
+    (Tongue::Generate, "name of a schema"),
+    (Tongue::Generate, "description of a schema"),
+    // An effort.
+    (Tongue::Responses, "budget of thinking"),
+    // A budget: who thinks is shown.
+    (Tongue::Cohere, "thoughts shown"),
+    // Offering one tool and demanding some.
+    (Tongue::Cohere, "tool choice: named"),
+    // Offering none.
+    (Tongue::Converse, "no tool: not now"),
+    // A better tier is what is bought, and taken unless it is declined.
+    (Tongue::Messages, "service tier"),
+];
+
+/// What this product promises that callers can say, and the rows that prove it, pair by pair.
+const PROMISED: &[(&str, &[&str])] = &[
+    (
+        "system and developer prompts",
+        &["instructions", "instructions: by the developer", "instructions: amid the turns"],
+    ),
+    ("multi-turn", &["several turns", "a refusal before", "an answer begun", "an answer begun: a space at its end"]),
+    ("images", &["image, data", "image, URL", "detail of an image"]),
+    ("files", &["PDF, data", "PDF, URL", "document of plain text", "name of a file", "file by id"]),
+    ("sounds", &["sound, data", "video, data", "an answer in sound"]),
+    (
+        "tools and their choice",
+        &["tools", "strict tools", "tool choice: some", "tool choice: named", "no tool: not now"],
+    ),
+    ("parallel calls", &["one tool at a time", "several calls at once"]),
+    ("tool results", &["tool result", "tool result: failed", "tool result: image"]),
+    ("structured output", &["JSON object", "JSON schema", "name of a schema", "description of a schema"]),
+    (
+        "reasoning",
+        &[
+            "effort of thinking",
+            "budget of thinking",
+            "no thinking",
+            "thoughts shown",
+            "earlier thoughts",
+            "thinking beside a forced tool",
+        ],
+    ),
+    ("stop sequences", &["stop sequences"]),
+    ("sampling", &["temperature", "top_p", "top_k", "frequency penalty", "presence penalty", "bias of tokens"]),
+    ("lengths", &["limit of tokens", "verbosity"]),
+    ("seeds", &["seed"]),
+    ("log probabilities", &["log probabilities"]),
+    ("n", &["several answers"]),
+    ("cache markers", &["cache mark", "cache mark: an hour", "cache key"]),
+    ("metadata", &["metadata", "end user", "participant's name"]),
+    ("service tier", &["service tier", "service tier: no better one"]),
+    (
+        "whatever else",
+        &[
+            "ids of items",
+            "states of items",
+            "safety settings",
+            "vendor's own tool",
+            "stored conversation",
+            "unknown member",
+        ],
+    ),
+];
+
+/// Each promise has its rows, each row is some caller's, and no row is nobody's promise.
+#[test]
+fn every_promise_has_its_rows() {
+    let promised: Vec<&str> = PROMISED.iter().flat_map(|(_, rows)| *rows).copied().collect();
+    for row in &promised {
+        assert!(FEATURES.contains(row), "{row} is no row");
+        assert!(Tongue::ALL.iter().any(|tongue| request(*tongue, row).is_some()), "nobody says {row}");
+    }
+    for row in FEATURES {
+        assert!(promised.contains(row), "{row} is promised nowhere");
+    }
 }

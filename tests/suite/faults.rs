@@ -702,6 +702,52 @@ fn floods_are_bounded() {
     table.end();
 }
 
+/// Memory that is short is ours to lack: the caller is told so, and no vendor is taken for unwell. What was held back until
+/// the model speaks is told before the error.
+#[test]
+fn a_shortage_of_memory_harms_no_vendor() {
+    let mut setup = Setup::new("faults-shortage");
+    setup.folder("[gateway.sizes]\nmemory_bytes_max = 4194304\nbody_bytes_max = 1048576");
+    let mut table = Table::new();
+    let mut ask = Vec::new();
+    for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
+        // One byte of output, or none at all, and then an event that is legal and does not fit.
+        for words in ["fault=giant=12000000@1", "fault=giant=12000000@0"] {
+            let model = setup.model(dialect, words);
+            let name = format!("r-{model}");
+            setup.folder(&format!("[[route]]\nname = \"{name}\"\n[route.to]\norder = [\"{model}\", \"good-openai\"]"));
+            ask.push((name, model));
+        }
+    }
+    let weir = setup.start();
+    for (name, model) in &ask {
+        for call in [Call::Chat, Call::Messages] {
+            for turn in 0..8 {
+                let answer = weir.call(&call.request(name, true));
+                let text = answer.text();
+                let told = match answer.status {
+                    200 => answer
+                        .read(call.grammar())
+                        .and_then(|reading| {
+                            ensure(matches!(reading.end, End::Error { .. }), format!("it ends with {:?}", reading.end))
+                        })
+                        .and_then(|()| ensure(text.contains("assistant"), "what was held back is lost")),
+                    // Nothing of it had been told.
+                    status => same("status", status, 503)
+                        .and_then(|()| ensure(answer.header("retry-after").is_some(), "no word when to come again")),
+                };
+                let outcome = told
+                    .and_then(|()| ensure(text.contains("short of memory"), "another error"))
+                    .and_then(|()| same("vendor", weir.record(&answer.request_id()).model, model));
+                let outcome = outcome.map_err(|why| format!("{why}: {}", text.chars().take(600).collect::<String>()));
+                table.case(format!("{name}, {call:?}, {turn}"), outcome);
+            }
+        }
+    }
+    weir.lives();
+    table.end();
+}
+
 /// Megabytes of what means nothing are not a core's work: others are served meanwhile.
 #[test]
 fn nothing_at_length_holds_up_nobody() {

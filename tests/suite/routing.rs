@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_shared::ledger::{Outcome, Record};
 use weir_tests::gateway::within;
 use weir_tests::table::{ensure, same};
-use weir_tests::{Answer, Call, Dialect, Gateway, Model, NO_BREAKER, Setup, Table, clock};
+use weir_tests::{Answer, Call, Dialect, Exact, Gateway, Model, NO_BREAKER, Setup, Table, clock};
 use weirbench::grammar::End;
 
 use caller::{Ask, Speaks};
@@ -266,6 +266,77 @@ fn too_many_requests_cool_and_do_not_trip() {
     let record = weir.record(&weir.chat("r").request_id());
     assert_eq!(record.vendor, "vendor-busy");
     weir.lives();
+}
+
+/// One call that is larger than a limit itself is refused for itself: the credential goes on carrying the others' calls.
+#[test]
+fn a_call_that_outgrows_a_limit_cools_nobody() {
+    let said = |message: &str| {
+        let body = format!(
+            r#"{{"error":{{"message":"{message}","type":"tokens","param":null,"code":"rate_limit_exceeded"}}}}"#
+        );
+        let head =
+            "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 60\r\nConnection: close";
+        format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let outgrown =
+        Exact::start_and_close(|_| said("Request too large for m on tokens per min (TPM): Limit 10, Requested 20."));
+    let many = Exact::start_and_close(|_| said("Rate limit reached for m on tokens per min (TPM): Limit 10, Used 9."));
+    let mut setup = Setup::new("routing-outgrown");
+    setup.add(Model::new(Dialect::OpenAi, "").id("outgrown").base_url(&outgrown.url()));
+    setup.add(Model::new(Dialect::OpenAi, "").id("many").base_url(&many.url()));
+    add(&mut setup, Dialect::OpenAi, "well", "events=2");
+    for model in ["outgrown", "many"] {
+        setup.folder(&route(&format!("r-{model}"), &format!("order = [\"{model}\", \"well\"]")));
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    for (model, vendor, asked) in [("outgrown", &outgrown, 3), ("many", &many, 1)] {
+        let told: Vec<_> = (0..3).map(|_| weir.chat(&format!("r-{model}")).status).collect();
+        table.case(model, same("told", told, vec![200; 3]).and_then(|()| same("asked", vendor.asked(), asked)));
+    }
+    weir.lives();
+    table.end();
+}
+
+/// A head that left as a sign of life says what fell for the candidate that was asked then. Whoever answers in its place may
+/// be told otherwise, and a comment says so.
+#[test]
+fn what_fell_is_told_of_whoever_answers() {
+    let mut setup = Setup::new("routing-fell");
+    setup.folder("[gateway.times]\nheartbeat = \"300ms\"");
+    let dialects = [(Dialect::Gemini, "gemini"), (Dialect::Anthropic, "anthropic")];
+    for (dialect, name) in dialects {
+        let late = format!("name=late-{name},ttfb=900ms,error=503");
+        setup.add(Model::new(dialect, &late).id(&format!("late-{name}")));
+        setup.add(Model::new(dialect, &format!("name=well-{name},events=2")).id(&format!("well-{name}")));
+    }
+    for (_, late) in dialects {
+        for (_, well) in dialects {
+            let to = format!("order = [\"late-{late}\", \"well-{well}\"]");
+            setup.folder(&route(&format!("{late}-{well}"), &to));
+        }
+    }
+    let weir = setup.start();
+    let mut table = Table::new();
+    // Google has no word for a user.
+    for (route, head, comment) in [
+        ("gemini-anthropic", Some("user"), Some("nothing")),
+        ("anthropic-gemini", None, Some("user")),
+        ("gemini-gemini", Some("user"), None),
+        ("anthropic-anthropic", None, None),
+    ] {
+        let answer = weir.call(&Call::Chat.request_with(route, true, ",\"user\":\"u1\""));
+        let text = answer.text();
+        let said: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(": x-weir-dropped: ")).collect();
+        let outcome = same("status", answer.status, 200)
+            .and_then(|()| same("head", answer.header("x-weir-dropped"), head))
+            .and_then(|()| same("comments", said, comment.into_iter().collect::<Vec<_>>()))
+            .and_then(|()| answer.read(Call::Chat.grammar()).map(|_| ()));
+        table.case(route, outcome.map_err(|why| format!("{why}: {text}")));
+    }
+    weir.lives();
+    table.end();
 }
 
 /// What a key's calls are bound to holds, whoever is down.

@@ -1,6 +1,8 @@
 //! What vendors really sent, through the middle language: each recorded answer must mean what its vendor's SDK made of it,
 //! and must mean the same in each of our six languages, as a stream and as a whole. `WEIR_RECORDINGS` names the recordings.
 
+#[path = "translation/failures.rs"]
+mod failures;
 #[path = "translation/projections.rs"]
 mod projections;
 
@@ -540,15 +542,18 @@ fn streamed_back(to: Tongue, bytes: &[u8], before: &Meaning) -> Result<(), Strin
 
 /// By a checker that shares no code with the gateway.
 fn legal(to: Tongue, bytes: &[u8]) -> Result<(), String> {
-    let dialect = match to {
+    grammar::check(grammar_of(to), bytes).map(drop).map_err(|illegal| illegal.to_string())
+}
+
+fn grammar_of(tongue: Tongue) -> grammar::Dialect {
+    match tongue {
         Tongue::Chat => grammar::Dialect::OpenAiChat,
         Tongue::Responses => grammar::Dialect::OpenAiResponses,
         Tongue::Messages => grammar::Dialect::Anthropic,
         Tongue::Generate => grammar::Dialect::Gemini,
         Tongue::Cohere => grammar::Dialect::Cohere,
         Tongue::Converse => grammar::Dialect::Converse,
-    };
-    grammar::check(dialect, bytes).map(drop).map_err(|illegal| illegal.to_string())
+    }
 }
 
 fn alike(after: &Meaning, before: &Meaning, to: Tongue) -> Result<(), String> {

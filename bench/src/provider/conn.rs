@@ -110,7 +110,8 @@ impl Conn {
         }
         self.served += 1;
         add(&stats.requests, 1);
-        add(&stats.live, 1);
+        let live = stats.live.fetch_add(1, Relaxed) + 1;
+        stats.most_live.fetch_max(live, Relaxed);
         if plan.stream {
             add(&stats.streams, 1);
         }

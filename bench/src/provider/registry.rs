@@ -29,6 +29,7 @@ pub struct Stats {
     pub events: AtomicU64,
     pub connections: AtomicU64,
     pub live: AtomicU64,
+    pub most_live: AtomicU64,
     pub streams: AtomicU64,
     pub finished: AtomicU64,
     pub aborted: AtomicU64,
@@ -50,6 +51,9 @@ pub struct Counters {
     pub connections: u64,
     /// Answers under way, unary ones included.
     pub live: u64,
+    /// The most that there were at once.
+    #[serde(default)]
+    pub most_live: u64,
     pub streams: u64,
     /// Answers that went their whole way.
     pub finished: u64,
@@ -143,6 +147,7 @@ impl Stats {
             events: self.events.load(Relaxed),
             connections: self.connections.load(Relaxed),
             live: self.live.load(Relaxed),
+            most_live: self.most_live.load(Relaxed),
             streams: self.streams.load(Relaxed),
             finished: self.finished.load(Relaxed),
             aborted: self.aborted.load(Relaxed),

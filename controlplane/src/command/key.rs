@@ -8,6 +8,7 @@ use weir_shared::draft::Draft;
 use weir_shared::fault::{Exit, Source};
 use weir_shared::key::{self, Fingerprint, KeyDraft, LimitsDraft, Pepper};
 use weir_shared::keyspace::Pointer;
+use weir_shared::policy::limit::Priority;
 use weir_shared::secret;
 use weir_shared::snapshot::{DEFAULT_TENANT, Snapshot};
 use weir_shared::store::Store;
@@ -82,6 +83,10 @@ pub struct Create {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrent: Option<u32>,
 
+    /// Whose calls are taken when a node cannot take all: low, normal or high
+    #[arg(long, value_name = "CLASS", default_value = "normal", value_parser = priority)]
+    priority: Priority,
+
     /// When it ends: 30d from now, or a date
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
@@ -106,6 +111,10 @@ fn alias(text: &str) -> Result<(String, String), String> {
         Some((name, target)) if !name.is_empty() && !target.is_empty() => Ok((name.to_owned(), target.to_owned())),
         _ => Err("write it as NAME=TARGET, such as fast=openai/gpt-4o-mini".into()),
     }
+}
+
+fn priority(text: &str) -> Result<Priority, String> {
+    Priority::parse(text).ok_or_else(|| "low, normal or high".into())
 }
 
 impl Create {
@@ -149,6 +158,7 @@ impl Create {
                 tokens_per_minute: self.tpm,
                 concurrent_requests: self.concurrent,
             },
+            priority: self.priority,
             created: now,
             expires: expires.map_err(|why| Failure::new(Exit::Usage, format!("--expires: {why}")))?,
             revoked: None,
@@ -266,7 +276,7 @@ impl List {
                 key.name.clone(),
                 key.tenant.clone(),
                 if key.models.is_empty() { "all of the tenant's".into() } else { key.models.join(", ") },
-                limits(&key.limits),
+                limits(key),
                 when::day(key.created),
                 ends.map_or_else(|| state(key, now).into(), |ends| format!("active until {}", when::stamp(ends))),
             ]);
@@ -504,8 +514,10 @@ fn state(key: &KeyDraft, now: u64) -> &'static str {
     }
 }
 
-fn limits(limits: &LimitsDraft) -> String {
+fn limits(key: &KeyDraft) -> String {
+    let limits = &key.limits;
     let said = [
+        (!key.priority.is_normal()).then(|| format!("{} priority", key.priority.name())),
         limits.requests_per_minute.map(|n| format!("{} req/min", grouped(n.into()))),
         limits.tokens_per_minute.map(|n| format!("{} tok/min", grouped(n.into()))),
         limits.concurrent_requests.map(|n| format!("{} at once", grouped(n.into()))),
@@ -516,7 +528,7 @@ fn limits(limits: &LimitsDraft) -> String {
 fn describe(key: &KeyDraft, now: u64) -> Value {
     json!({
         "id": key.id, "name": key.name, "tenant": key.tenant, "models": key.models, "aliases": key.aliases,
-        "limits": key.limits, "created": when::stamp(key.created), "expires": key.expires.map(when::stamp),
+        "limits": key.limits, "priority": key.priority.name(), "created": when::stamp(key.created), "expires": key.expires.map(when::stamp),
         "revoked": key.revoked.map(when::stamp), "state": state(key, now),
     })
 }

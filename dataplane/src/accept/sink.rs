@@ -104,11 +104,13 @@ pub struct Sink<'c> {
     held: Option<Vec<u8>>,
     pub started: bool,
     pub bytes: u64,
+    /// What the head said of what was left out of the call.
+    pub told_dropped: Option<Box<str>>,
 }
 
 impl<'c> Sink<'c> {
     pub fn new(caller: &'c mut Caller, times: Times, v11: bool, bodied: bool, keep_alive: bool) -> Self {
-        Self { caller, times, v11, bodied, keep_alive, held: None, started: false, bytes: 0 }
+        Self { caller, times, v11, bodied, keep_alive, held: None, started: false, bytes: 0, told_dropped: None }
     }
 
     /// The connection ends after this answer.
@@ -194,6 +196,22 @@ impl<'c> Sink<'c> {
         buffer.clear();
         buffer.resize(HEAD_ROOM, 0);
         (result, buffer)
+    }
+
+    /// A word beside the answer's data, in front of what comes next. Not before there is a head.
+    pub fn aside(&mut self, words: &[u8]) {
+        // An empty chunk would be the last one.
+        if !self.bodied || words.is_empty() {
+            return;
+        }
+        let held = self.held.get_or_insert_with(buffer::small);
+        if self.v11 {
+            held.extend_from_slice(format!("{:x}\r\n", words.len()).as_bytes());
+        }
+        held.extend_from_slice(words);
+        if self.v11 {
+            held.extend_from_slice(b"\r\n");
+        }
     }
 
     /// Bytes of an answer of known length, as they are.

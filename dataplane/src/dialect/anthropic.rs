@@ -55,9 +55,11 @@ impl Language for Messages {
         let mut usage: Option<&[u8]> = None;
         let mut output_bytes = 0;
         let mut stopped = false;
+        let mut error: &[u8] = b"";
         json::scan(data, |member| match (member.depth, member.key) {
             (1, b"type") => kind = member.value.get(1..member.value.len().saturating_sub(1)).unwrap_or_default(),
             (1, b"message") => message = Some(member.value),
+            (1, b"error") => error = member.value,
             (1, b"usage") if member.value != b"null" => usage = Some(member.value),
             (2, b"stop_reason") => stopped |= member.value.len() > 2 && member.value.starts_with(b"\""),
             (2, key) if template::is_output(key) && member.value.starts_with(b"\"") => {
@@ -85,6 +87,7 @@ impl Language for Messages {
             b"message_stop" => (reading.ended, reading.finished) = (true, true),
             b"error" => {
                 reading.failed = true;
+                reading.blames_caller |= blames_caller(error);
                 return Ok(Sense::Failed);
             }
             _ => {}
@@ -99,7 +102,10 @@ impl Language for Messages {
         json::scan(body, |member| match (member.depth, member.key) {
             (1, b"usage") if member.value != b"null" => usage = Some(member.value),
             (1, b"input_tokens") => counted = Some(()),
-            (1, b"error") => reading.failed |= member.value != b"null",
+            (1, b"error") if member.value != b"null" => {
+                reading.failed = true;
+                reading.blames_caller |= blames_caller(member.value);
+            }
             (_, key) if template::is_output(key) && member.value.starts_with(b"\"") => {
                 output_bytes += member.value.len() as u64 - 2
             }
@@ -176,6 +182,11 @@ impl Speech for Messages {
     fn write_answer(&self, answer: &Answer, heading: &Heading<'_>, out: &mut Vec<u8>) {
         write_events::write_answer(answer, heading, out);
     }
+}
+
+/// Whether it is the request that is wrong, by the error's type.
+fn blames_caller(error: &[u8]) -> bool {
+    matches!(json::get(error, "type").map(json::inner), Some(b"invalid_request_error" | b"request_too_large"))
 }
 
 fn take(usage: &[u8], reading: &mut Reading) {

@@ -83,6 +83,7 @@ impl Language for Converse {
             }
             event if is_exception(event) => {
                 reading.failed = true;
+                reading.blames_caller |= blames_caller(event);
                 return Ok(Sense::Failed);
             }
             _ => {}
@@ -115,6 +116,10 @@ impl Language for Converse {
         b""
     }
 
+    fn comment(&self, _: &str) -> Vec<u8> {
+        Vec::new()
+    }
+
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {
         write_error(out, code, message);
     }
@@ -122,6 +127,11 @@ impl Language for Converse {
 
 fn is_exception(event: &[u8]) -> bool {
     event.ends_with(b"Exception")
+}
+
+/// Whether it is the request that is wrong: the kind of an error stands beside its data.
+fn blames_caller(event: &[u8]) -> bool {
+    event.eq_ignore_ascii_case(b"validationException")
 }
 
 fn write_error(out: &mut Vec<u8>, code: Code, message: &str) {

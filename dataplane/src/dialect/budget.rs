@@ -89,12 +89,7 @@ pub fn plan(
             unsaid
         }
         (Thinking::Budget, amount) => {
-            let wished = match amount {
-                Amount::Effort(effort) => effort.tokens(),
-                Amount::Tokens(tokens) => tokens,
-                Amount::Off | Amount::Auto => Effort::Medium.tokens(),
-            };
-            let wished = wished.max(BUDGET_MIN);
+            let wished = amount.tokens().max(BUDGET_MIN);
             // Thoughts come out of the answer's limit, and something must be left.
             let with_room = wished.saturating_add(ANSWER_TOKENS);
             let unasked = || model.map_or(with_room, |model| model.min(with_room.max(UNASKED_TOKENS_MAX)));
@@ -104,11 +99,38 @@ pub fn plan(
                 Lost::Hint("thinking under a limit that leaves no room for it").tell(lost);
                 return unsaid;
             }
-            if matches!(amount, Amount::Tokens(tokens) if tokens != budget) {
-                Lost::Hint("the exact budget of thinking").tell(lost);
-            }
             Plan { tokens_max: Some(tokens_max), thoughts: Thoughts::Budget(budget), effort: None }
         }
+    }
+}
+
+/// How a vendor was told how much to think.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Said<'s> {
+    Budget(u64),
+    Effort(&'s str),
+}
+
+/// Efforts are words with some vendors and budgets with others, and not everybody knows all words: what is said roughly is
+/// told.
+pub fn tell(call: &Call<'_>, said: Said<'_>, lost: &mut Vec<Lost>) {
+    let is_exact = match (call.reasoning.and_then(|reasoning| reasoning.amount), said) {
+        (Some(Amount::Effort(asked)), Said::Effort(word)) => asked.name() == word,
+        (Some(Amount::Tokens(asked)), Said::Budget(tokens)) => asked == tokens,
+        (Some(Amount::Effort(_) | Amount::Tokens(_)), _) => false,
+        (None | Some(Amount::Off | Amount::Auto), _) => true,
+    };
+    if !is_exact {
+        Lost::Hint("the exact amount of thinking").tell(lost);
+    }
+}
+
+/// The same of a plan whose words are all known.
+pub fn tell_plan(call: &Call<'_>, plan: &Plan, word: Option<&str>, lost: &mut Vec<Lost>) {
+    match (plan.thoughts, word) {
+        (Thoughts::Budget(tokens), _) => tell(call, Said::Budget(tokens), lost),
+        (_, Some(word)) => tell(call, Said::Effort(word), lost),
+        (Thoughts::Unsaid | Thoughts::Off | Thoughts::Adaptive, None) => {}
     }
 }
 

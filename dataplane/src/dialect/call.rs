@@ -273,6 +273,25 @@ pub enum Amount {
     Tokens(u64),
 }
 
+impl Amount {
+    /// As a word; what names no amount is as much as is usual.
+    pub fn effort(self) -> Effort {
+        match self {
+            Self::Effort(effort) => effort,
+            Self::Tokens(tokens) => Effort::of_tokens(tokens),
+            Self::Off | Self::Auto => Effort::Medium,
+        }
+    }
+
+    /// As a budget.
+    pub fn tokens(self) -> u64 {
+        match self {
+            Self::Tokens(tokens) => tokens,
+            Self::Effort(_) | Self::Off | Self::Auto => self.effort().tokens(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Effort {
     Minimal,

@@ -134,39 +134,6 @@ const ACCOUNT_BYTES_MIN: usize = 8;
 /// A shorter one would blank half of every sentence.
 const SECRET_BYTES_MIN: usize = 4;
 
-/// Whether an error told within an answer is about the request and not about the vendor, by the words that vendors have for
-/// it in `type`, `code` or `status`.
-pub fn blames_caller(error: &[u8]) -> bool {
-    const WORDS: &[&[u8]] = &[
-        b"\"invalid_request_error\"",
-        b"\"request_too_large\"",
-        b"\"invalid_prompt\"",
-        b"\"context_length_exceeded\"",
-        b"\"string_above_max_length\"",
-        b"\"content_filter\"",
-        b"\"content_policy_violation\"",
-        b"\"image_content_policy_violation\"",
-        b"\"image_parse_error\"",
-        b"\"image_too_large\"",
-        b"\"image_too_small\"",
-        b"\"image_file_too_large\"",
-        b"\"image_file_not_found\"",
-        b"\"empty_image_file\"",
-        b"\"invalid_image\"",
-        b"\"invalid_image_format\"",
-        b"\"invalid_image_url\"",
-        b"\"invalid_base64_image\"",
-        b"\"invalid_image_mode\"",
-        b"\"unsupported_image_media_type\"",
-        b"\"failed_to_download_image\"",
-        b"\"INVALID_ARGUMENT\"",
-        b"\"FAILED_PRECONDITION\"",
-        b"\"validationException\"",
-        b"\"ValidationException\"",
-    ];
-    WORDS.iter().any(|word| memchr::memmem::find(error, word).is_some())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,7 +41,8 @@ pub enum Event<'a> {
     /// The vendor gave up, in words that still have to be scrubbed.
     Failed {
         message: Text<'a>,
-        overloaded: bool,
+        /// What is wrong is the request, by the vendor's own word for it: nobody else would take it either.
+        blames_caller: bool,
     },
 }
 

@@ -67,6 +67,7 @@ impl Language for Generate {
         let found = Found::read(data, reading)?;
         if found.failed {
             reading.failed = true;
+            reading.blames_caller |= found.blames_caller;
             return Ok(Sense::Failed);
         }
         reading.finished |= found.finished;
@@ -80,11 +81,14 @@ impl Language for Generate {
         if is_array {
             json::validate(body)?;
             for element in json::elements(body) {
-                reading.failed |= Found::read(element, reading)?.failed;
+                let found = Found::read(element, reading)?;
+                reading.failed |= found.failed;
+                reading.blames_caller |= found.blames_caller;
             }
         } else {
             let found = Found::read(body, reading)?;
             reading.failed = found.failed;
+            reading.blames_caller |= found.blames_caller;
             if found.counted_only {
                 reading.usage = Some(Usage::NONE);
             }
@@ -95,6 +99,10 @@ impl Language for Generate {
 
     fn heartbeat(&self) -> &'static [u8] {
         b": ping\r\n\r\n"
+    }
+
+    fn comment(&self, words: &str) -> Vec<u8> {
+        format!(": {words}\r\n\r\n").into_bytes()
     }
 
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {
@@ -146,11 +154,17 @@ fn write_error(out: &mut Vec<u8>, code: Code, message: &str) {
     out.extend_from_slice(b"\"}]}}");
 }
 
+/// Whether it is the request that is wrong, by the error's status.
+fn blames_caller(error: &[u8]) -> bool {
+    matches!(json::get(error, "status"), Some(b"\"INVALID_ARGUMENT\"" | b"\"FAILED_PRECONDITION\""))
+}
+
 #[derive(Default)]
 struct Found {
     usage: bool,
     finished: bool,
     failed: bool,
+    blames_caller: bool,
     counted_only: bool,
 }
 
@@ -161,7 +175,9 @@ impl Found {
         let mut output_bytes = 0;
         json::scan(data, |Member { key, value, depth, .. }| match (depth, key) {
             (1, b"usageMetadata") => usage = Some(value),
-            (1, b"error") => found.failed = value != b"null",
+            (1, b"error") if value != b"null" => {
+                (found.failed, found.blames_caller) = (true, blames_caller(value));
+            }
             (1, b"totalTokens") => found.counted_only = true,
             // A prompt that was blocked has no candidates and ends there.
             (2, b"blockReason") => found.finished = true,

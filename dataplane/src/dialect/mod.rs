@@ -15,6 +15,7 @@ pub mod given;
 mod hints;
 mod results;
 mod turns;
+pub mod begun;
 mod budget;
 mod likely;
 mod pairing;
@@ -31,6 +32,7 @@ mod gemini;
 #[cfg(test)]
 mod nonsense;
 mod openai_chat;
+mod openai_error;
 mod openai_plain;
 mod openai_responses;
 mod openai_usage;
@@ -87,8 +89,18 @@ pub trait Language: Sync {
         b": ping\n\n"
     }
 
+    /// The same with words in it, for people who look; empty where there is none.
+    fn comment(&self, words: &str) -> Vec<u8> {
+        format!(": {words}\n\n").into_bytes()
+    }
+
     /// An error in a stream whose head is long gone: the last event of all.
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, reading: &Reading);
+
+    /// A 429 that is about this one call: it is larger than the limit itself, and the next one may well be taken.
+    fn outgrows_limit(&self, _body: &[u8]) -> bool {
+        false
+    }
 
     /// Its answers name objects that live on at the vendor (files, batches, responses), and its requests name them again.
     fn names_objects(&self) -> bool {
@@ -205,9 +217,10 @@ pub struct Reading {
 
 impl Reading {
     /// A whole answer has an `error`. An object with an id keeps it; without one, the answer is the error.
-    fn take_error(&mut self, has_id: bool) {
+    fn take_error(&mut self, has_id: bool, blames_caller: bool) {
         self.tells_failure |= has_id;
         self.failed |= !has_id;
+        self.blames_caller |= !has_id && blames_caller;
     }
 
     /// The whole count anew: the last word holds.

@@ -3,6 +3,7 @@
 mod details;
 mod read_call;
 mod read_events;
+mod sound;
 #[cfg(test)]
 mod speech_tests;
 mod think;
@@ -17,7 +18,10 @@ use super::answer::Answer;
 use super::call::{Call, Param, ParamTable, Tongue};
 use super::repeats::Repeats;
 use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
-use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, UsageRequest, error, openai_usage};
+use super::{
+    AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, UsageRequest, error, openai_error,
+    openai_usage,
+};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, Member, NotJson};
 use crate::wire::template;
@@ -72,6 +76,10 @@ impl Language for Chat {
 
     fn terminator(&self) -> &'static [u8] {
         b"data: [DONE]\n\n"
+    }
+
+    fn outgrows_limit(&self, body: &[u8]) -> bool {
+        openai_error::outgrows_limit(body)
     }
 
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {
@@ -147,8 +155,9 @@ fn read_event(event: &[u8], data: &[u8], reading: &mut Reading) -> Result<Sense,
     if let Some(tier) = found.tier {
         reading.tier = Tier::of_vendor_word(tier);
     }
-    if found.failed || event == b"error" {
+    if found.error.is_some() || event == b"error" {
         reading.failed = true;
+        reading.blames_caller |= openai_error::blames_caller(found.error.unwrap_or(data));
         return Ok(Sense::Failed);
     }
     let Some(usage) = found.usage else {
@@ -165,7 +174,8 @@ fn read_answer(body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
             found.take(member);
         }
     })?;
-    (reading.finished, reading.failed) = (true, found.failed);
+    (reading.finished, reading.failed) = (true, found.error.is_some());
+    reading.blames_caller |= found.error.is_some_and(openai_error::blames_caller);
     if let Some(tier) = found.tier {
         reading.tier = Tier::of_vendor_word(tier);
     }
@@ -184,7 +194,7 @@ fn read_answer(body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
 struct Found<'a> {
     usage: Option<&'a [u8]>,
     tier: Option<&'a str>,
-    failed: bool,
+    error: Option<&'a [u8]>,
     finished: bool,
     no_choices: bool,
     output_bytes: u64,
@@ -197,7 +207,7 @@ impl<'a> Found<'a> {
             (1, b"usage") if value != b"null" => self.usage = Some(value),
             // Groq tells it here.
             (1, b"x_groq") => self.usage = self.usage.or_else(|| json::get(value, "usage").filter(|v| *v != b"null")),
-            (1, b"error") => self.failed = value != b"null",
+            (1, b"error") if value != b"null" => self.error = Some(value),
             (1, b"service_tier") => {
                 self.tier = value.get(1..value.len().saturating_sub(1)).and_then(|v| std::str::from_utf8(v).ok())
             }

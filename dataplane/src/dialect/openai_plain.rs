@@ -4,7 +4,7 @@ use weir_shared::catalog::Dialect;
 use weir_shared::fault::Code;
 use weir_shared::usage::{Class, Usage};
 
-use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, error, openai_usage};
+use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, error, openai_error, openai_usage};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, NotJson};
 use crate::wire::template;
@@ -72,10 +72,10 @@ impl Language for Plain {
             reading.ended = true;
             return Ok(Sense::End);
         }
-        let mut failed = event == b"error";
+        let mut error = (event == b"error").then_some(data);
         let mut kind: &[u8] = event;
         json::scan(data, |member| match (member.depth, member.key) {
-            (1, b"error") => failed |= member.value != b"null",
+            (1, b"error") if member.value != b"null" => error = Some(member.value),
             (1, b"type") => kind = member.value.get(1..member.value.len().saturating_sub(1)).unwrap_or_default(),
             (1, b"usage") if member.value != b"null" => reading.take_usage(openai_usage::read(member.value)),
             _ => {}
@@ -83,13 +83,14 @@ impl Language for Plain {
         if kind.ends_with(b".completed") || kind.ends_with(b".done") {
             (reading.finished, reading.ended) = (true, true);
         }
-        reading.failed |= failed;
-        Ok(if failed { Sense::Failed } else { Sense::Marked })
+        reading.failed |= error.is_some();
+        reading.blames_caller |= error.is_some_and(openai_error::blames_caller);
+        Ok(if error.is_some() { Sense::Failed } else { Sense::Marked })
     }
 
     fn read_answer(&self, body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
         let (mut pictures, mut output_bytes) = (0, 0);
-        let (mut error, mut id) = (false, false);
+        let (mut error, mut id) = (None, false);
         json::scan(body, |member| {
             if template::is_output(member.key) && member.value.starts_with(b"\"") {
                 output_bytes += member.value.len() as u64 - 2;
@@ -97,13 +98,13 @@ impl Language for Plain {
             pictures += u64::from(matches!(member.key, b"b64_json") || (member.key == b"url" && member.depth == 3));
             match (member.depth, member.key) {
                 (1, b"usage") if member.value != b"null" => reading.take_usage(openai_usage::read(member.value)),
-                (1, b"error") => error = member.value != b"null",
+                (1, b"error") => error = Some(member.value).filter(|error| *error != b"null"),
                 (1, b"id") => id = true,
                 _ => {}
             }
         })?;
-        if error {
-            reading.take_error(id);
+        if let Some(error) = error {
+            reading.take_error(id, openai_error::blames_caller(error));
         }
         reading.finished = true;
         reading.output_bytes += output_bytes;
@@ -112,6 +113,10 @@ impl Language for Plain {
             reading.usage = Some(usage.with(Class::Image, pictures));
         }
         Ok(())
+    }
+
+    fn outgrows_limit(&self, body: &[u8]) -> bool {
+        openai_error::outgrows_limit(body)
     }
 
     fn error_event(&self, out: &mut Vec<u8>, code: Code, message: &str, _: &Reading) {

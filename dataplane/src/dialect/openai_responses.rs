@@ -18,7 +18,7 @@ use super::answer::Answer;
 use super::call::{Call, Param, ParamTable, Tongue};
 use super::repeats::Repeats;
 use super::speech::{Asked, Heading, Lost, ReadEvents, Recipient, Speech, Unreadable, WriteEvents};
-use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, openai_usage};
+use super::{AnswerKind, BodyKind, Endpoint, Language, Reading, Sense, StreamWhen, openai_error, openai_usage};
 use crate::wire::http1::Method;
 use crate::wire::json::{self, NotJson};
 use crate::wire::template;
@@ -84,10 +84,12 @@ impl Language for Responses {
         }
         let mut kind: &[u8] = event;
         let mut response: Option<&[u8]> = None;
+        let mut error: Option<&[u8]> = None;
         let mut output_bytes = 0;
         json::scan(data, |member| match (member.depth, member.key) {
             (1, b"type") => kind = member.value.get(1..member.value.len().saturating_sub(1)).unwrap_or_default(),
             (1, b"response") => response = Some(member.value),
+            (1, b"error") if member.value.starts_with(b"{") => error = Some(member.value),
             // Only the deltas: the events at a part's end say the same text again.
             (1, b"delta") if member.value.starts_with(b"\"") => output_bytes += member.value.len() as u64 - 2,
             _ => {}
@@ -102,11 +104,14 @@ impl Language for Responses {
             }
             b"response.failed" => {
                 (reading.ended, reading.failed) = (true, true);
-                read_response(response.unwrap_or_default(), reading);
+                let response = response.unwrap_or_default();
+                reading.blames_caller |= json::get(response, "error").is_some_and(openai_error::blames_caller);
+                read_response(response, reading);
                 Ok(Sense::Failed)
             }
             b"error" => {
                 reading.failed = true;
+                reading.blames_caller |= openai_error::blames_caller(error.unwrap_or(data));
                 Ok(Sense::Failed)
             }
             _ if kind.ends_with(b".delta") => Ok(Sense::Plain),
@@ -116,24 +121,28 @@ impl Language for Responses {
 
     fn read_answer(&self, body: &[u8], reading: &mut Reading) -> Result<(), NotJson> {
         let mut output_bytes = 0;
-        let (mut error, mut id) = (false, false);
+        let (mut error, mut id) = (None, false);
         json::scan(body, |member| {
             if template::is_output(member.key) && member.value.starts_with(b"\"") {
                 output_bytes += member.value.len() as u64 - 2;
             }
             match (member.depth, member.key) {
-                (1, b"error") => error = member.value != b"null",
+                (1, b"error") => error = Some(member.value).filter(|error| *error != b"null"),
                 (1, b"id") => id = true,
                 _ => {}
             }
         })?;
-        if error {
-            reading.take_error(id);
+        if let Some(error) = error {
+            reading.take_error(id, openai_error::blames_caller(error));
         }
         reading.output_bytes += output_bytes;
         reading.finished = true;
         read_response(body, reading);
         Ok(())
+    }
+
+    fn outgrows_limit(&self, body: &[u8]) -> bool {
+        openai_error::outgrows_limit(body)
     }
 
     /// The failed response, created first when its caller has not seen it yet.

@@ -1,9 +1,10 @@
 //! One answer on its way from a vendor's language into its caller's: frames in, frames out, and what was learned of it.
 
 use weir_shared::fault::Code;
+use weir_shared::usage::Usage;
 
 use super::answer::Answer;
-use super::error::blames_caller;
+use super::begun::Begun;
 use super::event::{Event, Piece};
 use super::speech::{Framing, Malformed, ReadEvents, Step, WriteEvents};
 use super::text::{Text, plain};
@@ -18,6 +19,8 @@ pub struct Relay<'h> {
     road: Road<'h>,
     /// The vendor's own words about its failure.
     words: Option<String>,
+    /// What was said so far, where another may have to go on with it.
+    begun: Option<Box<Begun>>,
 }
 
 enum Frames {
@@ -53,17 +56,39 @@ const WORDS_BYTES_MAX: usize = 4 << 10;
 
 impl<'h> Relay<'h> {
     pub fn new(framing: Framing, reader: Box<dyn ReadEvents>, writer: Box<dyn WriteEvents + 'h>) -> Self {
-        Self { frames: Frames::of(framing), road: Road::Said { reader, writer }, words: None }
+        Self { frames: Frames::of(framing), road: Road::Said { reader, writer }, words: None, begun: None }
     }
 
     /// Between two who speak the same.
     pub fn passing(language: &'static dyn Language) -> Self {
-        Self { frames: Frames::of(language.framing()), road: Road::Passed(language), words: None }
+        Self { frames: Frames::of(language.framing()), road: Road::Passed(language), words: None, begun: None }
+    }
+
+    /// From the start on: another may have to go on with what this one says.
+    pub fn remember(&mut self) {
+        self.begun = Some(Box::default());
+    }
+
+    /// What was said so far, when another can go on with it.
+    pub fn begun(&self) -> Option<Text<'static>> {
+        self.begun.as_ref().filter(|begun| begun.can_go_on()).map(|begun| begun.text())
+    }
+
+    /// Another goes on: its frames are new, the caller's are the same. `before`: what was used until here.
+    pub fn go_on(&mut self, framing: Framing, next: Box<dyn ReadEvents>, before: Usage) {
+        self.frames = Frames::of(framing);
+        self.words = None;
+        if let Road::Said { reader, .. } = &mut self.road {
+            *reader = next;
+        }
+        if let Some(begun) = &mut self.begun {
+            begun.go_on(before);
+        }
     }
 
     /// Takes every whole frame of `bytes`. What is before [`Relay::unfinished`] is done with.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>, reading: &mut Reading) -> Heard {
-        let Self { frames, road, words } = self;
+        let Self { frames, road, words, begun } = self;
         loop {
             let joined;
             let (name, data, whole) = match frames {
@@ -90,7 +115,7 @@ impl<'h> Relay<'h> {
             };
             let step = match road {
                 Road::Said { reader, writer } => {
-                    step(reader.as_mut(), writer.as_mut(), words, name, data, out, reading)
+                    step(reader.as_mut(), &mut Said { writer: writer.as_mut(), begun, words }, name, data, out, reading)
                 }
                 Road::Passed(language) => pass_on(*language, words, name, data, whole, out, reading),
             };
@@ -128,9 +153,10 @@ impl<'h> Relay<'h> {
 
     /// The vendor has said all: what its language leaves open is closed. Whether the answer is whole, `reading` tells.
     pub fn close(&mut self, out: &mut Vec<u8>, reading: &mut Reading) {
-        let Self { road, words, .. } = self;
+        let Self { road, words, begun, .. } = self;
         if let Road::Said { reader, writer } = road {
-            reader.end(&mut |event| pass(event, writer.as_mut(), words, out, reading));
+            let mut said = Said { writer: writer.as_mut(), begun, words };
+            reader.end(&mut |event| said.pass(event, out, reading));
         }
     }
 
@@ -153,7 +179,7 @@ impl<'h> Relay<'h> {
     /// Bytes that the caller's language keeps back.
     pub fn held(&self) -> usize {
         match &self.road {
-            Road::Said { writer, .. } => writer.held(),
+            Road::Said { writer, .. } => writer.held() + self.begun.as_ref().map_or(0, |begun| begun.held()),
             Road::Passed(_) => 0,
         }
     }
@@ -186,7 +212,6 @@ fn pass_on(
     match language.read_event(name, data, reading)? {
         Sense::Failed => {
             reading.failed = true;
-            reading.blames_caller |= blames_caller(data) || blames_caller_by_name(name);
             let message = json::get(data, "message").and_then(Text::of_value).unwrap_or_default();
             *words = Some(cut(message.plain().into_owned()));
             return Ok(Step::Over);
@@ -198,51 +223,47 @@ fn pass_on(
     Ok(if reading.ended { Step::Over } else { Step::More })
 }
 
-/// Converse names the kind of an error beside its data.
-fn blames_caller_by_name(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"validationException")
-}
-
 fn cut(mut words: String) -> String {
     let end = words.floor_char_boundary(WORDS_BYTES_MAX);
     words.truncate(end);
     words
 }
 
+/// Where the steps of an answer go.
+struct Said<'s, 'h> {
+    writer: &'s mut (dyn WriteEvents + 'h),
+    begun: &'s mut Option<Box<Begun>>,
+    words: &'s mut Option<String>,
+}
+
 fn step(
     reader: &mut dyn ReadEvents,
-    writer: &mut dyn WriteEvents,
-    words: &mut Option<String>,
+    said: &mut Said<'_, '_>,
     name: &[u8],
     data: &[u8],
     out: &mut Vec<u8>,
     reading: &mut Reading,
 ) -> Result<Step, Malformed> {
     reading.events += 1;
-    let step = reader.read_event(name, data, &mut |event| pass(event, writer, words, out, reading));
-    if reading.failed {
-        reading.blames_caller |= blames_caller(data) || blames_caller_by_name(name);
-    }
-    step
+    reader.read_event(name, data, &mut |event| said.pass(event, out, reading))
 }
 
-fn pass(
-    event: Event<'_>,
-    writer: &mut dyn WriteEvents,
-    words: &mut Option<String>,
-    out: &mut Vec<u8>,
-    reading: &mut Reading,
-) {
-    if reading.failed {
-        return;
-    }
-    note(&event, reading);
-    match event {
-        // How it is told is decided by whoever knows what must not be told.
-        Event::Failed { message, .. } => {
-            *words = Some(cut(message.plain().into_owned()));
+impl Said<'_, '_> {
+    fn pass(&mut self, event: Event<'_>, out: &mut Vec<u8>, reading: &mut Reading) {
+        if reading.failed {
+            return;
         }
-        event => writer.write(event, out),
+        note(&event, reading);
+        match event {
+            // How it is told is decided by whoever knows what must not be told.
+            Event::Failed { message, .. } => {
+                *self.words = Some(cut(message.plain().into_owned()));
+            }
+            event => match self.begun {
+                None => self.writer.write(event, out),
+                Some(begun) => begun.fit(event).into_iter().for_each(|event| self.writer.write(event, out)),
+            },
+        }
     }
 }
 
@@ -272,7 +293,10 @@ fn note(event: &Event<'_>, reading: &mut Reading) {
             reading.ends += 1;
             reading.finished = reading.ends >= reading.choices.max(1);
         }
-        Event::Failed { .. } => reading.failed = true,
+        Event::Failed { blames_caller, .. } => {
+            reading.failed = true;
+            reading.blames_caller |= blames_caller;
+        }
         Event::Piece { piece, .. } => {
             reading.output_bytes += match piece {
                 Piece::Text(text) | Piece::Arguments(text) => text.raw().len() as u64,

@@ -47,8 +47,17 @@ pub fn is_blank(text: &Text<'_>) -> bool {
     without_trailing_space(text.raw()).is_empty()
 }
 
+/// What the model is to go on with. It may not end in space, and who ended it there is told.
+pub fn begun<'t>(text: &'t Text<'_>, lost: &mut Vec<Lost>) -> Text<'t> {
+    let kept = without_trailing_space(text.raw());
+    if kept.len() < text.raw().len() {
+        Lost::Hint("the space that the answer's beginning ends in").tell(lost);
+    }
+    Text::of_raw(kept)
+}
+
 /// The inside of a string up to its last letter.
-pub fn without_trailing_space(mut raw: &[u8]) -> &[u8] {
+fn without_trailing_space(mut raw: &[u8]) -> &[u8] {
     loop {
         raw = match raw {
             [front @ .., b' '] => front,

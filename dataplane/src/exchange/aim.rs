@@ -7,6 +7,7 @@ use super::attempt::Plan;
 use super::candidates::Asked;
 use super::objects;
 use crate::buffer;
+use crate::dialect::text::Text;
 use crate::live::Target;
 use crate::parse::{self, Splices};
 use crate::refusal::Refusal;
@@ -21,11 +22,25 @@ pub struct Aim<'a, 'l> {
     splices: Splices,
 }
 
+/// How a candidate is to be told.
+pub enum Telling<'a> {
+    Once,
+    /// Another may have to go on with what it says.
+    Lasting,
+    /// Goes on with what was said so far.
+    GoingOn(Text<'a>),
+}
+
 impl<'a, 'l> Aim<'a, 'l> {
-    pub fn at(asked: &Asked<'a, 'l>, model: Option<&'l Model>, vendor: u32) -> Result<Self, Refusal> {
+    pub fn at(
+        asked: &Asked<'a, 'l>,
+        model: Option<&'l Model>,
+        vendor: u32,
+        telling: Telling<'a>,
+    ) -> Result<Self, Refusal> {
         let live = asked.scene.live;
         let (vendor, target) = live.target(vendor);
-        let translation = translated(asked, vendor, model)?;
+        let translation = translated(asked, vendor, model, telling)?;
         let foreign = translation.as_ref().and_then(|translation| translation.body.as_deref());
         let asked_route = translation.as_ref().map_or(asked.route, |translation| &translation.route);
         let shape = shape::rule(vendor, asked_route, model.is_some()).filter(|rule| rule.changes_body());
@@ -71,12 +86,18 @@ fn translated<'b>(
     asked: &Asked<'b, '_>,
     vendor: &Vendor,
     model: Option<&Model>,
+    telling: Telling<'b>,
 ) -> Result<Option<Box<Translation<'b>>>, Refusal> {
     let Some(model) = model else { return Ok(None) };
     let untranslatable = asked.scene.live.snapshot.catalog.gateway.untranslatable;
     let body = asked.opened.unwrap_or(asked.bytes);
-    let task = Task { route: asked.route, asked: asked.call, body, vendor, model, untranslatable };
-    let Some(mut translation) = translate::translate(&task)? else { return Ok(None) };
+    let lasting = matches!(telling, Telling::Lasting);
+    let task = Task { route: asked.route, asked: asked.call, body, vendor, model, untranslatable, lasting };
+    let translation = match telling {
+        Telling::GoingOn(said) => Some(translate::go_on(&task, said)?),
+        Telling::Once | Telling::Lasting => translate::translate(&task)?,
+    };
+    let Some(mut translation) = translation else { return Ok(None) };
     let more = translation.body.as_ref().map_or(0, Vec::len);
     if more > buffer::LARGE {
         let overloaded = |_| Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);

@@ -73,7 +73,8 @@ impl Plan<'_, '_> {
 
     /// The request's head for one credential.
     pub fn head(&self, badge: &Badge, length: Length, body: Option<&dyn Pieces>) -> Vec<u8> {
-        let (route, query) = match self.translation {
+        // Where both speak the same, the call is the caller's own, its query too.
+        let (route, query) = match self.translation.filter(|translation| translation.body.is_some()) {
             Some(translation) => (&translation.route, translation.query),
             None => (self.route, self.query),
         };
@@ -115,6 +116,12 @@ impl Plan<'_, '_> {
     /// What a translated answer tells of itself.
     pub fn naming(&self) -> Naming<'_> {
         Naming { id: self.scene.request_text, model: self.asked_model, created_s: clock::wall_seconds() }
+    }
+
+    /// What of the call was left out for this candidate, as the caller is told.
+    pub fn dropped(&self) -> Option<Box<str>> {
+        let dropped = &self.translation?.dropped;
+        (!dropped.is_empty()).then(|| dropped.join(", ").into())
     }
 
     /// The answer names objects that the vendor keeps; of a translated one, nothing is kept.
@@ -162,6 +169,8 @@ pub struct Missed {
     pub onward: Onward,
     /// Asking the same one again may help.
     pub again: bool,
+    /// The caller has heard a part of its answer: only who can go on with that may be asked.
+    pub said: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,7 +185,7 @@ pub enum Onward {
 
 impl Missed {
     pub fn of(refusal: Refusal, onward: Onward) -> Self {
-        Self { refusal, onward, again: false }
+        Self { refusal, onward, again: false, said: false }
     }
 
     /// Nothing arrived, or nothing that is an answer.
@@ -189,7 +198,7 @@ impl Missed {
             Failure::TimedOut(Why::Drain) => (Onward::Nowhere, false),
             Failure::TimedOut(_) | Failure::Invalid(_) | Failure::Broken => (Onward::Ambiguous, false),
         };
-        Self { refusal: failure.into(), onward, again }
+        Self { refusal: failure.into(), onward, again, said: false }
     }
 }
 
@@ -308,6 +317,8 @@ pub async fn run<'s>(
 /// A vendor that refuses is alive, unless it says that it is not.
 fn tell_trial(trial: &mut Trial<'_>, status: u16, refusal: &Refusal) {
     match status {
+        // The next call may be smaller.
+        429 if refusal.only_this => trial.good(),
         429 => trial.limited(told_rest_ms(refusal).unwrap_or(COOL_MS)),
         // The credential rests; its vendor may be well.
         401 | 403 => {}
@@ -323,7 +334,7 @@ const COOL_MS: u64 = 1_000;
 fn refused(status: u16, refusal: Refusal) -> Missed {
     match status {
         300..=399 => Missed::of(refusal, Onward::Elsewhere),
-        408 | 500.. => Missed { refusal, onward: Onward::Elsewhere, again: true },
+        408 | 500.. => Missed { again: true, ..Missed::of(refusal, Onward::Elsewhere) },
         _ => Missed::of(refusal, Onward::Nowhere),
     }
 }
@@ -389,7 +400,7 @@ pub async fn tell(
 
 /// The credential is passed over for a while: as long as the vendor says, within reason.
 pub fn rest(secret: &Secret, refusal: &Refusal, status: u16) {
-    if !matches!(status, 401 | 403 | 429) {
+    if !matches!(status, 401 | 403 | 429) || refusal.only_this {
         return;
     }
     let nanos = match (status, told_rest_ms(refusal)) {
@@ -461,6 +472,8 @@ pub async fn read_refusal(
     };
     let mut refusal = Refusal::new(code, vendor_words(status)).with_status(shown);
     if whole && is_json && json::validate(&body).is_ok() {
+        let spoken = plan.translation.map_or(plan.route, |translation| &translation.route).language;
+        refusal.only_this = status == 429 && spoken.outgrows_limit(&body);
         let scrubbed = scrub(&body, plan.secrets(badge));
         match plan.translation {
             // In another language only the words can be told.
@@ -507,10 +520,8 @@ pub async fn collect(mut incoming: Box<Incoming>, body: &mut Vec<u8>, most: usiz
 pub fn answer_head(plan: &Plan<'_, '_>, status: u16, answer: Option<&Answer>) -> Head {
     let mut head = Head::new(status);
     let dialect = plan.route.language.dialect();
-    if let Some(translation) = plan.translation
-        && !translation.dropped.is_empty()
-    {
-        head.field(b"x-weir-dropped", translation.dropped.join(", ").as_bytes());
+    if let Some(dropped) = plan.dropped() {
+        head.field(b"x-weir-dropped", dropped.as_bytes());
     }
     if let Some(answer) = answer.filter(|_| plan.translation.is_none()) {
         // Of what is said twice, the first holds: the answer was judged by that.

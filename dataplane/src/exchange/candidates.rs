@@ -8,28 +8,30 @@ use weir_shared::fault::Code;
 use weir_shared::ledger;
 use weir_shared::policy::resilience::{Harm, Trying};
 use weir_shared::policy::time::Times;
-use weir_shared::routing::{Candidate, dice};
+use weir_shared::routing::{Candidate, need};
 use weir_shared::snapshot::Key;
 
-use super::aim::Aim;
+use super::aim::{Aim, Telling};
 use super::attempt::{self, Attempted, CALLS_MAX, Found, Missed, Onward, Plan, Round};
+use super::continuation;
 use super::deliver::{self, Delivered, Manner};
 use super::hedge::{self, Hedging};
+use super::queue;
 use super::waiter::Waiter;
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
 use crate::accept::{Request, Sink};
 use crate::admit::{self, Place};
 use crate::clock;
 use crate::deadline::{Deadline, TICK_MS};
-use crate::dialect::BodyKind;
+use crate::dialect::text::Text;
 use crate::gauge::Counter;
 use crate::meter::{self, Meter};
 use crate::parse::{self, Route};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::resolve;
-use crate::route::{self, Choice, FURTHER_ATTEMPTS, Wish};
-use crate::translate::{self, Translation};
+use crate::route::{self, Choice, FURTHER_ATTEMPTS};
+use crate::translate::Translation;
 
 /// A call as its caller said it: the same for every candidate.
 pub struct Asked<'a, 'l> {
@@ -52,7 +54,8 @@ pub async fn serve<'l>(
     teller: &mut Teller<'l>,
 ) -> Result<Done, Refusal> {
     let (scene, call) = (asked.scene, asked.call);
-    let Prepared { mut queue, first: mut aim, tokens, room, told, hedging } = prepare(asked, teller)?;
+    let Some(choice) = queue::placed(asked, sink, teller).await? else { return Ok(Done::Gone(None)) };
+    let Prepared { mut queue, first: mut aim, tokens, room, told, hedging } = prepare(asked, choice, teller)?;
     if let Some(known) = aim.translation.as_deref().and_then(Translation::known) {
         return fields::guessed(scene, asked.request, sink, &known).await;
     }
@@ -79,15 +82,18 @@ struct Prepared<'a, 'l> {
     hedging: Option<Hedging<'l>>,
 }
 
-fn prepare<'a, 'l>(asked: &Asked<'a, 'l>, teller: &mut Teller<'l>) -> Result<Prepared<'a, 'l>, Refusal> {
-    let name = &asked.call.model;
-    if asked.route.endpoint.body == BodyKind::Object && name.is_empty() {
+/// `choice`: none for a call about an object, which goes to its vendor.
+fn prepare<'a, 'l>(
+    asked: &Asked<'a, 'l>,
+    choice: Option<Choice<'l>>,
+    teller: &mut Teller<'l>,
+) -> Result<Prepared<'a, 'l>, Refusal> {
+    let Some(choice) = choice else {
         let mut queue = Queue::of_objects(asked)?;
         let first = queue.aim_next(asked)?;
         let room = meter::record_bytes(None, first.vendor, &asked.key.tenant.name);
         return Ok(Prepared { queue, first, tokens: 0, room, told: None, hedging: None });
-    }
-    let choice = choose(asked).inspect_err(|_| teller.asked = start_of(name))?;
+    };
     let mut queue = Queue::of_choice(asked, &choice)?;
     let first = queue.aim_next(asked)?;
     let (tokens, room) = (tokens(asked, &choice), record_bytes(asked, &choice, &first));
@@ -103,27 +109,6 @@ fn prepare<'a, 'l>(asked: &Asked<'a, 'l>, teller: &mut Teller<'l>) -> Result<Pre
 fn generates(asked: &Asked<'_, '_>) -> bool {
     let language = asked.route.language;
     language.speech().is_some() || language.leaves_nothing(asked.route.endpoint)
-}
-
-/// Enough to find a mistyped name in the log; a caller may call a model anything.
-fn start_of(name: &str) -> String {
-    name[..name.floor_char_boundary(128)].to_owned()
-}
-
-fn choose<'l>(asked: &Asked<'_, 'l>) -> Result<Choice<'l>, Refusal> {
-    let scene = asked.scene;
-    let wish = Wish {
-        live: scene.live,
-        key: asked.key,
-        route: asked.route,
-        call: asked.call,
-        request: asked.request,
-        body: asked.bytes,
-        reaches: &|model| translate::reaches(asked.route, model),
-        seed: dice(scene.request_id.0 as u64, 0),
-        now: asked.request.started,
-    };
-    Ok(route::choose(&wish, scene.live, asked.key)?)
 }
 
 fn record_of<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> ledger::Choice<'l> {
@@ -208,20 +193,23 @@ impl Queue {
                 return Err(Refusal::plain(Code::ObjectNotFound));
             }
         }
-        let (trying, seed) = (choice.way.trying(), choice.shape.seed);
+        let (mut trying, seed) = (choice.way.trying(), choice.shape.seed);
+        // What its vendor keeps, another does not know.
+        trying.continues &= asked.call.stream && asked.pin.is_none() && asked.route.language.speech().is_some();
         Ok(Self { waiting, at: 0, vendor: None, asked: 0, trying, seed, unsayable: None })
     }
 
     /// The next candidate in whose language the call can be said.
     fn aim_next<'a, 'l>(&mut self, asked: &Asked<'a, 'l>) -> Result<Aim<'a, 'l>, Refusal> {
         if let Some(vendor) = self.vendor {
-            return Aim::at(asked, None, vendor);
+            return Aim::at(asked, None, vendor, Telling::Once);
         }
         let models = &asked.scene.live.snapshot.catalog.models;
         while let Some(candidate) = self.waiting.get(self.at) {
             self.at += 1;
             let model = &models[candidate.model as usize];
-            match Aim::at(asked, Some(model), model.vendor) {
+            let telling = if self.trying.continues { Telling::Lasting } else { Telling::Once };
+            match Aim::at(asked, Some(model), model.vendor, telling) {
                 Ok(aim) => return Ok(aim),
                 Err(refusal) => {
                     self.unsayable.get_or_insert_with(|| Box::new(refusal));
@@ -238,11 +226,11 @@ impl Queue {
     }
 
     /// Whether the route and the record have room for one more.
-    fn may_go_on(&self, calls: &Cell<usize>) -> bool {
+    pub fn may_go_on(&self, calls: &Cell<usize>) -> bool {
         self.asked < self.trying.attempts_max && calls.get() < CALLS_MAX
     }
 
-    fn has_more(&self) -> bool {
+    pub fn has_more(&self) -> bool {
         self.at < self.waiting.len()
     }
 
@@ -266,6 +254,10 @@ impl Queue {
                     let round = hedge::Both { hedging, late_ms, tokens, began_ms, calls: &calls };
                     // Only who may have two pays for the room that two take.
                     Box::pin(hedge::run(self, asked, aim, &round, sink, meter)).await
+                }
+                None if self.trying.continues => {
+                    let way = continuation::Way { tokens, began_ms, calls: &calls };
+                    Box::pin(continuation::run(self, asked, aim, &way, sink, meter)).await
                 }
                 None => {
                     let plan = aim.plan(asked, tokens, began_ms);
@@ -313,6 +305,33 @@ impl Queue {
         };
         self.asked += 1;
         round
+    }
+
+    /// One that takes what was said so far as the start of its own answer.
+    pub fn goes_on<'a, 'l>(
+        &mut self,
+        asked: &Asked<'a, 'l>,
+        said: &Text<'static>,
+        calls: &Cell<usize>,
+    ) -> Option<Box<Aim<'a, 'l>>> {
+        let models = &asked.scene.live.snapshot.catalog.models;
+        while let Some(candidate) = self.waiting.get(self.at) {
+            if !self.may_go_on(calls) {
+                return None;
+            }
+            self.at += 1;
+            let model = &models[candidate.model as usize];
+            if model.can.is_none_or(|can| can & need::PREFILL == 0) {
+                continue;
+            }
+            if self.asked > 1 && !FURTHER_ATTEMPTS.spend() {
+                return None;
+            }
+            if let Ok(aim) = Aim::at(asked, Some(model), model.vendor, Telling::GoingOn(said.clone())) {
+                return Some(Box::new(aim));
+            }
+        }
+        None
     }
 
     /// A second one beside the first, which has not failed.
@@ -418,8 +437,8 @@ pub async fn hand_over<'l>(
     let trial = &mut trial;
     let delivered = match deliver::manner(plan, &answer) {
         Ok(Manner::Stream) => {
-            let wants = deliver::Wants { usage: asked.call.usage_asked, elsewhere };
-            deliver::stream(plan, answer, &pass, trial, sink, meter, wants, times).await
+            let wants = deliver::Wants { usage: asked.call.usage_asked, elsewhere, goes_on: false };
+            deliver::stream(plan, answer, &pass, trial, sink, meter, wants, times, None).await
         }
         Ok(Manner::Document) => deliver::document(plan, answer, &pass, trial, sink, meter, times).await,
         Ok(Manner::Bytes) => deliver::bytes(plan, answer, sink, meter, times).await.map_err(deliver::unheard),

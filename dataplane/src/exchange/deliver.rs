@@ -99,7 +99,24 @@ fn is_collected(endpoint: &Endpoint, content_type: &[u8]) -> bool {
 
 /// The head of a stream, in a vendor's silence before there is an answer.
 pub fn begin_stream(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) {
-    sink.begin(stream_head(plan, None));
+    begin(plan, stream_head(plan, None), sink);
+}
+
+fn begin(plan: &Plan<'_, '_>, head: Head, sink: &mut Sink<'_>) {
+    sink.begin(head);
+    sink.told_dropped = plan.dropped();
+}
+
+/// A head that left as a sign of life tells what fell of the call for the candidate that was asked then. When another one
+/// answers, what fell for that one is told in a comment, which programs overlook like the sign of life itself.
+fn correct(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) {
+    let dropped = plan.dropped();
+    if sink.told_dropped == dropped {
+        return;
+    }
+    let said = dropped.as_deref().unwrap_or("nothing");
+    sink.aside(&plan.route.language.comment(&format!("x-weir-dropped: {said}")));
+    sink.told_dropped = dropped;
 }
 
 /// It leaves with the first events.
@@ -126,6 +143,16 @@ fn stream_head(plan: &Plan<'_, '_>, answer: Option<&Answer>) -> Head {
     head
 }
 
+/// What goes in front of a stream's first events.
+#[derive(Default)]
+enum First {
+    Head(Head),
+    /// The head is out.
+    Correction,
+    #[default]
+    Done,
+}
+
 /// What a stream is asked for beside its text.
 #[derive(Clone, Copy)]
 pub struct Wants {
@@ -133,6 +160,8 @@ pub struct Wants {
     pub usage: bool,
     /// Somebody else could answer, as long as the model has said nothing.
     pub elsewhere: bool,
+    /// Somebody else could go on with what it has said.
+    pub goes_on: bool,
 }
 
 /// An answer that cannot be delivered: its vendor has answered, so it may have done what it was asked for.
@@ -164,11 +193,15 @@ pub fn judge(trial: &mut Option<Trial<'_>>, end: End, reading: &Reading) {
         End::Cancelled if reading.output_bytes > 0 => trial.good(),
         End::Cancelled => {}
         // A vendor that says what is wrong with the request is well.
-        End::VendorFailed | End::Broken(_) | End::Unheard(_) if reading.blames_caller => trial.good(),
+        End::VendorFailed | End::Broken(_) | End::Unheard(_) | End::Suspended(_) if reading.blames_caller => {
+            trial.good()
+        }
         // An answer that went on for as long as any may.
         End::Broken(Code::UpstreamTimeout) if reading.output_bytes > 0 => {}
         End::VendorFailed => trial.bad(Harm::InBand),
-        End::Broken(code) | End::Unheard(code) => harm_of_end(code).into_iter().for_each(|harm| trial.bad(harm)),
+        End::Broken(code) | End::Unheard(code) | End::Suspended(code) => {
+            harm_of_end(code).into_iter().for_each(|harm| trial.bad(harm))
+        }
     }
 }
 
@@ -182,17 +215,14 @@ pub async fn stream<'s>(
     meter: &mut Meter<'s>,
     wants: Wants,
     times: &Times,
+    lasting: Option<&mut Relay<'_>>,
 ) -> Result<Delivered, Missed> {
-    let head = Cell::new(None);
-    if !sink.has_begun() {
-        head.set(Some(stream_head(plan, Some(&answer))));
-    }
-    let begin = |sink: &mut Sink<'_>| {
-        if let Some(head) = head.take()
-            && !sink.has_begun()
-        {
-            sink.begin(head);
-        }
+    let first = if sink.has_begun() { First::Correction } else { First::Head(stream_head(plan, Some(&answer))) };
+    let first = Cell::new(first);
+    let begin = |sink: &mut Sink<'_>| match first.take() {
+        First::Head(head) if !sink.has_begun() => begin(plan, head, sink),
+        First::Head(_) | First::Correction => correct(plan, sink),
+        First::Done => {}
     };
     if !wants.elsewhere {
         begin(sink);
@@ -214,6 +244,7 @@ pub async fn stream<'s>(
         drain: plan.vendor.on_hang_up == OnHangUp::Drain,
         rewrite: plan.names_objects().then_some(&rewrite as Rewrite<'_>),
         elsewhere: wants.elsewhere,
+        goes_on: wants.goes_on,
         begin: &begin,
     };
     meter.delivered = true;
@@ -236,26 +267,22 @@ pub async fn stream<'s>(
             bill = meter.close(200, code, outcome);
         };
         let gauges = &plan.scene.core.gauges;
-        let heading = plan.translation.and_then(|translation| translation.heading(plan.naming()));
-        let relay = plan.translation.zip(heading.as_ref());
+        let own = plan.translation.filter(|_| lasting.is_none());
+        let heading = own.and_then(|translation| translation.heading(plan.naming()));
+        let relay = own.zip(heading.as_ref());
         let said = relay.and_then(|(translation, heading)| translation.relay(plan.vendor, heading));
         // Frames are no lines: they pass one by one.
         let framed = plan.route.language.framing() == Framing::EventStream;
-        match said.or_else(|| framed.then(|| Relay::passing(plan.route.language))) {
-            None => stream::forward(incoming, sink, &rules, &mut reading, gauges, &mut first_byte, &mut close).await,
-            Some(mut relay) => {
-                let relaying = stream::relay(
-                    incoming,
-                    sink,
-                    &rules,
-                    &mut relay,
-                    &mut reading,
-                    gauges,
-                    &mut first_byte,
-                    &mut close,
-                );
-                // Only who is translated pays for the room that this takes.
-                Box::pin(relaying).await
+        let said = said.or_else(|| (framed && lasting.is_none()).then(|| Relay::passing(plan.route.language)));
+        let (first, close) = (&mut first_byte, &mut close);
+        // Only who is translated pays for the room that this takes.
+        match (lasting, said) {
+            (None, None) => stream::forward(incoming, sink, &rules, &mut reading, gauges, first, close).await,
+            (Some(relay), _) => {
+                Box::pin(stream::relay(incoming, sink, &rules, relay, &mut reading, gauges, first, close)).await
+            }
+            (None, Some(mut relay)) => {
+                Box::pin(stream::relay(incoming, sink, &rules, &mut relay, &mut reading, gauges, first, close)).await
             }
         }
     };
@@ -263,6 +290,11 @@ pub async fn stream<'s>(
     if let End::Unheard(code) = end {
         meter.delivered = false;
         return Err(missed(code));
+    }
+    if let End::Suspended(code) = end {
+        first_byte_at.get().into_iter().for_each(|at| meter.first_byte(at));
+        meter.reading = reading;
+        return Err(Missed { said: true, ..Missed::of(Refusal::plain(code), Onward::Elsewhere) });
     }
     earned(trial.as_ref(), bill.as_deref());
     if let Some(mut incoming) = incoming {
@@ -281,8 +313,12 @@ pub async fn stream<'s>(
 
 /// A stream that ended before it had said anything.
 pub fn missed(code: Code) -> Missed {
-    let onward = if code == Code::UpstreamError { Onward::Elsewhere } else { Onward::Ambiguous };
-    Missed::of(Refusal::plain(code), onward)
+    match code {
+        // Ours: nobody else's answer would fit either.
+        Code::Overloaded => Missed::of(Refusal::plain(code).retry_in(1_000_000_000), Onward::Nowhere),
+        Code::UpstreamError => Missed::of(Refusal::plain(code), Onward::Elsewhere),
+        _ => unheard(Refusal::plain(code)),
+    }
 }
 
 fn ending(end: End) -> (bool, Option<Code>, Outcome) {
@@ -290,7 +326,7 @@ fn ending(end: End) -> (bool, Option<Code>, Outcome) {
         End::Complete => (false, None, Outcome::Complete),
         End::Cancelled => (true, None, Outcome::Cancelled),
         End::VendorFailed => (false, Some(Code::UpstreamError), Outcome::Partial),
-        End::Broken(code) | End::Unheard(code) => (false, Some(code), Outcome::Partial),
+        End::Broken(code) | End::Unheard(code) | End::Suspended(code) => (false, Some(code), Outcome::Partial),
     }
 }
 

@@ -235,8 +235,8 @@ async fn say<'s>(
         meter.attempt(credential, status, Outcome::Complete, since);
         let delivered = match deliver::manner(plan, &answer)? {
             Manner::Stream => {
-                let wants = Wants { usage: true, elsewhere: false };
-                let told = deliver::stream(plan, answer, pass, &mut None, sink, meter, wants, &times).await;
+                let wants = Wants { usage: true, elsewhere: false, goes_on: false };
+                let told = deliver::stream(plan, answer, pass, &mut None, sink, meter, wants, &times, None).await;
                 told.map_err(|missed| missed.refusal)
             }
             Manner::Document => {

@@ -3,12 +3,14 @@
 mod aim;
 mod attempt;
 mod candidates;
+mod continuation;
 mod deliver;
 mod fields;
 mod forms;
 mod hedge;
 mod models;
 mod objects;
+mod queue;
 mod waiter;
 
 use self::candidates::Asked;
@@ -22,6 +24,7 @@ use weir_shared::id::RequestId;
 use weir_shared::key::KeyId;
 use weir_shared::ledger::Outcome;
 use weir_shared::policy::time::Times;
+use weir_shared::routing::dice;
 use weir_shared::snapshot::Key;
 
 use crate::accept::{Body, Caller, Head, Request, Sink};
@@ -163,6 +166,10 @@ async fn keyed<'l>(
     if request.head.fields.iter().filter(|field| field.name == Name::ContentType).count() > 1 {
         return Err(Refusal::new(Code::BadRequest, "The request has two content types.").closing());
     }
+    if !scene.core.strain.takes(key.tenant.number(), key.priority, dice(scene.request_id.0 as u64, 2)) {
+        scene.core.gauges.add(Counter::Shed, 1);
+        return Err(Refusal::new(Code::Overloaded, SHED).retry_in(1_000_000_000));
+    }
     let is_form = request.get(Name::ContentType).is_some_and(media::is_form);
     match route.endpoint.body {
         BodyKind::Models | BodyKind::Model => models::answer(scene, request, key, &route, sink, teller).await,
@@ -219,6 +226,8 @@ async fn collected<'l>(
     };
     candidates::serve(&asked, place, sink, teller).await
 }
+
+const SHED: &str = "The gateway has more to do than it can, and this tenant asks for more than its share.";
 
 /// Whether the body may ask for a stream, told by a look and not by a parser: what it decides is how the body is kept.
 fn may_stream(body: &[u8]) -> bool {

@@ -75,17 +75,17 @@ async fn nudged(pulse: Option<&Deadline>) {
 
 /// The stream's head leaves before the vendor has answered: from now on everything is told in-band.
 async fn heartbeat(plan: &Plan<'_, '_>, sink: &mut Sink<'_>) -> Result<(), ()> {
+    let sign = plan.route.language.heartbeat();
+    if sign.is_empty() {
+        // An empty chunk would be the last one, and a head alone tells nobody more than silence does.
+        return Ok(());
+    }
     if !sink.has_begun() {
         deliver::begin_stream(plan, sink);
     }
     let mut beat = buffer::small();
     beat.resize(HEAD_ROOM, 0);
-    beat.extend_from_slice(plan.route.language.heartbeat());
-    if beat.len() == HEAD_ROOM {
-        // An empty chunk would be the last one.
-        buffer::give_back(beat);
-        return Ok(());
-    }
+    beat.extend_from_slice(sign);
     let (written, spare) = sink.chunk(beat, false).await;
     buffer::give_back(spare);
     written.map_err(|_| ())

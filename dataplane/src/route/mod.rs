@@ -6,6 +6,7 @@
 
 mod asker;
 mod budget;
+pub mod line;
 mod needs;
 mod pass;
 mod trial;
@@ -13,6 +14,8 @@ mod trial;
 pub use budget::FURTHER_ATTEMPTS;
 pub use pass::{NoPass, Pass, REST_NS, REST_NS_MAX, Tried, next_pass, retry_in};
 pub use trial::Trial;
+
+use std::sync::Arc;
 
 use weir_shared::catalog::{Credential, Model, Vendor};
 use weir_shared::routing::{
@@ -175,6 +178,18 @@ impl<'l> Choice<'l> {
     /// Who may be asked all the same when nobody takes calls.
     pub fn last_resort(&self) -> Option<Candidate> {
         self.ranked.last_resort(&self.way, &self.vitals)
+    }
+
+    /// The vendor for whose place the call is to wait: all that may see it are at their limits, or others wait there already.
+    pub fn queues_at(&self, live: &'l Live) -> Option<&'l Arc<str>> {
+        let first = self.ranked.each().next();
+        let candidate = first.or_else(|| self.last_resort().filter(|last| last.grade == Grade::Full))?;
+        let vendor = &live.snapshot.vendor_of(&live.snapshot.catalog.models[candidate.model as usize]).name;
+        (first.is_none() || line::waits(vendor)).then_some(vendor)
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.ranked.is_empty()
     }
 
     /// Whether the record tells how it was made: when there was anything to choose, and when what the caller said is not

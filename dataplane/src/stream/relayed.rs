@@ -80,10 +80,8 @@ pub async fn relay(
         // ── what is not whole stays
         let done = relay.unfinished().min(input.len());
         let kept = input.len() - done;
-        let all = kept + relay.held();
-        let held = hold.grow_to(if all > buffer::LARGE { all as u64 } else { 0 });
-        let too_long = kept as u64 > rules.event_bytes_max || held.is_err();
-        let end = if too_long && end.is_none() { Some(End::Broken(Code::UpstreamInvalid)) } else { end };
+        let kept_back = if committed { 0 } else { output.len() };
+        let end = end.or_else(|| rules.too_much(kept, kept + relay.held() + kept_back, &mut hold).map(End::Broken));
         if !committed && !gone {
             match rules.commits(reading, end, output.len()) {
                 Ok(now) => committed = now,
@@ -94,6 +92,16 @@ pub async fn relay(
                     return (End::Unheard(code), None);
                 }
             }
+        }
+        if let Some(End::Broken(code)) = end
+            && rules.goes_on
+            && !gone
+            && can_be_mended(code, reading)
+            && relay.begun().is_some()
+        {
+            incoming.cut();
+            buffer::give_back(input);
+            return suspend(sink, rules, code, output, reading, first_byte, close).await;
         }
         if let Some(end) = end {
             buffer::give_back(input);
@@ -127,6 +135,38 @@ pub async fn relay(
             }
         }
     }
+}
+
+/// Whether another vendor may do better than this one did.
+fn can_be_mended(code: Code, reading: &Reading) -> bool {
+    let vendors = matches!(
+        code,
+        Code::UpstreamCut | Code::UpstreamIdle | Code::UpstreamInvalid | Code::UpstreamError | Code::UpstreamTls
+    );
+    vendors && !reading.blames_caller
+}
+
+/// What is whole goes out, and nothing tells that there is no more of it.
+async fn suspend(
+    sink: &mut Sink<'_>,
+    rules: &Rules<'_>,
+    code: Code,
+    output: Vec<u8>,
+    reading: &mut Reading,
+    first_byte: &mut dyn FnMut(),
+    close: &mut dyn FnMut(End, &Reading),
+) -> (End, Option<Box<Incoming>>) {
+    if output.len() > HEAD_ROOM {
+        first_byte();
+        (rules.begin)(sink);
+        let (written, spare) = sink.chunk(output, false).await;
+        buffer::give_back(spare);
+        if written.is_err() {
+            close(End::Cancelled, reading);
+            return (End::Cancelled, None);
+        }
+    }
+    (End::Suspended(code), None)
 }
 
 /// The unfinished tail in a buffer that fits it and what comes: large in a burst, small again behind it.

@@ -21,6 +21,7 @@ use crate::core::Phase;
 use crate::gauge::{self, BUCKETS, Counter, Timing};
 use crate::live::Newest;
 use crate::memory;
+use crate::route::line;
 use crate::wire::http1::{self, Method};
 
 /// What the rare counters of the control thread are rendered from.
@@ -255,6 +256,7 @@ fn metrics_text(desk: &Desk) -> String {
         ("weir_memory_limit_bytes", "The memory budget.", memory::limit()),
         ("weir_config_stale", "1 while the store cannot be read.", stale),
         ("weir_journal_full", "Cores whose journal has no room for another record.", totals.journals_full),
+        ("weir_queue", "Calls that wait for a place at a vendor.", line::waiting() as u64),
         ("weir_cores", "Worker threads.", totals.heartbeats_ms.len() as u64),
         ("weir_cores_out", "Worker threads that have no pulse and take no new connections.", totals.cores_out),
     ] {

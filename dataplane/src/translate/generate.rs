@@ -3,9 +3,10 @@
 use weir_shared::catalog::Vendor;
 
 use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, spoken, written};
-use crate::dialect::call::Call;
+use crate::dialect::call::{Call, Format, Role, Tongue, ToolChoice, Turn, What};
 use crate::dialect::fallen::Fallen;
 use crate::dialect::speech::{Asked, Heading, Malformed, Recipient, Speech, Unreadable};
+use crate::dialect::text::Text;
 use crate::dialect::{self, Reading, StreamWhen, relay};
 use crate::memory::Hold;
 use crate::parse::Route;
@@ -34,12 +35,52 @@ pub fn translate<'b>(
     if tongue == caller.tongue() {
         return Ok(normalised(task, caller));
     }
+    let mut call = read(caller, task.body, task.asked.stream)?;
+    call.usage_asked = task.asked.usage_asked;
+    said_again(task, caller, tongue, call).map(Some)
+}
+
+/// For another model to go on with. What it would answer differently for having begun is not asked of it.
+pub fn go_on<'b>(
+    task: &Task<'_, 'b>,
+    caller: &'static dyn Speech,
+    said: Text<'b>,
+) -> Result<Translation<'b>, Untranslated> {
+    let mut call = read(caller, task.body, task.asked.stream)?;
+    call.usage_asked = task.asked.usage_asked;
+    if !is_plain(&call) {
+        return Err(Untranslated::Unsayable(vec!["an answer that was begun".into()]));
+    }
+    // It has been thought over; and where thoughts are wanted, no vendor takes an answer that lacks them.
+    call.reasoning = None;
+    let part = What::Text(said).into();
+    match call.turns.last_mut().filter(|turn| turn.role == Role::Assistant) {
+        Some(turn) => turn.parts.push(part),
+        None => call.turns.push(Turn { role: Role::Assistant, name: None, parts: vec![part] }),
+    }
+    said_again(task, caller, spoken(task.vendor, task.model, caller.tongue()), call)
+}
+
+/// One answer in words: half an object, or a call that is owed, is nothing to go on with.
+fn is_plain(call: &Call<'_>) -> bool {
+    let owes_call = match &call.tool_choice {
+        None | Some(ToolChoice::Auto | ToolChoice::None) => false,
+        Some(ToolChoice::Among { required, .. }) => *required,
+        Some(ToolChoice::Required | ToolChoice::Named(_)) => true,
+    };
+    call.choices.is_none_or(|choices| choices <= 1) && matches!(call.format, None | Some(Format::Text)) && !owes_call
+}
+
+fn said_again<'b>(
+    task: &Task<'_, 'b>,
+    caller: &'static dyn Speech,
+    tongue: Tongue,
+    call: Call<'b>,
+) -> Result<Translation<'b>, Untranslated> {
     let streams = task.asked.stream;
     let nowhere = Untranslated::NoSuchService("text");
     let vendor = dialect::speech_of(tongue).ok_or(nowhere.clone())?;
     let route = route_to(task.vendor.dialect, tongue.path(streams)).ok_or(nowhere)?;
-    let mut call = read(caller, task.body, streams)?;
-    call.usage_asked = task.asked.usage_asked;
     let mut lost = Vec::new();
     let mut body = Vec::with_capacity(task.body.len() + task.body.len() / 4 + ROOM);
     vendor.write_call(&call, &recipient(task), &mut lost, &mut body);
@@ -47,7 +88,7 @@ pub fn translate<'b>(
     let kind = Kind::Generate(Box::new(Generation { vendor, caller, call, listed: is_listed(task) }));
     let mut translation = written(kind, route, tongue, body, dropped);
     translation.query = if streams { tongue.stream_query() } else { b"" };
-    Ok(Some(translation))
+    Ok(translation)
 }
 
 /// What a body grows by at most, of small ones.
@@ -55,7 +96,7 @@ const ROOM: usize = 512;
 
 /// A vendor that departs from its own language: its calls pass, its answers are brought into shape.
 fn normalised<'b>(task: &Task<'_, 'b>, caller: &'static dyn Speech) -> Option<Translation<'b>> {
-    if task.vendor.deviations.of_answers().is_empty() {
+    if task.vendor.deviations.of_answers().is_empty() && !task.lasting {
         return None;
     }
     let (stream, usage_asked) = (task.asked.stream, task.asked.usage_asked);
@@ -113,7 +154,6 @@ impl Generation<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::call::Tongue;
 
     #[test]
     fn every_tongue_has_its_endpoints() {

@@ -11,7 +11,8 @@ use weir_shared::catalog::{Dialect, Model, Untranslatable, Vendor};
 use crate::dialect::call::Tongue;
 use crate::dialect::fallen::Fallen;
 use crate::dialect::relay::Relay;
-use crate::dialect::speech::{Framing, Heading, Malformed};
+use crate::dialect::speech::{Framing, Heading, Malformed, ReadEvents};
+use crate::dialect::text::Text;
 use crate::dialect::{self, Language, Reading};
 use crate::memory::Hold;
 use crate::parse::{self, Route};
@@ -57,6 +58,8 @@ pub struct Task<'t, 'b> {
     pub vendor: &'t Vendor,
     pub model: &'t Model,
     pub untranslatable: Untranslatable,
+    /// Another may have to go on with the answer: it is said again step by step, also between two who speak the same.
+    pub lasting: bool,
 }
 
 /// What an answer tells of itself, whoever gave it.
@@ -94,6 +97,12 @@ pub fn translate<'b>(task: &Task<'_, 'b>) -> Result<Option<Translation<'b>>, Unt
     }
 }
 
+/// The call once more, with what was said so far as the start of the answer.
+pub fn go_on<'b>(task: &Task<'_, 'b>, said: Text<'b>) -> Result<Translation<'b>, Untranslated> {
+    let caller = generate::caller(task.route).ok_or(Untranslated::NoSuchService("text"))?;
+    generate::go_on(task, caller, said)
+}
+
 impl Translation<'_> {
     /// The frames of the vendor's stream and of the caller's; `None` when there is no stream to this kind of call.
     pub fn framings(&self) -> Option<(Framing, Framing)> {
@@ -108,6 +117,12 @@ impl Translation<'_> {
         let Kind::Generate(generation) = &self.kind else { return None };
         let Naming { id, model, created_s } = naming;
         Some(Heading { id, model, created_s, call: &generation.call, sse: true })
+    }
+
+    /// Who reads what another vendor goes on with.
+    pub fn reader(&self, vendor: &Vendor) -> Option<(Framing, Box<dyn ReadEvents>)> {
+        let Kind::Generate(generation) = &self.kind else { return None };
+        Some((generation.vendor.framing(), generation.vendor.reader(vendor.deviations)))
     }
 
     pub fn relay<'h>(&self, vendor: &Vendor, heading: &'h Heading<'h>) -> Option<Relay<'h>> {

@@ -11,6 +11,36 @@ const MINUTE: Nanos = 60_000_000_000;
 /// Of a bucket that was overdrawn by what a request really used.
 const DEBT_MINUTES: u64 = 5;
 
+/// Whose calls are taken when not all can be.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    Low,
+    #[default]
+    Normal,
+    High,
+}
+
+impl Priority {
+    pub const ALL: &[Self] = &[Self::Low, Self::Normal, Self::High];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|priority| priority.name() == name)
+    }
+
+    pub fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
     pub requests: Option<PerMinute>,

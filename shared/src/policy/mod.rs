@@ -2,6 +2,7 @@
 
 pub mod hedging;
 pub mod limit;
+pub mod queueing;
 pub mod resilience;
 pub mod routing;
 pub mod size;

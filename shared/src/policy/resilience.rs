@@ -201,11 +201,13 @@ pub struct Trying {
     pub attempts_max: u32,
     /// A call whose answer never came may have been carried out; whether it is said again all the same.
     pub retry_ambiguous: bool,
+    /// A stream that breaks off in the middle of its text goes on with the next candidate that can.
+    pub continues: bool,
 }
 
 impl Default for Trying {
     fn default() -> Self {
-        Self { attempts_max: 3, retry_ambiguous: true }
+        Self { attempts_max: 3, retry_ambiguous: true, continues: false }
     }
 }
 

@@ -52,6 +52,9 @@ pub struct RouteDraft {
     /// Whether a call that may have been carried out already is said again elsewhere; yes, when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_ambiguous: Option<bool>,
+    /// A stream that breaks off in the middle of its text goes on with the next candidate that can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuation: Option<bool>,
     /// A second candidate is asked when the first is late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<HedgeDraft>,

@@ -61,6 +61,7 @@ fn trying(is: &RouteDraft) -> Trying {
     Trying {
         attempts_max: is.attempts.unwrap_or(usual.attempts_max).clamp(1, ATTEMPTS_MAX),
         retry_ambiguous: is.retry_ambiguous.unwrap_or(usual.retry_ambiguous),
+        continues: is.continuation.unwrap_or(usual.continues),
     }
 }
 
@@ -271,6 +272,9 @@ impl Compiler<'_> {
 
     fn hedge(&mut self, is: &RouteDraft) -> Option<Hedge> {
         let draft = is.hedge.as_ref()?;
+        if is.continuation == Some(true) {
+            self.fault("hedge", "it hedges and continues", "one of [route.hedge] and continuation = true");
+        }
         Some(draft.compile(|(key, what, fix)| self.fault(&key, what, fix)))
     }
 

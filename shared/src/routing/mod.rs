@@ -9,6 +9,8 @@ mod rank;
 mod way;
 
 #[cfg(test)]
+mod million_tests;
+#[cfg(test)]
 mod tests;
 
 pub use compile::{compile, require};
@@ -27,8 +29,10 @@ pub mod need {
     pub const SCHEMA: u16 = 16;
     pub const REASONING: u16 = 32;
     /// What a model must be able to do; the rest only decides conditions.
-    pub const CAPABILITIES: u16 = IMAGES | AUDIO | FILES | TOOLS | SCHEMA;
+    pub const CAPABILITIES: u16 = IMAGES | AUDIO | FILES | TOOLS | SCHEMA | PREFILL;
     pub const STREAM: u16 = 64;
+    /// Goes on with an answer that was begun for it. No call asks for this; a route may.
+    pub const PREFILL: u16 = 128;
     pub const NAMES: &[(u16, &str)] = &[
         (IMAGES, "images"),
         (AUDIO, "audio"),
@@ -37,6 +41,7 @@ pub mod need {
         (SCHEMA, "schema"),
         (REASONING, "reasoning"),
         (STREAM, "stream"),
+        (PREFILL, "prefill"),
     ];
 
     pub fn parse(name: &str) -> Option<u16> {

@@ -10,7 +10,7 @@ use crate::overlay::{ByHand, OverlayDraft, ShiftDraft};
 use crate::policy::routing::RouteDraft;
 use crate::snapshot::{Key, Snapshot};
 
-const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+pub const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 /// Eight vendors with a model each, `a/one` to `h/one`, each dearer than the one before.
 fn draft(routes: serde_json::Value) -> Draft {
@@ -65,7 +65,7 @@ fn key(number: u8, tenant: &str) -> crate::key::KeyDraft {
     .unwrap()
 }
 
-fn compiled(to: serde_json::Value) -> Snapshot {
+pub fn compiled(to: serde_json::Value) -> Snapshot {
     if to.is_null() {
         let mut draft = draft(serde_json::json!([]));
         draft.aliases.clear();
@@ -74,7 +74,7 @@ fn compiled(to: serde_json::Value) -> Snapshot {
     Snapshot::compile(1, &draft(serde_json::json!([{ "name": "r", "to": to }]))).unwrap()
 }
 
-fn key_of<'s>(snapshot: &'s Snapshot, tenant: &str) -> &'s Arc<Key> {
+pub fn key_of<'s>(snapshot: &'s Snapshot, tenant: &str) -> &'s Arc<Key> {
     snapshot.keys().find(|key| &*key.tenant.name == tenant).unwrap()
 }
 

@@ -88,6 +88,7 @@ fn answers() -> Vec<(&'static str, Vec<Event<'static>>)> {
             ),
         ),
         ("a call", ends(call(None), Finish::ToolCalls)),
+        ("two calls at once", ends(at_once(), Finish::ToolCalls)),
         ("a signed call", ends(call(Some(proof(Tongue::Generate, "c2ln", false))), Finish::ToolCalls)),
         ("a call of the vendor's own tools", stops([block(Block::VendorTool { name: text("web_search") }, vec![]), after(said("hi"))].concat())),
         (
@@ -96,6 +97,19 @@ fn answers() -> Vec<(&'static str, Vec<Event<'static>>)> {
                 Block::Media { kind: MediaKind::Image, mime: text("image/png") },
                 vec![Piece::Data(text("iVBORw0KGgo="))],
             )),
+        ),
+        (
+            "a sound and its words",
+            stops(
+                [
+                    said("hi"),
+                    after(block(
+                        Block::Media { kind: MediaKind::Audio, mime: text("audio/L16;codec=pcm;rate=24000") },
+                        vec![Piece::Data(text("AAECAwQF"))],
+                    )),
+                ]
+                .concat(),
+            ),
         ),
         (
             "a cited page",
@@ -152,6 +166,27 @@ fn answers() -> Vec<(&'static str, Vec<Event<'static>>)> {
         ("usage: images in", used(Class::ImageInput, 3)),
         ("usage: images out", used(Class::ImageOutput, 3)),
         ("a better service tier", stops(tiered)),
+    ]
+}
+
+/// Two calls whose arguments come in turns.
+fn at_once() -> Vec<Event<'static>> {
+    let text = |words: &'static str| Text::of_raw(words.as_bytes());
+    let open = |block, id| Event::Open {
+        block,
+        choice: 0,
+        kind: Block::ToolCall { id: text(id), name: text("f"), proof: None },
+    };
+    let piece = |block, words| Event::Piece { block, piece: Piece::Arguments(text(words)) };
+    vec![
+        open(0, "c1"),
+        piece(0, r#"{\"a\""#),
+        open(1, "c2"),
+        piece(1, r#"{\"b\":"#),
+        piece(0, ":1}"),
+        piece(1, "2}"),
+        Event::Close { block: 0 },
+        Event::Close { block: 1 },
     ]
 }
 
@@ -350,3 +385,53 @@ This page is generated from the table that the test obeys (`tests/suite/translat
 | what | in | what it was | what it becomes | why |
 |---|---|---|---|---|
 ";
+
+/// What this product promises that vendors can answer, and the answers that prove it, language by language. Errors are in
+/// `failures.rs`.
+const PROMISED: &[(&str, &[&str])] = &[
+    ("text", &["text"]),
+    ("refusals", &["a refusal"]),
+    ("reasoning, signed or sealed", &["a thought", "a thought with a signature", "a sealed thought"]),
+    ("tool calls with streamed arguments", &["a call", "a signed call", "two calls at once"]),
+    ("citations", &["a cited page", "a cited page, and where", "a quoted page", "a cited document"]),
+    ("images and sounds", &["an image", "a sound and its words"]),
+    ("vendor-run tools", &["a call of the vendor's own tools"]),
+    (
+        "finish reasons",
+        &[
+            "an end by a sequence",
+            "an end by the limit",
+            "an end by a filter",
+            "a pause",
+            "an end of the vendor's own",
+            "an end that does not wait for its call",
+        ],
+    ),
+    (
+        "usage in disjoint classes",
+        &[
+            "usage: read from a cache",
+            "usage: written to a cache, 5 minutes",
+            "usage: written to a cache, 1 hour",
+            "usage: thoughts",
+            "usage: sound in",
+            "usage: sound out",
+            "usage: images in",
+            "usage: images out",
+            "a better service tier",
+        ],
+    ),
+    ("what was asked for besides", &["how likely tokens were", "two answers"]),
+];
+
+#[test]
+fn every_promise_has_its_answers() {
+    let answers = answers();
+    let promised: Vec<&str> = PROMISED.iter().flat_map(|(_, answers)| *answers).copied().collect();
+    for what in &promised {
+        assert!(answers.iter().any(|(name, _)| name == what), "{what} is no answer");
+    }
+    for (what, _) in &answers {
+        assert!(promised.contains(what), "{what} is promised nowhere");
+    }
+}

@@ -113,6 +113,13 @@ const PROJECTIONS: &[Projection] = &[
         why: "Answers have no images here.",
     },
     Projection {
+        what: "a sound and its words",
+        of: &[Tongue::Responses, Tongue::Messages, Tongue::Cohere, Tongue::Converse],
+        from: &["Audio audio/L16;codec=pcm;rate=24000 AAECAwQF"],
+        to: &[],
+        why: "Answers have no sounds here; who asks for them is refused. The words that were heard are text.",
+    },
+    Projection {
         what: "a cited page",
         of: &[Tongue::Chat],
         from: &["cites url https://a.b/ title A"],

@@ -1,6 +1,6 @@
 //! Answers of vendors that speak Messages.
 
-use super::take;
+use super::{blames_caller, take};
 use crate::dialect::Reading;
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
@@ -304,7 +304,6 @@ fn finish<'a>(reason: &'a [u8], sequence: &'a [u8]) -> Finish<'a> {
 }
 
 fn fail(error: &[u8], each: Each<'_>) {
-    let overloaded = json::get(error, "type").map(json::inner) == Some(b"overloaded_error");
     let message = json::get(error, "message").and_then(Text::of_value).unwrap_or_default();
-    each(Event::Failed { message, overloaded });
+    each(Event::Failed { message, blames_caller: blames_caller(error) });
 }

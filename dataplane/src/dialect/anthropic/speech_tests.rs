@@ -151,7 +151,10 @@ fn turns_obey_anthropics_rules() {
             {"type": "text", "text": "also"}, {"type": "text", "text": "go"}]},
         {"role": "assistant", "content": [{"type": "text", "text": "so:"}]},
     ]);
-    assert_eq!((messages, lost), (&want, vec![Lost::Hint("earlier thoughts")]));
+    assert_eq!(
+        (messages, lost),
+        (&want, vec![Lost::Hint("earlier thoughts"), Lost::Hint("the space that the answer's beginning ends in")])
+    );
     assert_eq!(body["system"], json!([{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]));
     assert_eq!(body["max_tokens"], 4096);
     // Tools that were called must be told, though nobody offers them any more.
@@ -176,8 +179,11 @@ fn thinking_obeys_anthropics_rules() {
     let (high, low) = (Amount::Effort(Effort::High), Amount::Tokens(9));
     let enabled = |tokens: u64| json!({"type": "enabled", "budget_tokens": tokens});
     let (budget, effort) = (Thinking::Budget, Thinking::Effort);
-    assert_eq!(asked(high, None, budget, no_change), (enabled(24576), json!(28672), Value::Null, vec![]));
-    assert_eq!(asked(high, Some(2000), budget, no_change), (enabled(1999), json!(2000), Value::Null, vec![]));
+    let roughly = vec![Lost::Hint("the exact amount of thinking")];
+    let said = |budget, tokens: u64| (enabled(budget), json!(tokens), Value::Null, roughly.clone());
+    assert_eq!(asked(high, None, budget, no_change), said(24576, 28672));
+    assert_eq!(asked(high, Some(2000), budget, no_change), said(1999, 2000));
+    assert_eq!(asked(Amount::Tokens(2048), None, budget, no_change).3, []);
     let no_room = vec![Lost::Hint("thinking under a limit that leaves no room for it")];
     assert_eq!(asked(high, Some(1000), budget, no_change), (Value::Null, json!(1000), Value::Null, no_room));
     assert_eq!(asked(low, Some(2000), budget, no_change).0, enabled(1024));
@@ -185,12 +191,16 @@ fn thinking_obeys_anthropics_rules() {
     assert_eq!(asked(Amount::Off, Some(5), effort, no_change).0, json!({"type": "disabled"}));
     assert_eq!(asked(high, Some(5), effort, no_change).0, json!({"type": "adaptive"}));
     assert_eq!(asked(high, Some(5), effort, no_change).2, "high");
-    assert_eq!(asked(low, Some(5), effort, no_change).2, "low");
+    assert_eq!(asked(high, Some(5), effort, no_change).3, []);
+    assert_eq!(
+        (asked(low, Some(5), effort, no_change).2, asked(low, Some(5), effort, no_change).3),
+        (json!("low"), roughly)
+    );
     let forced: fn(&mut Call<'static>) = |call| call.tool_choice = Some(ToolChoice::Required);
     assert_eq!(asked(high, None, budget, forced).0, Value::Null);
     assert_eq!(asked(high, None, effort, forced).2, "high");
     let cold: fn(&mut Call<'static>) = |call| call.params.set(Param::Temperature, Json::of(b"0.5"));
-    assert_eq!(asked(high, None, budget, cold).3, [Lost::Param(Param::Temperature)]);
+    assert_eq!(asked(Amount::Tokens(2048), None, budget, cold).3, [Lost::Param(Param::Temperature)]);
     let in_a_loop: fn(&mut Call<'static>) = |call| {
         let id = || Text::of_raw(b"c");
         let arguments = Arguments::Object(Json::of(b"{}"));

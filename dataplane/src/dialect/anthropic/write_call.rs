@@ -116,7 +116,7 @@ impl Writer<'_> {
             match &part.what {
                 // What the model is to go on with may not end in space.
                 What::Text(text) | What::Refusal(text) if is_last && place + 1 == parts.len() => {
-                    text_block(&Text::of_raw(turns::without_trailing_space(text.raw())), part.cache, list);
+                    text_block(&turns::begun(text, self.lost), part.cache, list);
                 }
                 What::Text(text) | What::Refusal(text) => text_block(text, part.cache, list),
                 What::Reasoning(thought) => {
@@ -263,12 +263,14 @@ impl Writer<'_> {
             Some(Format::Schema { name, schema, description, .. }) => Some((schema, name, description)),
             _ => None,
         };
-        if plan.effort.is_none() && schema.is_none() {
+        let effort = plan.effort.map(|effort| effort.max(Effort::Low).name());
+        budget::tell_plan(call, plan, effort, self.lost);
+        if effort.is_none() && schema.is_none() {
             return;
         }
         body.object("output_config", |config| {
-            if let Some(effort) = plan.effort {
-                config.str("effort", if effort == Effort::Minimal { "low" } else { effort.name() });
+            if let Some(effort) = effort {
+                config.str("effort", effort);
             }
             if let Some((schema, name, description)) = schema {
                 config.object("format", |format| {

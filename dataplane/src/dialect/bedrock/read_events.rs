@@ -1,6 +1,6 @@
 //! Answers of vendors that speak Converse.
 
-use super::{is_exception, media, take};
+use super::{blames_caller, is_exception, media, take};
 use crate::dialect::Reading;
 use crate::dialect::call::{MediaKind, Proof, Tongue};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
@@ -107,8 +107,8 @@ impl ReadEvents for Reader {
             }
             name if is_exception(name) => {
                 self.start(each);
-                let overloaded = matches!(name, b"throttlingException" | b"serviceUnavailableException");
-                each(Event::Failed { message: Text::of_value(found.message).unwrap_or_default(), overloaded });
+                let message = Text::of_value(found.message).unwrap_or_default();
+                each(Event::Failed { message, blames_caller: blames_caller(name) });
                 return Ok(Step::Over);
             }
             _ => {}
@@ -129,7 +129,7 @@ impl ReadEvents for Reader {
             let Some(message) = json::get(body, "message").and_then(Text::of_value) else {
                 return Err(Malformed("no output in it"));
             };
-            each(Event::Failed { message, overloaded: false });
+            each(Event::Failed { message, blames_caller: false });
             return Ok(());
         };
         for content in json::elements(json::dig(output, &["message", "content"]).unwrap_or_default()) {

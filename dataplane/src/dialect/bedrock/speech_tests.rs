@@ -164,7 +164,8 @@ fn each_maker_is_told_in_its_own_words() {
     };
     let top_k = [Lost::Param(Param::TopK)];
     let budget = json!({"thinking": {"type": "enabled", "budget_tokens": 7999}});
-    assert_eq!(asked(CLAUDE, Thinking::Budget, None), (budget, top_k.to_vec()));
+    let roughly = [Lost::Hint("the exact amount of thinking"), Lost::Param(Param::TopK)];
+    assert_eq!(asked(CLAUDE, Thinking::Budget, None), (budget, roughly.to_vec()));
     let adaptive = json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}});
     assert_eq!(asked(CLAUDE, Thinking::Effort, None), (adaptive, top_k.to_vec()));
     let nova = json!({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"},

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::Engine;
 
 use super::{PARAMS, media};
-use crate::dialect::budget::{self, Plan, Thoughts};
+use crate::dialect::budget::{self, Plan, Said, Thoughts};
 use crate::dialect::call::{
     CacheMark, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Role, Source, Tongue, Tool, ToolCall,
     ToolChoice, ToolResult, What,
@@ -151,7 +151,7 @@ impl Writer<'_> {
             match &part.what {
                 // What the model is to go on with may not end in space.
                 What::Text(text) | What::Refusal(text) if is_last && place + 1 == parts.len() => {
-                    text_block(&Text::of_raw(turns::without_trailing_space(text.raw())), list);
+                    text_block(&turns::begun(text, self.lost), list);
                 }
                 What::Text(text) | What::Refusal(text) => text_block(text, list),
                 What::Reasoning(thought) => {
@@ -382,9 +382,10 @@ impl Writer<'_> {
 
     fn thinking(&mut self, plan: &Plan, fields: &mut Object<'_>) {
         let shown = self.call.reasoning.and_then(|reasoning| reasoning.shown);
-        let effort = plan.effort.map(|effort| if effort == Effort::Minimal { Effort::Low } else { effort });
+        let effort = plan.effort.map(|effort| effort.max(Effort::Low));
         match self.maker {
             Maker::Anthropic => {
+                budget::tell_plan(self.call, plan, effort.map(Effort::name), self.lost);
                 if plan.thoughts != Thoughts::Unsaid {
                     fields.object("thinking", |thinking| budget::write(plan.thoughts, shown, thinking));
                 }
@@ -398,9 +399,11 @@ impl Writer<'_> {
                     Thoughts::Adaptive => Some(effort.unwrap_or(Effort::Medium)),
                     Thoughts::Unsaid | Thoughts::Off => return,
                 };
+                let word = effort.map(three);
+                word.iter().for_each(|word| budget::tell(self.call, Said::Effort(word), self.lost));
                 fields.object("reasoningConfig", |config| {
                     config.str("type", "enabled");
-                    effort.iter().for_each(|effort| _ = config.str("maxReasoningEffort", three(*effort)));
+                    word.iter().for_each(|word| _ = config.str("maxReasoningEffort", word));
                 });
             }
             Maker::Other => {
@@ -408,7 +411,10 @@ impl Writer<'_> {
                     Thoughts::Budget(tokens) => Some(Effort::of_tokens(tokens)),
                     _ => effort,
                 };
-                effort.iter().for_each(|effort| _ = fields.str("reasoning_effort", three(*effort)));
+                if let Some(word) = effort.map(three) {
+                    budget::tell(self.call, Said::Effort(word), self.lost);
+                    fields.str("reasoning_effort", word);
+                }
             }
         }
     }

@@ -83,7 +83,7 @@ impl ReadEvents for Reader {
             // Nobody's event but an error's has a message of its own.
             b"" if glance.message.is_some() => {
                 let message = glance.message.and_then(Text::of_value).unwrap_or_default();
-                each(Event::Failed { message, overloaded: false });
+                each(Event::Failed { message, blames_caller: false });
                 return Ok(Step::Over);
             }
             _ => {}
@@ -281,7 +281,7 @@ impl Reader {
                 Finish::Filtered
             }
             Some(b"ERROR") => {
-                each(Event::Failed { message: error.unwrap_or_default(), overloaded: false });
+                each(Event::Failed { message: error.unwrap_or_default(), blames_caller: false });
                 return;
             }
             Some(reason) => Finish::Other(Text::of_raw(reason)),

@@ -1,6 +1,7 @@
 //! A chat for Cohere.
 
 use super::PARAMS;
+use crate::dialect::budget::{self, Said};
 use crate::dialect::call::{
     Amount, Call, Format, Media, MediaKind, Param, Part, Role, Source, ToolCall, ToolChoice, Turn, What,
 };
@@ -272,6 +273,7 @@ impl Writer<'_> {
             Amount::Effort(effort) => Some(effort.tokens()),
             Amount::Tokens(tokens) => Some(tokens),
         };
+        budget.iter().for_each(|tokens| budget::tell(self.call, Said::Budget(*tokens), self.lost));
         body.object("thinking", |thinking| {
             thinking.str("type", "enabled");
             if let Some(tokens) = budget {

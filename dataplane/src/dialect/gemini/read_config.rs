@@ -41,6 +41,10 @@ impl<'a> Reader<'a> {
                 _ => self.unmapped("toolConfig.functionCallingConfig.", key, value),
             }
         }
+        if mode == "validated" {
+            // Others hold to schemas tool by tool, and only to schemas of a certain form.
+            self.call.hint("toolConfig.functionCallingConfig.mode: validated", b"true");
+        }
         let one = names.len() == 1;
         self.call.tool_choice = match mode.as_str() {
             "none" => Some(ToolChoice::None),

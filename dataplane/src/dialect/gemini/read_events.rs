@@ -6,7 +6,7 @@ use weir_shared::usage::Tier;
 use super::grounding::{Sources, is_ascii};
 use super::media::kind_of;
 use super::partial::Partial;
-use super::read_usage;
+use super::{blames_caller, read_usage};
 use crate::dialect::call::{Proof, Tongue};
 use crate::dialect::event::{Block, Event, Finish, Piece};
 use crate::dialect::likely;
@@ -436,11 +436,7 @@ const FILTERS: &[&[u8]] = &[
 
 fn fail(error: &[u8], each: Each<'_>) {
     let message = json::get(error, "message").and_then(Text::of_value).or_else(|| Text::of_value(error));
-    let code = json::get(error, "code").unwrap_or_default();
-    let status = json::get(error, "status").unwrap_or_default();
-    let overloaded =
-        matches!(code, b"429" | b"503") || matches!(status, b"\"UNAVAILABLE\"" | b"\"RESOURCE_EXHAUSTED\"");
-    each(Event::Failed { message: message.unwrap_or_default(), overloaded });
+    each(Event::Failed { message: message.unwrap_or_default(), blames_caller: blames_caller(error) });
 }
 
 fn next(blocks: &mut u32) -> u32 {

@@ -303,11 +303,11 @@ fn ends_are_told_apart() {
     let mut failed = None;
     let event = br#"{"error":{"code":503,"message":"no \"room\"","status":"UNAVAILABLE"}}"#;
     let step = reader.read_event(b"", event, &mut |event| {
-        if let Event::Failed { message, overloaded } = event {
-            failed = Some((message.plain().into_owned(), overloaded));
+        if let Event::Failed { message, blames_caller } = event {
+            failed = Some((message.plain().into_owned(), blames_caller));
         }
     });
-    assert_eq!((step, failed), (Ok(Step::Over), Some(("no \"room\"".to_owned(), true))));
+    assert_eq!((step, failed), (Ok(Step::Over), Some(("no \"room\"".to_owned(), false))));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::PARAMS;
 use super::write_call::Writer;
+use crate::dialect::budget::{self, Said};
 use crate::dialect::call::{Amount, Effort, Format, Param};
 use crate::dialect::compose::Object;
 use crate::dialect::speech::Lost;
@@ -91,11 +92,10 @@ impl Writer<'_> {
                     Lost::Hint("that nothing at all is thought").tell(self.lost);
                     thinking.str("thinkingLevel", level(Effort::Minimal));
                 }
-                Some(Amount::Effort(effort)) if third => {
-                    thinking.str("thinkingLevel", level(effort));
-                }
-                Some(Amount::Tokens(tokens)) if third => {
-                    thinking.str("thinkingLevel", level(Effort::of_tokens(tokens)));
+                Some(amount @ (Amount::Effort(_) | Amount::Tokens(_))) if third => {
+                    let word = level(amount.effort());
+                    budget::tell(self.call, Said::Effort(word), self.lost);
+                    thinking.str("thinkingLevel", word);
                 }
                 Some(Amount::Auto) if third => {}
                 Some(Amount::Off) => {
@@ -104,10 +104,9 @@ impl Writer<'_> {
                 Some(Amount::Auto) => {
                     thinking.raw("thinkingBudget", "-1");
                 }
-                Some(Amount::Effort(effort)) => {
-                    thinking.number("thinkingBudget", effort.tokens());
-                }
-                Some(Amount::Tokens(tokens)) => {
+                Some(amount @ (Amount::Effort(_) | Amount::Tokens(_))) => {
+                    let tokens = amount.tokens();
+                    budget::tell(self.call, Said::Budget(tokens), self.lost);
                     thinking.number("thinkingBudget", tokens);
                 }
                 None => {}

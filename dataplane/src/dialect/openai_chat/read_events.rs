@@ -7,14 +7,15 @@ use weir_shared::catalog::{Deviation, Deviations};
 use weir_shared::usage::{Tier, Usage};
 
 use super::details::Detail;
+use super::sound;
 use super::think::Splitter;
 use crate::dialect::call::Source;
 use crate::dialect::call::{MediaKind, Proof, Tongue};
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
 use crate::dialect::given::data_url;
-use crate::dialect::openai_usage;
 use crate::dialect::speech::{Malformed, ReadEvents, Step};
 use crate::dialect::text::{Text, escape_json, plain};
+use crate::dialect::{openai_error, openai_usage};
 use crate::wire::json;
 
 type Each<'e> = &'e mut dyn FnMut(Event<'_>);
@@ -149,7 +150,7 @@ impl Reader {
     fn delta(&mut self, place: usize, delta: &[u8], each: Each<'_>) -> Result<(), Malformed> {
         // Thoughts stand in front of the words they led to, whatever the order of the members.
         let (mut thought, mut details, mut content, mut refusal) = (None, None, None, None);
-        let (mut calls, mut function, mut annotations, mut images) = (None, None, None, None);
+        let (mut calls, mut function, mut annotations, mut images, mut sound) = (None, None, None, None, None);
         for (key, value) in json::members(delta).filter(|(_, value)| *value != b"null") {
             match key {
                 b"content" => content = Some(value),
@@ -160,6 +161,7 @@ impl Reader {
                 b"function_call" => function = Some(value),
                 b"annotations" => annotations = Some(value),
                 b"images" => images = Some(value),
+                b"audio" => sound = Some(value),
                 _ => {}
             }
         }
@@ -175,6 +177,9 @@ impl Reader {
         }
         for image in images.into_iter().flat_map(json::elements) {
             self.image(place, image, each);
+        }
+        if let Some(sound) = sound {
+            self.sound(place, sound, each);
         }
         for (nth, call) in calls.into_iter().flat_map(json::elements).enumerate() {
             self.call(place, nth, call, each)?;
@@ -458,6 +463,21 @@ impl Reader {
         each(Event::Close { block });
     }
 
+    /// What is heard is said in words, too. Each piece of a stream is a sound of its own: their base64 cannot be joined.
+    fn sound(&mut self, place: usize, told: &[u8], each: Each<'_>) {
+        let member = |name| json::get(told, name).and_then(Text::of_value).filter(|text| !text.is_empty());
+        if let Some(words) = member("transcript") {
+            self.words(place, Words::Text, words, each);
+        }
+        if let Some(data) = member("data") {
+            self.close_words(place, each);
+            let mime = Text::of_raw(sound::type_of(data.raw()).as_bytes());
+            let block = self.open(place, Block::Media { kind: MediaKind::Audio, mime }, each);
+            each(Event::Piece { block, piece: Piece::Data(data) });
+            each(Event::Close { block });
+        }
+    }
+
     fn finish(&mut self, place: usize, reason: &[u8], each: Each<'_>) {
         self.flush(place, each);
         self.close_words(place, each);
@@ -583,7 +603,5 @@ fn is_named(function: &[u8]) -> bool {
 fn fail(error: &[u8], each: Each<'_>) {
     let text = |value: &[u8]| Text::of_value(value).map(|text| plain(text.raw()).into_owned());
     let message = text(error).or_else(|| json::get(error, "message").and_then(text)).unwrap_or_default();
-    let kind = json::get(error, "type").or_else(|| json::get(error, "code")).unwrap_or_default();
-    let overloaded = kind.windows(8).any(|word| word == b"overload") || kind == b"529" || kind == b"503";
-    each(Event::Failed { message: Text::of_plain(&message), overloaded });
+    each(Event::Failed { message: Text::of_plain(&message), blames_caller: openai_error::blames_caller(error) });
 }

@@ -3,6 +3,7 @@
 use weir_shared::catalog::Deviation;
 
 use super::{PARAMS, details};
+use crate::dialect::budget::{self, Said};
 use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Proof, Role, Source, Thought, Tongue, ToolCall,
     ToolChoice, Turn, What,
@@ -13,6 +14,7 @@ use crate::dialect::results::{self, write_text};
 use crate::dialect::speech::{Lost, Recipient, lose_params};
 use crate::dialect::text::{Arguments, Text};
 use crate::dialect::turns::EARLIER_THOUGHTS;
+use crate::wire::json;
 
 pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mut Vec<u8>) {
     hints::lose(HINTS, call, lost);
@@ -20,8 +22,11 @@ pub fn write(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, out: &mu
     Object::write(out, |body| {
         body.str("model", to.model);
         body.array("messages", |messages| {
-            for turn in &call.turns {
-                write_turn(turn, to, messages, lost);
+            let marks = to.deviations.has(Deviation::PrefixMarksPrefill);
+            for (place, turn) in call.turns.iter().enumerate() {
+                // An answer that was begun, for the vendor to go on with.
+                let begun = marks && place + 1 == call.turns.len();
+                write_turn(turn, to, begun, messages, lost);
             }
         });
         write_tools(call, body);
@@ -56,6 +61,10 @@ const HINTS: &[Hint] = &[Hint::ImageDetail, Hint::FileNames, Hint::SchemaName, H
 /// Values that other languages give in another form.
 fn write_param(param: Param, path: &str, value: &[u8], body: &mut Object<'_>, lost: &mut Vec<Lost>) {
     match param {
+        // Sound comes with its words, and in a voice: who names none gets the usual one, and samples as Google's are.
+        Param::Modalities if json::elements(value).any(|one| one == b"\"audio\"") => {
+            body.raw(path, "[\"text\",\"audio\"]").raw("audio", "{\"voice\":\"alloy\",\"format\":\"pcm16\"}");
+        }
         // Anthropic's and Google's words for the tiers.
         Param::ServiceTier if matches!(value, b"\"standard_only\"" | b"\"standard\"") => {
             body.str(path, "default");
@@ -68,10 +77,10 @@ fn write_param(param: Param, path: &str, value: &[u8], body: &mut Object<'_>, lo
     }
 }
 
-fn write_turn(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
+fn write_turn(turn: &Turn<'_>, to: &Recipient<'_>, begun: bool, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     match turn.role {
         Role::System => write_plain("system", turn, turn.parts.iter(), messages, lost),
-        Role::Assistant => write_assistant(turn, to, messages, lost),
+        Role::Assistant => write_assistant(turn, to, begun, messages, lost),
         Role::User => {
             // Results are messages of their own, in front of what else the turn says.
             results::of(turn).for_each(|result| results::write_message(result, messages));
@@ -177,7 +186,7 @@ fn file(content: &mut Array<'_>, fill: impl FnOnce(&mut Object<'_>)) {
     });
 }
 
-fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
+fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, begun: bool, messages: &mut Array<'_>, lost: &mut Vec<Lost>) {
     let said = |part: &&Part<'_>| matches!(part.what, What::Text(_) | What::Media(_));
     let has_words = turn.parts.iter().any(|part| said(&part));
     let calls: Vec<&ToolCall<'_>> = turn
@@ -226,6 +235,8 @@ fn write_assistant(turn: &Turn<'_>, to: &Recipient<'_>, messages: &mut Array<'_>
         }
         if !calls.is_empty() {
             message.array("tool_calls", |list| calls.iter().for_each(|call| write_call(call, list)));
+        } else if begun {
+            message.bool("prefix", true);
         }
     });
 }
@@ -374,6 +385,7 @@ fn write_reasoning(call: &Call<'_>, to: &Recipient<'_>, lost: &mut Vec<Lost>, bo
         Amount::Tokens(tokens) => spoken(Effort::of_tokens(tokens)),
     };
     if to.reasoning {
+        budget::tell(call, Said::Effort(word), lost);
         body.str("reasoning_effort", word);
     } else {
         lost.push(Lost::Thing("thinking, which this model does not do"));

@@ -3,8 +3,8 @@
 use weir_shared::fault::Code;
 use weir_shared::usage::{Class, Tier, Usage};
 
-use super::details;
 use super::write_call::write_signature;
+use super::{details, sound};
 use crate::dialect::answer::{Answer, Choice, Whole};
 use crate::dialect::call::{MediaKind, Proof, Tongue};
 use crate::dialect::compose::{Array, Object, number, quoted};
@@ -50,6 +50,7 @@ enum Kind {
     Thought,
     Call,
     Picture,
+    Sound,
 }
 
 #[derive(Default, Clone)]
@@ -154,6 +155,7 @@ impl Writer {
                 self.held += open.held.len();
                 Kind::Picture
             }
+            Block::Media { kind: MediaKind::Audio, .. } => Kind::Sound,
             Block::VendorTool { .. } | Block::Media { .. } => Kind::Silent,
         };
         self.blocks[place] = open;
@@ -203,6 +205,13 @@ impl Writer {
                 likely::append(list, &mut tokens);
                 out.extend_from_slice(&tokens);
                 out.extend_from_slice(b"],\"refusal\":null},\"finish_reason\":null}]}\n\n");
+            }
+            (Kind::Sound, Piece::Data(data)) => {
+                let own = self.id.clone();
+                self.chunk(choice, out, |out| {
+                    out.extend_from_slice(b"\"audio\":");
+                    Object::write(out, |told| sound::write(&own, data.raw(), None, told));
+                });
             }
             (Kind::Picture, Piece::Data(data)) => {
                 self.held += data.raw().len();
@@ -347,9 +356,10 @@ fn whole_message(choice: &Choice, heading: &Heading<'_>, message: &mut Object<'_
         Some(blocks.flat_map(|block| block.text.iter().copied()).collect())
     };
     let is_call = |kind: &Block<'_>| matches!(kind, Block::ToolCall { .. });
+    let is_sound = |kind: &Block<'_>| matches!(kind, Block::Media { kind: MediaKind::Audio, .. });
     match joined(|kind| matches!(kind, Block::Text)) {
         Some(text) => _ = message.text("content", &Text::of_raw(&text)),
-        None if of(is_call).next().is_some() => _ = message.null("content"),
+        None if of(is_call).chain(of(is_sound)).next().is_some() => _ = message.null("content"),
         None => _ = message.str("content", ""),
     }
     match joined(|kind| matches!(kind, Block::Refusal)) {
@@ -377,6 +387,11 @@ fn whole_message(choice: &Choice, heading: &Heading<'_>, message: &mut Object<'_
                 annotation(citation, annotations.element());
             }
         });
+    }
+    let sounds: Vec<&[u8]> = of(is_sound).map(|block| &block.text[..]).collect();
+    if !sounds.is_empty() {
+        let data = sound::joined(&sounds);
+        message.object("audio", |told| sound::write(heading.id, &data, Some(heading.created_s), told));
     }
     let is_picture = |kind: &Block<'_>| matches!(kind, Block::Media { kind: MediaKind::Image, .. });
     if of(is_picture).next().is_some() {

@@ -131,8 +131,8 @@ impl<'a> Reader<'a> {
         for (key, value) in given(message) {
             match key {
                 b"content" => parts = self.content(value, &format!("{at}.content"))?,
-                // Names for a store.
-                b"type" | b"role" | b"id" | b"status" => {}
+                b"type" | b"role" => {}
+                b"id" | b"status" => self.stored(key),
                 // Which of its texts the model meant as the last one.
                 b"phase" => self.call.hint(format_args!("{at}.phase"), value),
                 _ => self.unmapped(&format!("{at}."), key, value),
@@ -142,6 +142,14 @@ impl<'a> Reader<'a> {
             self.say(role, parts);
         }
         Ok(())
+    }
+
+    /// What an item is called in a store and what became of it there: of no answer, and said in every one that comes back.
+    fn stored(&mut self, member: &[u8]) {
+        let hint = if member == b"id" { "ids of items" } else { "states of items" };
+        if self.call.hints.iter().all(|known| known != hint) {
+            self.call.hints.push(hint.to_owned());
+        }
     }
 
     /// What the model said and did at once is one turn, and so are the results that it gets at once.
@@ -233,7 +241,8 @@ impl<'a> Reader<'a> {
                 b"name" => name = Some(string(value, at)?),
                 b"namespace" => space = Some(string(value, at)?),
                 b"arguments" => arguments = string(value, at)?,
-                b"type" | b"id" | b"status" => {}
+                b"type" => {}
+                b"id" | b"status" => self.stored(key),
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
         }
@@ -254,7 +263,8 @@ impl<'a> Reader<'a> {
                 b"call_id" => id = Some(string(value, at)?),
                 b"name" => name = Some(string(value, at)?),
                 b"input" => input = string(value, at)?,
-                b"type" | b"id" | b"status" => {}
+                b"type" => {}
+                b"id" | b"status" => self.stored(key),
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
         }
@@ -272,7 +282,8 @@ impl<'a> Reader<'a> {
             match key {
                 b"call_id" => id = Some(string(value, at)?),
                 b"output" => content = self.content(value, &format!("{at}.output"))?,
-                b"type" | b"id" | b"status" => {}
+                b"type" => {}
+                b"id" | b"status" => self.stored(key),
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
         }
@@ -291,7 +302,8 @@ impl<'a> Reader<'a> {
                 b"encrypted_content" => encrypted = Some(string(value, at)?),
                 b"summary" => summary = texts(value),
                 b"content" => content = texts(value),
-                b"type" | b"status" => {}
+                b"type" => {}
+                b"status" => self.stored(key),
                 _ => self.unmapped(&format!("{at}."), key, value),
             }
         }
@@ -305,6 +317,9 @@ impl<'a> Reader<'a> {
             Some(Carried::Thought(proof)) => Some(proof),
             None => None,
         };
+        if !id.is_empty() && raw.is_none() {
+            self.stored(b"id");
+        }
         if !text.is_empty() || proof.is_some() {
             self.say(Role::Assistant, vec![What::Reasoning(Thought { text, proof }).into()]);
         }
@@ -317,6 +332,14 @@ impl<'a> Reader<'a> {
             self.call.unmapped.push(format!("{at}.image_generation_call"));
             return Ok(());
         };
+        for (key, value) in given(item) {
+            match key {
+                b"type" | b"result" | b"output_format" => {}
+                b"id" | b"status" => self.stored(key),
+                // How it was made: what was made is all that another model can see.
+                _ => self.call.hint(format_args!("{at}.{}", String::from_utf8_lossy(key)), value),
+            }
+        }
         let format = json::get(item, "output_format").and_then(Text::of_value);
         let mime = image_mime(format.as_ref().map_or(b"png", Text::raw));
         let media = Media { kind: MediaKind::Image, source: Source::Data { mime, base64 }, name: None, detail: None };

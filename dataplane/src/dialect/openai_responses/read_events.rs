@@ -7,9 +7,9 @@ use super::carried;
 use super::read_call::{BETWEEN_TEXTS, image_mime};
 use crate::dialect::call::MediaKind;
 use crate::dialect::event::{Block, Citation, Event, Finish, Piece};
-use crate::dialect::openai_usage;
 use crate::dialect::speech::{Malformed, ReadEvents, Step};
 use crate::dialect::text::Text;
+use crate::dialect::{openai_error, openai_usage};
 use crate::wire::json::{self, Member};
 
 #[derive(Default)]
@@ -462,7 +462,7 @@ impl Reader {
             (b"incomplete", _, Some(reason)) => Finish::Other(Text::of_raw(reason)),
             (b"queued" | b"in_progress", ..) => {
                 let message = Text::of_raw(b"the response was given before it was there");
-                return each(Event::Failed { message, overloaded: false });
+                return each(Event::Failed { message, blames_caller: false });
             }
             (other, ..) => Finish::Other(Text::of_raw(other)),
         };
@@ -488,9 +488,7 @@ fn kind_of(item: &[u8]) -> Kind {
 
 fn fail(error: &[u8], each: Each<'_>) {
     let message = json::get(error, "message").and_then(Text::of_value).unwrap_or_default();
-    let code = string(error, "code").unwrap_or_default();
-    let overloaded = matches!(code, b"rate_limit_exceeded" | b"server_is_overloaded" | b"slow_down");
-    each(Event::Failed { message, overloaded });
+    each(Event::Failed { message, blames_caller: openai_error::blames_caller(error) });
 }
 
 fn string<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {

@@ -112,7 +112,15 @@ fn every_member_is_accounted_for() {
             "surprise",
         ]
     );
-    let hints = ["input[4].phase", "store", "client_metadata", "stream_options", "safety_identifier"];
+    let hints = [
+        "ids of items",
+        "states of items",
+        "input[4].phase",
+        "store",
+        "client_metadata",
+        "stream_options",
+        "safety_identifier",
+    ];
     assert_eq!(call.hints, hints);
     for wrong in [
         r#"{"input":7}"#,
@@ -479,11 +487,11 @@ fn what_was_not_said_in_pieces_is_taken_from_the_whole() {
     let error = br#"{"type":"error","code":"rate_limit_exceeded","message":"slow down","sequence_number":3}"#;
     let mut failed = None;
     let step = reader.read_event(b"error", error, &mut |event| {
-        if let Event::Failed { message, overloaded } = event {
-            failed = Some((message.plain().into_owned(), overloaded));
+        if let Event::Failed { message, blames_caller } = event {
+            failed = Some((message.plain().into_owned(), blames_caller));
         }
     });
-    assert_eq!((step, failed), (Ok(Step::Over), Some(("slow down".into(), true))));
+    assert_eq!((step, failed), (Ok(Step::Over), Some(("slow down".into(), false))));
     let mut reader = Responses.reader(Deviations::NONE);
     assert_eq!(reader.read_event(b"", b"[DONE]", &mut |_| {}), Ok(Step::Over));
     assert!(reader.read_event(b"", b"{", &mut |_| {}).is_err());

@@ -1,6 +1,7 @@
 //! A call for a vendor that speaks OpenAI's responses. Nothing is stored there: a model's thoughts come back encrypted.
 
 use super::{PARAMS, carried};
+use crate::dialect::budget::{self, Said};
 use crate::dialect::call::{
     Amount, Call, Effort, Format, Media, MediaKind, Param, Part, Role, Source, ToolCall, ToolChoice, ToolResult, Turn,
     What,
@@ -344,6 +345,7 @@ impl<'w> Writer<'w> {
             Some(Amount::Effort(effort)) => Some(effort.min(Effort::XHigh).name()),
             Some(Amount::Tokens(tokens)) => Some(Effort::of_tokens(tokens).name()),
         };
+        effort.iter().for_each(|word| budget::tell(self.call, Said::Effort(word), self.lost));
         let shown = reasoning.shown == Some(true);
         if effort.is_some() || shown {
             body.object("reasoning", |object| {
