@@ -325,7 +325,7 @@ impl Show {
             ("models", or(key.models.join(", "), "all of the tenant's")),
             ("reaches", count(reached, "model")),
             ("own names", or(aliases.join(", "), "none")),
-            ("limits", or(limits(&key.limits), "none")),
+            ("limits", or(limits(key), "none")),
         ] {
             table.row([what.to_owned(), is]);
         }
