@@ -71,6 +71,57 @@ pub struct Place {
         help_heading = "Places"
     )]
     pub author: Option<String>,
+
+    /// What a caller of `weirctl serve` sent in the place of a folder on this machine.
+    #[arg(skip)]
+    pub sent: Option<Sent>,
+
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// A folder's files by their names, and where they are kept.
+#[derive(Clone, Debug, Default)]
+pub struct Sent {
+    pub files: Vec<(String, String)>,
+    pub origin: Origin,
+}
+
+/// A `weirctl serve` that does what this command says, in place of this machine.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Server {
+    /// Ask a `weirctl serve` to do it: https://HOST:PORT
+    #[arg(
+        long = "server",
+        global = true,
+        env = "WEIR_SERVER",
+        hide_short_help = true,
+        value_name = "URL",
+        help_heading = "Places"
+    )]
+    pub url: Option<String>,
+
+    /// A file with the token for it [default: $WEIR_TOKEN]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_TOKEN_FILE",
+        hide_short_help = true,
+        value_name = "FILE",
+        help_heading = "Places"
+    )]
+    pub token_file: Option<PathBuf>,
+
+    /// PEM file of the CA that signed its certificate [default: the system's]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_SERVER_CA",
+        hide_short_help = true,
+        value_name = "FILE",
+        help_heading = "Places"
+    )]
+    pub server_ca: Option<PathBuf>,
 }
 
 impl Place {
@@ -82,6 +133,9 @@ impl Place {
 
     /// Whether the folder, or one that it lies in, is a checkout.
     pub fn origin(&self) -> Origin {
+        if let Some(sent) = &self.sent {
+            return sent.origin;
+        }
         let whole = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
         if whole.ancestors().any(|folder| folder.join(".git").exists()) { Origin::Git } else { Origin::Folder }
     }

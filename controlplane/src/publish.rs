@@ -20,6 +20,7 @@ use weir_shared::store::{Store, StoreError};
 use crate::catalog::SOURCE_MARK;
 use crate::change::{self, Change};
 use crate::failure::Failure;
+use crate::role::TokenDraft;
 use crate::when;
 
 pub type Parts = BTreeMap<String, Digest>;
@@ -106,6 +107,14 @@ impl Base {
         }
     }
 
+    pub fn tokens(&self, store: &dyn Store) -> Result<Vec<TokenDraft>, Failure> {
+        match self.parts.get(part::TOKENS) {
+            None => Ok(Vec::new()),
+            Some(digest) => draft::read_items(part::TOKENS, &store.value(digest)?)
+                .map_err(|why| Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl")),
+        }
+    }
+
     /// Without the keys, what was changed by hand, and vendors' secrets.
     pub fn draft(&self, store: &dyn Store) -> Result<Draft, Failure> {
         let mut values = Vec::new();
@@ -147,7 +156,7 @@ fn is_key(part: &str) -> bool {
 }
 
 fn is_kept(part: &str) -> bool {
-    is_key(part) || part == part::OVERLAY || part == part::SEALED
+    is_key(part) || part == part::OVERLAY || part == part::SEALED || part == part::TOKENS
 }
 
 /// Writes the values of a draft and returns what they are called.
@@ -438,6 +447,21 @@ pub fn change_sealed<T>(
         let said = change(base, &mut sealed)?;
         let bytes = (!sealed.is_empty()).then(|| draft::write_sealed(&sealed));
         Ok((said, (sealed != before).then_some(bytes)))
+    })
+}
+
+/// The same with tokens of the admin API.
+pub fn change_tokens<T>(
+    store: &dyn Store,
+    stamp: &Stamp,
+    mut change: impl FnMut(&Base, &mut Vec<TokenDraft>) -> Result<T, Failure>,
+) -> Result<(T, Option<Pointer>), Failure> {
+    change_part(store, stamp, part::TOKENS, |base| {
+        let before = base.tokens(store)?;
+        let mut tokens = before.clone();
+        let said = change(base, &mut tokens)?;
+        let bytes = (!tokens.is_empty()).then(|| draft::write_items(&tokens));
+        Ok((said, (tokens != before).then_some(bytes)))
     })
 }
 

@@ -13,6 +13,7 @@ mod plan;
 mod prune;
 mod revision;
 mod route;
+mod serve;
 mod show;
 mod status;
 mod store;
@@ -66,6 +67,11 @@ pub enum Command {
     /// Copy the store to another address
     #[command(subcommand)]
     Store(store::StoreVerb),
+    Serve(serve::Serve),
+    /// Who may speak to the admin API
+    #[command(subcommand)]
+    Token(serve::Token),
+    Audit(serve::Audit),
     Explain(explain::Explain),
     Top(top::Top),
     Usage(usage::Usage),
@@ -107,6 +113,9 @@ impl Command {
             Self::Tenant(tenant) => tenant.run(place, screen),
             Self::Limit(limit) => limit.run(place, screen),
             Self::Store(verb) => verb.run(place, screen),
+            Self::Serve(serve) => serve.run(place, screen),
+            Self::Token(token) => token.run(place, screen),
+            Self::Audit(audit) => audit.run(place, screen),
             Self::Explain(explain) => explain.run(place, screen),
             Self::Top(top) => top.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),

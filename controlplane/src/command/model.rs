@@ -88,6 +88,7 @@ pub struct Alias {
     #[arg(value_name = "TARGET", required_unless_present = "remove", conflicts_with = "remove")]
     target: Option<String>,
 
+    /// The name leads nowhere any more
     #[arg(long)]
     remove: bool,
 
@@ -107,6 +108,7 @@ pub struct Retire {
     #[arg(value_name = "MODEL")]
     model: String,
 
+    /// Where its name leads from now on: a model or a route
     #[arg(long, value_name = "MODEL", required_unless_present = "without_successor")]
     successor: Option<String>,
 
