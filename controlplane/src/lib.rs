@@ -2,9 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use serde_json::Value;
 use weir_shared::fault::Exit;
 
+use crate::audit::{Change, Log};
+use crate::failure::Failure;
+use crate::operation::Operation;
 use crate::place::Place;
 use crate::screen::Screen;
 
@@ -17,6 +21,7 @@ mod price;
 pub mod pricelist;
 mod catalog;
 mod folder;
+mod role;
 mod publish;
 mod place;
 mod change;
@@ -26,8 +31,13 @@ mod journal;
 mod node;
 mod tally;
 mod rollout;
+mod twin;
 mod shapes;
 mod replay;
+mod audit;
+mod operation;
+mod serve;
+mod remote;
 mod command;
 
 /// Operates a Weir gateway: what it serves, who may call it, what it has cost
@@ -49,8 +59,9 @@ struct Line {
 }
 
 pub fn main() -> ExitCode {
-    let line = match Line::try_parse() {
-        Ok(line) => line,
+    let parsed = Line::command().try_get_matches().and_then(|matches| Ok((Line::from_arg_matches(&matches)?, matches)));
+    let (line, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(said) => {
             // Help and the version are answers.
             let exit = if said.use_stderr() { Exit::Usage } else { Exit::Done };
@@ -59,7 +70,14 @@ pub fn main() -> ExitCode {
         }
     };
     let screen = Screen::new(line.json);
-    match line.command.run(&line.place, &screen) {
+    let done = match &line.place.server.url {
+        Some(url) => remote::run(url, &matches, &line.place, &screen),
+        None => {
+            let change = change(&line, &matches);
+            audited(&Log::of(&line.place.state), change.as_ref(), || line.command.run(&line.place, &screen))
+        }
+    };
+    match done {
         Ok(answer) => {
             if line.json && !answer.is_null() {
                 screen.print(&format!("{answer:#}"));
@@ -76,6 +94,35 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+/// What is written down of this command line: nothing of one that only looks.
+fn change(line: &Line, matches: &ArgMatches) -> Option<Change> {
+    let (words, with) = remote::arguments(matches);
+    let does = words.join(" ");
+    let here = [
+        "vendor credential set",
+        "vendor credential rotate",
+        "vendor kek add",
+        "vendor kek rotate",
+        "vendor kek forget",
+    ];
+    let changes =
+        Operation::of_words(&words).is_some_and(|operation| operation.changes) || here.contains(&does.as_str());
+    changes.then(|| Change { who: line.place.stamp("").author, by: "cli", does, with })
+}
+
+/// Carries a change out between two lines of the audit log.
+fn audited(log: &Log, change: Option<&Change>, run: impl FnOnce() -> Result<Value, Failure>) -> Result<Value, Failure> {
+    let Some(change) = change else { return run() };
+    log.append(change, "asked", None)?;
+    let done = run();
+    let (outcome, said) = match &done {
+        Ok(value) => (Exit::Done, &value["revision"]),
+        Err(failure) => (failure.exit, failure.details.get("revision").unwrap_or(&Value::Null)),
+    };
+    log.append(change, outcome.name(), said.as_u64())?;
+    done
 }
 
 fn start() -> String {
@@ -97,7 +144,6 @@ fn exits() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound_and_tells_every_exit_code() {

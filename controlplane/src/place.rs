@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use weir_shared::fault::Exit;
+use weir_shared::keyspace::Origin;
 use weir_shared::store::{self, Store};
 
 use crate::catalog::Catalog;
@@ -70,6 +71,57 @@ pub struct Place {
         help_heading = "Places"
     )]
     pub author: Option<String>,
+
+    /// What a caller of `weirctl serve` sent in the place of a folder on this machine.
+    #[arg(skip)]
+    pub sent: Option<Sent>,
+
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// A folder's files by their names, and where they are kept.
+#[derive(Clone, Debug, Default)]
+pub struct Sent {
+    pub files: Vec<(String, String)>,
+    pub origin: Origin,
+}
+
+/// A `weirctl serve` that does what this command says, in place of this machine.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Server {
+    /// Ask a `weirctl serve` to do it: https://HOST:PORT
+    #[arg(
+        long = "server",
+        global = true,
+        env = "WEIR_SERVER",
+        hide_short_help = true,
+        value_name = "URL",
+        help_heading = "Places"
+    )]
+    pub url: Option<String>,
+
+    /// A file with the token for it [default: $WEIR_TOKEN]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_TOKEN_FILE",
+        hide_short_help = true,
+        value_name = "FILE",
+        help_heading = "Places"
+    )]
+    pub token_file: Option<PathBuf>,
+
+    /// PEM file of the CA that signed its certificate [default: the system's]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_SERVER_CA",
+        hide_short_help = true,
+        value_name = "FILE",
+        help_heading = "Places"
+    )]
+    pub server_ca: Option<PathBuf>,
 }
 
 impl Place {
@@ -77,6 +129,15 @@ impl Place {
     pub fn folder_name(&self) -> String {
         let name = self.folder.strip_prefix(".").ok().filter(|rest| !rest.as_os_str().is_empty());
         name.unwrap_or(&self.folder).display().to_string()
+    }
+
+    /// Whether the folder, or one that it lies in, is a checkout.
+    pub fn origin(&self) -> Origin {
+        if let Some(sent) = &self.sent {
+            return sent.origin;
+        }
+        let whole = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        if whole.ancestors().any(|folder| folder.join(".git").exists()) { Origin::Git } else { Origin::Folder }
     }
 
     pub fn store_address(&self) -> String {
@@ -110,6 +171,7 @@ impl Place {
     pub fn stamp(&self, reason: impl Into<String>) -> Stamp {
         let of_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let author = self.author.clone().or_else(|| of_env("USER")).or_else(|| of_env("LOGNAME"));
-        Stamp { author: author.unwrap_or_else(|| "unknown".into()), reason: reason.into(), time: when::now() }
+        let author = author.unwrap_or_else(|| "unknown".into());
+        Stamp { author, reason: reason.into(), time: when::now(), origin: None }
     }
 }

@@ -8,17 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use weir_shared::draft::{self, Draft, part};
-use weir_shared::fault::{Exit, Fault};
+use weir_shared::fault::{Exit, Fault, Source};
 use weir_shared::id::Digest;
 use weir_shared::key::{Fingerprint, KeyDraft};
-use weir_shared::keyspace::{MANIFESTS_KEPT, Manifest, Pointer};
+use weir_shared::keyspace::{MANIFESTS_KEPT, Manifest, Origin, Pointer};
 use weir_shared::overlay::OverlayDraft;
 use weir_shared::sealed::SealedDraft;
 use weir_shared::snapshot::Snapshot;
 use weir_shared::store::{Store, StoreError};
 
+use crate::catalog::SOURCE_MARK;
 use crate::change::{self, Change};
 use crate::failure::Failure;
+use crate::role::TokenDraft;
 use crate::when;
 
 pub type Parts = BTreeMap<String, Digest>;
@@ -29,6 +31,8 @@ pub struct Stamp {
     pub author: String,
     pub reason: String,
     pub time: u64,
+    /// Where the operator's part was written; as it was, when nothing of it changes.
+    pub origin: Option<Origin>,
 }
 
 /// What the store holds at one moment.
@@ -37,6 +41,7 @@ pub struct Base {
     pub pointer: Option<Pointer>,
     pub parts: Parts,
     pub epoch: u64,
+    pub origin: Origin,
     /// Who published it, for whoever comes second.
     pub author: String,
     pub reason: String,
@@ -47,7 +52,7 @@ impl Base {
     /// Before the first revision.
     pub fn empty() -> Self {
         let (author, reason) = (String::new(), String::new());
-        Self { pointer: None, parts: Parts::new(), epoch: 0, author, reason, time: 0 }
+        Self { pointer: None, parts: Parts::new(), epoch: 0, origin: Origin::Unsaid, author, reason, time: 0 }
     }
 
     pub fn read(store: &dyn Store) -> Result<Self, Failure> {
@@ -58,8 +63,8 @@ impl Base {
     }
 
     fn of(pointer: Pointer, manifest: Manifest) -> Self {
-        let Manifest { parts, epoch, author, reason, time, .. } = manifest;
-        Self { pointer: Some(pointer), parts, epoch, author, reason, time }
+        let Manifest { parts, epoch, origin, author, reason, time, .. } = manifest;
+        Self { pointer: Some(pointer), parts, epoch, origin, author, reason, time }
     }
 
     /// A revision that is still kept.
@@ -102,6 +107,14 @@ impl Base {
         }
     }
 
+    pub fn tokens(&self, store: &dyn Store) -> Result<Vec<TokenDraft>, Failure> {
+        match self.parts.get(part::TOKENS) {
+            None => Ok(Vec::new()),
+            Some(digest) => draft::read_items(part::TOKENS, &store.value(digest)?)
+                .map_err(|why| Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl")),
+        }
+    }
+
     /// Without the keys, what was changed by hand, and vendors' secrets.
     pub fn draft(&self, store: &dyn Store) -> Result<Draft, Failure> {
         let mut values = Vec::new();
@@ -125,6 +138,7 @@ impl Base {
             reason: stamp.reason.clone(),
             time: stamp.time,
             parts,
+            origin: stamp.origin.unwrap_or(self.origin),
         }
     }
 }
@@ -142,7 +156,7 @@ fn is_key(part: &str) -> bool {
 }
 
 fn is_kept(part: &str) -> bool {
-    is_key(part) || part == part::OVERLAY || part == part::SEALED
+    is_key(part) || part == part::OVERLAY || part == part::SEALED || part == part::TOKENS
 }
 
 /// Writes the values of a draft and returns what they are called.
@@ -363,6 +377,48 @@ pub fn change_keys<T>(
     Err(crowded())
 }
 
+/// Changes what the operator's folder says, in the store, and carries everything else over. Not where the folder is kept in
+/// version control: `change` says where the thing is written there.
+pub fn change_catalog<T>(
+    store: &dyn Store,
+    stamp: &Stamp,
+    mut change: impl FnMut(&mut Draft) -> Result<(T, Source), Failure>,
+) -> Result<(T, Option<Pointer>, Vec<Change>), Failure> {
+    let stamp = Stamp { origin: Some(Origin::Verb), ..stamp.clone() };
+    for attempt in 0..ATTEMPTS_MAX {
+        let base = Base::read(store)?;
+        let before = base.draft(store)?;
+        let mut draft = before.clone();
+        let (said, written) = change(&mut draft)?;
+        let changes = change::between(&before, &draft);
+        if changes.is_empty() {
+            return Ok((said, None, changes));
+        }
+        if base.origin == Origin::Git {
+            return Err(kept_in_git(&written));
+        }
+        check_with_keys(store, &base, &draft)?;
+        let mut parts = base.kept_parts();
+        parts.extend(put_draft(store, &draft)?);
+        match store.publish(&base.manifest(parts, &stamp, false), base.pointer.as_ref()) {
+            Ok(pointer) => return Ok((said, Some(pointer), changes)),
+            Err(StoreError::Conflict { .. }) => pause(attempt),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(crowded())
+}
+
+fn kept_in_git(written: &Source) -> Failure {
+    let place = match written.file.as_str() {
+        "" => "it there".to_owned(),
+        file if file.starts_with(SOURCE_MARK) => format!("the folder: a table of its own wins over {written}"),
+        _ => format!("{written} there"),
+    };
+    let what = "the operator's folder is kept in git, and the next `apply` would take this back";
+    Failure::new(Exit::Conflict, what).next(format!("edit {place}, and `weirctl apply --wait`; nothing was changed"))
+}
+
 /// Changes what is over the folder by hand, and carries everything else over. `change` is called again when somebody else
 /// published in between.
 pub fn change_overlay<T>(
@@ -391,6 +447,21 @@ pub fn change_sealed<T>(
         let said = change(base, &mut sealed)?;
         let bytes = (!sealed.is_empty()).then(|| draft::write_sealed(&sealed));
         Ok((said, (sealed != before).then_some(bytes)))
+    })
+}
+
+/// The same with tokens of the admin API.
+pub fn change_tokens<T>(
+    store: &dyn Store,
+    stamp: &Stamp,
+    mut change: impl FnMut(&Base, &mut Vec<TokenDraft>) -> Result<T, Failure>,
+) -> Result<(T, Option<Pointer>), Failure> {
+    change_part(store, stamp, part::TOKENS, |base| {
+        let before = base.tokens(store)?;
+        let mut tokens = before.clone();
+        let said = change(base, &mut tokens)?;
+        let bytes = (!tokens.is_empty()).then(|| draft::write_items(&tokens));
+        Ok((said, (tokens != before).then_some(bytes)))
     })
 }
 
@@ -435,7 +506,7 @@ mod tests {
     }
 
     fn stamp(reason: &str) -> Stamp {
-        Stamp { author: "t".into(), reason: reason.into(), time: 1 }
+        Stamp { author: "t".into(), reason: reason.into(), time: 1, origin: None }
     }
 
     fn draft(alias: &str) -> Draft {

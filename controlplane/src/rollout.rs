@@ -138,7 +138,7 @@ impl Rollout<'_> {
         let back = || -> Result<Pointer, Failure> {
             let now = Base::read(self.store)?;
             let reason = format!("taken back by a rule: revision {}", self.base.revision());
-            let stamp = Stamp { reason, time: when::now(), ..self.stamp.clone() };
+            let stamp = Stamp { reason, time: when::now(), origin: Some(self.base.origin), ..self.stamp.clone() };
             publish::replace_catalog(self.store, &now, self.old, &self.base.catalog_parts(), &stamp, false)
         };
         let (exit, next) = match (self.base.pointer, back()) {

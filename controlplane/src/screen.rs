@@ -1,6 +1,6 @@
 //! What a command says while it works: to people on a terminal, to nobody under `--json`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
 
 use weir_shared::fault::Exit;
@@ -20,8 +20,8 @@ pub struct Screen {
     standing: Cell<usize>,
     /// What the process ends with when nothing fails.
     exit: Cell<Exit>,
-    #[cfg(test)]
-    said: std::sync::Mutex<String>,
+    /// What would be shown, for whoever shows it elsewhere.
+    said: Option<RefCell<String>>,
 }
 
 impl Screen {
@@ -36,9 +36,13 @@ impl Screen {
             standing: Cell::new(0),
             exit: Cell::new(Exit::Done),
             live: std::io::stderr().is_terminal() && !dumb,
-            #[cfg(test)]
-            said: std::sync::Mutex::default(),
+            said: cfg!(test).then(RefCell::default),
         }
+    }
+
+    /// For somebody on another machine: nothing is shown here, and notes stand among the rest.
+    pub fn elsewhere(json: bool) -> Self {
+        Self { json, paint: Paint::default(), live: false, said: Some(RefCell::default()), ..Self::new(json) }
     }
 
     /// A line of the answer.
@@ -50,20 +54,17 @@ impl Screen {
 
     /// The answer itself, also under `--json`.
     pub fn print(&self, text: &str) {
-        #[cfg(test)]
-        {
-            let mut said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(said) = &self.said {
+            let mut said = said.borrow_mut();
             said.push_str(text.trim_end_matches('\n'));
             said.push('\n');
+            return;
         }
-        #[cfg(not(test))]
-        {
-            let mut out = std::io::stdout().lock();
-            let ended = if text.ends_with('\n') { "" } else { "\n" };
-            // Whoever closed the pipe has read enough.
-            if write!(out, "{text}{ended}").and_then(|()| out.flush()).is_err() {
-                std::process::exit(0);
-            }
+        let mut out = std::io::stdout().lock();
+        let ended = if text.ends_with('\n') { "" } else { "\n" };
+        // Whoever closed the pipe has read enough.
+        if write!(out, "{text}{ended}").and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
         }
     }
 
@@ -78,7 +79,7 @@ impl Screen {
 
     /// Whether somebody looks at standard output.
     pub fn is_watched(&self) -> bool {
-        std::io::stdout().is_terminal()
+        self.said.is_none() && std::io::stdout().is_terminal()
     }
 
     /// The next answer takes the place of what is shown.
@@ -90,7 +91,9 @@ impl Screen {
 
     /// Something worth knowing that is no part of the answer.
     pub fn note(&self, text: impl AsRef<str>) {
-        if !self.json {
+        if !self.json && self.said.is_some() && !cfg!(test) {
+            self.print(&format!("note: {}", text.as_ref()));
+        } else if !self.json {
             let _ = writeln!(std::io::stderr(), "{} {}", self.paint_aside.odd("note:"), text.as_ref());
         }
     }
@@ -125,9 +128,8 @@ impl Screen {
         self.progress(&[]);
     }
 
-    #[cfg(test)]
     pub fn said(&self) -> String {
-        std::mem::take(&mut self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        self.said.as_ref().map(RefCell::take).unwrap_or_default()
     }
 }
 

@@ -315,6 +315,8 @@ pub mod part {
     pub const OVERLAY: &str = "overlay";
     /// Vendors' secrets, sealed; neither the folder's nor a key.
     pub const SEALED: &str = "sealed";
+    /// Who may speak to the admin API; nodes pass over it.
+    pub const TOKENS: &str = "tokens";
     /// The vendors in their order of preference.
     pub const VENDOR_ORDER: &str = "vendor_order";
 }
@@ -435,6 +437,15 @@ pub fn read_sealed(bytes: &[u8]) -> Result<Vec<SealedDraft>, Unreadable> {
 
 pub fn write_sealed(sealed: &[SealedDraft]) -> Vec<u8> {
     encode(Items { items: sealed.iter().collect() })
+}
+
+/// A part whose items only the control plane reads.
+pub fn read_items<T: for<'de> Deserialize<'de>>(part: &str, bytes: &[u8]) -> Result<Vec<T>, Unreadable> {
+    Ok(decode::<Items<T>>(part, bytes)?.items)
+}
+
+pub fn write_items<T: Serialize>(items: &[T]) -> Vec<u8> {
+    encode(Items { items: items.iter().collect() })
 }
 
 /// The name of the part that holds a key with this fingerprint.

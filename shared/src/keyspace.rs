@@ -21,6 +21,28 @@ pub struct Manifest {
     pub time: u64,
     /// Names as in [`crate::draft::part`], each with the digest of its value.
     pub parts: BTreeMap<String, Digest>,
+    #[serde(default, skip_serializing_if = "Origin::is_unsaid")]
+    pub origin: Origin,
+}
+
+/// Where the operator's part of a revision was written: whoever changes it elsewhere must know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// By a build that did not say.
+    #[default]
+    Unsaid,
+    Folder,
+    /// A folder that is kept in version control: what is changed elsewhere is lost with the next `apply`.
+    Git,
+    /// Changed in the store, by a command, since it came from a folder.
+    Verb,
+}
+
+impl Origin {
+    fn is_unsaid(&self) -> bool {
+        *self == Self::Unsaid
+    }
 }
 
 /// What the one pointer holds.

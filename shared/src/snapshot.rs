@@ -308,7 +308,7 @@ impl<E: std::fmt::Display> std::fmt::Display for Refused<E> {
 
 /// The operator's folder, as opposed to keys and to what was changed by hand.
 fn is_of_catalog(part: &str) -> bool {
-    !part.starts_with(part::KEYS) && part != part::OVERLAY && part != part::SEALED
+    !part.starts_with(part::KEYS) && part != part::OVERLAY && part != part::SEALED && part != part::TOKENS
 }
 
 fn catalog_digest(manifest: &BTreeMap<String, Digest>) -> Digest {

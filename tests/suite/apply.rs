@@ -191,3 +191,29 @@ fn what_was_planned_against_another_revision_is_refused() {
     assert!(said["error"]["message"].as_str().unwrap().contains("published revision"), "{said:#}");
     weir.lives();
 }
+
+/// What is changed in haste holds for the next request on every node, and its twin in the folder is asked about.
+#[test]
+fn what_is_set_in_haste_is_on_the_next_bill() {
+    let (mut weir, others) = three("apply-haste");
+    let cost = |node: &Node| {
+        let answer = node.call(&Call::Chat.request("well", false), &weir.key);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.header("x-weir-cost").unwrap_or_default().to_owned()
+    };
+    let before = cost(&others[0]);
+    weir.ctl(&["price", "set", "vendor-well/well", "input=1000000", "--reason", "a test", "--wait"]);
+    let after = others.each_ref().map(cost);
+    assert!(after[0] != before && after[0] == after[1], "{before} {after:?}");
+    weir.ctl(&["limit", "set", weir.key.split('-').nth(1).unwrap(), "--rpm", "1", "--wait"]);
+    let limited = (0..4).map(|_| weir.chat("well").status).collect::<Vec<_>>();
+    assert!(limited.contains(&429), "{limited:?}");
+    weir.ctl(&["limit", "set", weir.key.split('-').nth(1).unwrap(), "--rpm", "none", "--wait"]);
+    weir.ctl(&["model", "retire", "vendor-ill/ill", "--successor", "vendor-well/well", "--wait"]);
+    assert_eq!(others[1].call(&Call::Chat.request("ill", false), &weir.key).status, 200);
+    change(&mut weir, "[alias]\n", "[alias]\nfresh = \"well\"\n");
+    let asked = failed(&weir, &["apply"], 4);
+    assert!(asked["error"]["message"].as_str().unwrap().contains("was changed in the store"), "{asked:#}");
+    weir.ctl(&["apply", "--over-commands", "--wait"]);
+    weir.lives();
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use weir_shared::id::Digest;
-use weir_shared::keyspace::{Canary, Manifest, NodePage};
+use weir_shared::keyspace::{Canary, Manifest, NodePage, Origin};
 use weir_shared::store::{self, Folder, Store, StoreError};
 use weir_tests::gateway::{self, Gateway, eventually, within};
 use weir_tests::scratch::Scratch;
@@ -49,7 +49,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn manifest(revision: u64, parts: &[(&str, Digest)]) -> Manifest {
     let parts: BTreeMap<String, Digest> = parts.iter().map(|(name, digest)| ((*name).to_owned(), *digest)).collect();
-    Manifest { schema: 1, revision, epoch: 0, author: "t".into(), reason: "test".into(), time: 0, parts }
+    Manifest {
+        schema: 1,
+        revision,
+        epoch: 0,
+        author: "t".into(),
+        reason: "test".into(),
+        time: 0,
+        parts,
+        origin: Origin::Unsaid,
+    }
 }
 
 fn all_or_nothing(open: Open<'_>) {

@@ -1,6 +1,8 @@
 //! `apply`: from the operator's folder to a revision that every node follows.
 
 use serde_json::{Value, json};
+use weir_shared::fault::Exit;
+use weir_shared::keyspace::Origin;
 
 use super::check;
 use crate::change;
@@ -41,6 +43,10 @@ pub struct Apply {
     /// The store was restored from an older copy: make nodes follow it although they have seen newer revisions
     #[arg(long)]
     accept_regress: bool,
+
+    /// Take back what commands such as `weirctl price set` changed in the store, where the folder does not say it
+    #[arg(long)]
+    over_commands: bool,
 
     #[command(flatten)]
     wait: Wait,
@@ -85,6 +91,16 @@ impl Apply {
         }
         screen.say(format!("changes against revision {}: {}", base.revision(), change::summary(&changes)));
         screen.say(change::render(&changes, screen.paint, CHANGES_SHOWN_MAX));
+        if base.origin == Origin::Verb && !self.over_commands && !self.dry_run {
+            let what = format!(
+                "revision {} was changed in the store since a folder was applied: {}",
+                base.revision(),
+                base.reason
+            );
+            let next =
+                "take over what the list above would take back (`weirctl export` writes it), or say --over-commands";
+            return Err(Failure::new(Exit::Conflict, what).next(next).detail("changes", json!(changes)));
+        }
         let (Some(store), false) = (store, self.dry_run) else {
             screen.say("nothing was published (--dry-run)");
             return Ok(json!({"changed": false, "revision": base.revision(), "changes": changes, "nodes": []}));
@@ -97,7 +113,7 @@ impl Apply {
             old: &old,
             draft: &folder.draft,
             parts: &parts,
-            stamp: &place.stamp(reason),
+            stamp: &publish::Stamp { origin: Some(place.origin()), ..place.stamp(reason) },
             raise_epoch: self.accept_regress,
             wait: &self.wait,
             careful: &self.careful,
@@ -116,7 +132,6 @@ impl Apply {
 mod tests {
     use super::*;
     use crate::command::testing::Deployment;
-    use weir_shared::fault::Exit;
     use weir_shared::keyspace::{NodePage, Refusal};
     use weir_shared::store::Store;
 

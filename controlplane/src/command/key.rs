@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use weir_shared::draft::Draft;
 use weir_shared::fault::{Exit, Source};
 use weir_shared::key::{self, Fingerprint, KeyDraft, LimitsDraft, Pepper};
 use weir_shared::keyspace::Pointer;
@@ -25,6 +26,7 @@ use crate::when;
 pub enum Key {
     Create(Create),
     List(List),
+    Show(Show),
     Revoke(Revoke),
     Rotate(Rotate),
 }
@@ -34,6 +36,7 @@ impl Key {
         match self {
             Self::Create(create) => create.run(place, screen),
             Self::List(list) => list.run(place, screen),
+            Self::Show(show) => show.run(place, screen),
             Self::Revoke(revoke) => revoke.run(place, screen),
             Self::Rotate(rotate) => rotate.run(place, screen),
         }
@@ -287,6 +290,60 @@ impl List {
     }
 }
 
+/// Show what a key is, may use, and is limited to; never the key itself
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  weirctl key show abcdefgh
+  weirctl key show abcdefgh --json | jq .limits")]
+pub struct Show {
+    /// The id of a key: the eight letters after `weir-`
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+impl Show {
+    fn run(&self, place: &Place, screen: &Screen) -> Result<Value, Failure> {
+        let store = place.existing_store()?;
+        let (id, now) = (id_of(&self.id), when::now());
+        let base = Base::read(&*store)?;
+        let keys = base.keys(&*store)?;
+        let Some(key) = keys.iter().find(|key| key.id == id) else {
+            let failure = Failure::new(Exit::Missing, format!("there is no key {id}"));
+            return Err(failure.next("`weirctl key list --all` shows their ids"));
+        };
+        let draft = Draft { keys: vec![key.clone()], ..base.draft(&*store)? };
+        let reached = reached(&draft, base.revision());
+        let mut table = Table::new(["", ""]);
+        let or = |text: String, nothing: &str| if text.is_empty() { nothing.to_owned() } else { text };
+        let aliases: Vec<_> = key.aliases.iter().map(|(name, target)| format!("{name} = {target}")).collect();
+        for (what, is) in [
+            ("name", key.name.clone()),
+            ("tenant", key.tenant.clone()),
+            ("state", state(key, now).to_owned()),
+            ("made", when::stamp(key.created)),
+            ("ends", key.expires.map_or("never".into(), when::stamp)),
+            ("models", or(key.models.join(", "), "all of the tenant's")),
+            ("reaches", count(reached, "model")),
+            ("own names", or(aliases.join(", "), "none")),
+            ("limits", or(limits(key), "none")),
+        ] {
+            table.row([what.to_owned(), is]);
+        }
+        screen.say(screen.paint.bold(&id));
+        screen.say(table.render(screen.paint));
+        let mut object = describe(key, now);
+        object["reaches"] = reached.into();
+        Ok(object)
+    }
+}
+
+/// How many models of the catalog the one key of the draft may use.
+fn reached(draft: &Draft, revision: u64) -> usize {
+    let Ok(snapshot) = Snapshot::compile(revision, draft) else { return 0 };
+    let Some(key) = snapshot.keys().next() else { return 0 };
+    (0..snapshot.catalog.models.len() as u32).filter(|&place| snapshot.may_use(place, key)).count()
+}
+
 /// Take a key out of use; every node refuses it within a second
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -417,7 +474,7 @@ fn followed(store: &dyn Store, at: Option<Pointer>, wait: &Wait, screen: &Screen
 }
 
 /// Whoever pastes a whole key means its id; the rest of it goes no further.
-fn id_of(text: &str) -> String {
+pub fn id_of(text: &str) -> String {
     let rest = text.strip_prefix("weir-").unwrap_or(text);
     rest.split('-').next().unwrap_or(rest).to_owned()
 }

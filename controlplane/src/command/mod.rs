@@ -7,13 +7,17 @@ mod explain;
 mod export;
 mod init;
 mod key;
+mod limit;
+mod model;
 mod plan;
 mod prune;
 mod revision;
 mod route;
+mod serve;
 mod show;
 mod status;
 mod store;
+mod tenant;
 mod top;
 mod usage;
 mod vendor;
@@ -48,9 +52,26 @@ pub enum Command {
     /// Put vendors' secrets into the store, sealed, and rotate them
     #[command(subcommand)]
     Vendor(vendor::Vendor),
+    /// Change prices in the store, in haste
+    #[command(subcommand)]
+    Price(model::Price),
+    /// Add, name and retire models in the store, in haste
+    #[command(subcommand)]
+    Model(model::Model),
+    /// Make, change and remove tenants in the store, in haste
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// Change limits of keys and of vendors' credentials
+    #[command(subcommand)]
+    Limit(limit::Limit),
     /// Copy the store to another address
     #[command(subcommand)]
     Store(store::StoreVerb),
+    Serve(serve::Serve),
+    /// Who may speak to the admin API
+    #[command(subcommand)]
+    Token(serve::Token),
+    Audit(serve::Audit),
     Explain(explain::Explain),
     Top(top::Top),
     Usage(usage::Usage),
@@ -87,7 +108,14 @@ impl Command {
             Self::Key(key) => key.run(place, screen),
             Self::Route(route) => route.run(place, screen),
             Self::Vendor(vendor) => vendor.run(place, screen),
+            Self::Price(price) => price.run(place, screen),
+            Self::Model(model) => model.run(place, screen),
+            Self::Tenant(tenant) => tenant.run(place, screen),
+            Self::Limit(limit) => limit.run(place, screen),
             Self::Store(verb) => verb.run(place, screen),
+            Self::Serve(serve) => serve.run(place, screen),
+            Self::Token(token) => token.run(place, screen),
+            Self::Audit(audit) => audit.run(place, screen),
             Self::Explain(explain) => explain.run(place, screen),
             Self::Top(top) => top.run(place, screen),
             Self::Usage(usage) => usage.run(place, screen),

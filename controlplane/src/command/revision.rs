@@ -49,7 +49,8 @@ impl Rollback {
             screen.say(change::render(&changes, screen.paint, CHANGES_SHOWN_MAX));
             let reason = self.reason.clone().unwrap_or_else(|| format!("rollback to revision {}", self.revision));
             let parts = target.catalog_parts();
-            let now = publish::replace_catalog(&*store, &base, &draft, &parts, &place.stamp(reason), false)?;
+            let stamp = publish::Stamp { origin: Some(target.origin), ..place.stamp(reason) };
+            let now = publish::replace_catalog(&*store, &base, &draft, &parts, &stamp, false)?;
             let said = format!("published revision {}, which says what {} said", now.revision, self.revision);
             screen.say(screen.paint.good(&said));
             pointer = Some(now);

@@ -73,12 +73,12 @@ impl Lineage {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use weir_shared::keyspace::Manifest;
+    use weir_shared::keyspace::{Manifest, Origin};
     use weir_shared::store::Folder;
 
     fn manifest(epoch: u64, revision: u64, reason: &str) -> Manifest {
         let (author, reason) = ("t".to_owned(), reason.to_owned());
-        Manifest { schema: 1, revision, epoch, author, reason, time: 0, parts: BTreeMap::new() }
+        Manifest { schema: 1, revision, epoch, author, reason, time: 0, parts: BTreeMap::new(), origin: Origin::Unsaid }
     }
 
     #[test]

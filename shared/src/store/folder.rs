@@ -297,6 +297,7 @@ fn unavailable(path: &Path, error: &std::io::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::Origin;
     use std::collections::BTreeMap;
 
     fn folder(name: &str) -> Folder {
@@ -306,7 +307,16 @@ mod tests {
     }
 
     fn manifest(revision: u64, parts: BTreeMap<String, Digest>) -> Manifest {
-        Manifest { schema: 1, revision, epoch: 0, author: "t".into(), reason: "test".into(), time: 0, parts }
+        Manifest {
+            schema: 1,
+            revision,
+            epoch: 0,
+            author: "t".into(),
+            reason: "test".into(),
+            time: 0,
+            parts,
+            origin: Origin::Unsaid,
+        }
     }
 
     #[test]
