@@ -744,7 +744,7 @@ fn splits_are_told_and_cohorts_stay() {
 /// the branch that sticks to it pays half of what the fastest vendor's turn costs, or less.
 #[test]
 fn what_sticks_keeps_prompt_caches_warm() {
-    const VENDORS: usize = 4;
+    const VENDORS: usize = 8;
     let mut setup = Setup::new("routing-caches");
     let price = "input = \"10\"\noutput = \"0\"\ncache_read = \"1\"\n";
     for name in ["sticky", "fast"] {
@@ -768,7 +768,7 @@ fn what_sticks_keeps_prompt_caches_warm() {
     };
     let cost = |route: &str| -> i64 {
         let call = |agent: usize, number: usize| {
-            let body = serde_json::json!({"model": route, "messages": step(agent, number)}).to_string();
+            let body = serde_json::json!({"model": route, "stream": true, "messages": step(agent, number)}).to_string();
             let answer = weir.call(&weir_tests::Request::post("/v1/chat/completions", body));
             assert_eq!(answer.status, 200, "{}", answer.text());
             weir.record(&answer.request_id()).cost.0

@@ -19,6 +19,7 @@ use crate::route::line::{Standing, Turn};
 use crate::route::{self, Choice, Wish};
 use crate::translate;
 
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, and nearly always a choice")]
 pub enum Placed<'l> {
     Chosen(Choice<'l>),
     /// There is nothing to choose: an object lives at one vendor.
