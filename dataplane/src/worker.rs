@@ -306,9 +306,9 @@ async fn serve(
     loop {
         let times = times(&core);
         match caller.head(&times).await {
-            Ok(Some(request)) => {
+            Ok(Some(mut request)) => {
                 // Elsewhere, so that an idle connection does not carry the size of a busy one.
-                let keep = shelf::put(exchange::serve(&core, &mut caller, request)).await;
+                let keep = shelf::put(exchange::serve(&core, &mut caller, &mut request)).await;
                 if !keep {
                     break;
                 }

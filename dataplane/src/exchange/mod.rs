@@ -62,7 +62,9 @@ struct Scene<'s> {
 }
 
 /// Serves one request. Returns whether the connection may carry another.
-pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bool {
+///
+/// The request stays with who calls: what is handed over to a future lies in it twice.
+pub async fn serve(core: &Core, caller: &mut Caller, request: &mut Request) -> bool {
     core.gauges.add(Counter::Requests, 1);
     let request_id = core.next_id(request.started);
     let text = request_id.text();
@@ -84,27 +86,25 @@ pub async fn serve(core: &Core, caller: &mut Caller, mut request: Request) -> bo
     let keep =
         request.head.keep_alive && !core.phase().is_draining() && memory::pressure() < Pressure::KeepNoConnections;
     let bodied = request.head.method != Method::Head;
-    let from = live.map_or(caller.address, |live| fields::client_address(&request, caller.address, live));
-    caller.keep_next(&mut request);
+    let from = live.map_or(caller.address, |live| fields::client_address(request, caller.address, live));
+    caller.keep_next(request);
     let mut sink = Sink::new(caller, times, request.head.v11, bodied, keep);
     let mut teller = Teller { request: request_text, from, ..Teller::default() };
     let done = match live {
         None => Err(Refusal::plain(Code::ConfigUnavailable).retry_in(1_000_000_000)),
         Some(live) => {
             let scene = Scene { core, live, request_id, request_text, dialect, from };
-            match fields::without_key(&scene, &request, &mut sink).await {
+            match fields::without_key(&scene, request, &mut sink).await {
                 Some(done) => Ok(done),
-                None => keyed(&scene, &mut request, route, &query, &mut sink, &mut teller).await,
+                None => keyed(&scene, request, &route, &query, &mut sink, &mut teller).await,
             }
         }
     };
     let done = match done {
         Ok(done) => done,
-        Err(refusal) => {
-            refuse(core, live, &mut request, &mut sink, dialect, request_text, refusal, teller.unread).await
-        }
+        Err(refusal) => refuse(core, live, request, &mut sink, dialect, request_text, refusal, teller.unread).await,
     };
-    finish(core, &request, &sink, &teller, live, done)
+    finish(core, request, &sink, &teller, live, done)
 }
 
 /// What the log line tells beyond the bill; filled in as it becomes known.
@@ -150,7 +150,7 @@ impl Default for Teller<'_> {
 async fn keyed<'l>(
     scene: &Scene<'l>,
     request: &mut Request,
-    route: Result<Route, NoRoute>,
+    route: &Result<Route, NoRoute>,
     query: &[u8],
     sink: &mut Sink<'_>,
     teller: &mut Teller<'l>,
@@ -158,7 +158,7 @@ async fn keyed<'l>(
     let key = auth::authenticate(request, query, scene.from, scene.live)?;
     teller.key = key.id;
     teller.tenant = &key.tenant.name;
-    let route = route?;
+    let route = route.as_ref().map_err(|none| *none)?;
     teller.endpoint = route.endpoint.path;
     if request.get(Name::ContentEncoding).is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::plain(Code::UnsupportedEncoding).closing());
@@ -172,12 +172,12 @@ async fn keyed<'l>(
     }
     let is_form = request.get(Name::ContentType).is_some_and(media::is_form);
     match route.endpoint.body {
-        BodyKind::Models | BodyKind::Model => models::answer(scene, request, key, &route, sink, teller).await,
-        BodyKind::ModelInForm => forms::forward(scene, request, key, &route, query, sink, teller).await,
+        BodyKind::Models | BodyKind::Model => models::answer(scene, request, key, route, sink, teller).await,
+        BodyKind::ModelInForm => forms::forward(scene, request, key, route, query, sink, teller).await,
         BodyKind::ModelInEither | BodyKind::Object if is_form => {
-            forms::forward(scene, request, key, &route, query, sink, teller).await
+            forms::forward(scene, request, key, route, query, sink, teller).await
         }
-        _ => collected(scene, request, key, &route, query, sink, teller).await,
+        _ => collected(scene, request, key, route, query, sink, teller).await,
     }
 }
 

@@ -51,7 +51,7 @@ pub async fn placed<'l>(
 }
 
 /// Who is in front looks often, so that no place lies idle for long; the others only whether they are.
-const FRONT_LOOKS_MS: u64 = 5;
+const FRONT_LOOKS_MS: u64 = 2;
 const OTHERS_LOOK_MS: u64 = 20;
 
 async fn wait<'l>(
@@ -67,9 +67,7 @@ async fn wait<'l>(
         if turn == Turn::Look {
             let choice = choose(asked)?;
             // When it is no place that is missing any more, there is nothing to stand in line for.
-            let found = !choice.is_full();
-            standing.looked(found);
-            if found {
+            if !choice.is_full() {
                 return Ok(Placed::Chosen(choice));
             }
         }

@@ -11,17 +11,9 @@ use weir_shared::policy::queueing::Queueing;
 /// Lower comes first.
 type Rank = (u8, u64);
 
-/// Those who wait for one vendor.
-#[derive(Default)]
-struct Line {
-    ranks: BTreeSet<Rank>,
-    /// How many beside the first may look: one more for each that found a place, none once somebody did not.
-    beside: usize,
-}
-
 #[derive(Default)]
 struct Lines {
-    of: HashMap<Arc<str>, Line>,
+    of: HashMap<Arc<str>, BTreeSet<Rank>>,
     /// How many of each tenant's wait.
     tenants: HashMap<Arc<str>, usize>,
     arrived: u64,
@@ -61,28 +53,19 @@ impl Standing {
         lines.arrived += 1;
         let rank = (u8::MAX - priority as u8, lines.arrived);
         *lines.tenants.entry(Arc::clone(tenant)).or_default() += 1;
-        lines.of.entry(Arc::clone(vendor)).or_default().ranks.insert(rank);
+        lines.of.entry(Arc::clone(vendor)).or_default().insert(rank);
         WAITING.fetch_add(1, Ordering::Relaxed);
         Some(Self { vendor: Arc::clone(vendor), tenant: Arc::clone(tenant), rank })
     }
 
-    /// Whether it is its turn to look for a place. One after the other while places are few; when they come free faster than
-    /// one can look, several at once.
+    /// Whether it is its turn to look for a place. One after the other: two who look at once would both go for the same one.
     pub fn turn(&self) -> Turn {
         let lines = lines();
         let Some(line) = lines.as_ref().and_then(|lines| lines.of.get(&self.vendor)) else { return Turn::Look };
-        match line.ranks.iter().take(FRONT).position(|rank| *rank == self.rank) {
-            Some(place) if place <= line.beside => Turn::Look,
+        match line.iter().take(FRONT).position(|rank| *rank == self.rank) {
+            Some(0) => Turn::Look,
             Some(_) => Turn::Soon,
             None => Turn::Later,
-        }
-    }
-
-    /// What a look came to.
-    pub fn looked(&self, found: bool) {
-        let mut lines = lines();
-        if let Some(line) = lines.as_mut().and_then(|lines| lines.of.get_mut(&self.vendor)) {
-            line.beside = if found { line.beside + 1 } else { 0 };
         }
     }
 }
@@ -99,8 +82,8 @@ impl Drop for Standing {
         let mut lines = lines();
         let lines = lines.get_or_insert_default();
         if let Some(line) = lines.of.get_mut(&self.vendor) {
-            line.ranks.remove(&self.rank);
-            if line.ranks.is_empty() {
+            line.remove(&self.rank);
+            if line.is_empty() {
                 lines.of.remove(&self.vendor);
             }
         }
@@ -142,11 +125,6 @@ mod tests {
         let high: Vec<_> = (0..2 * FRONT).map(|_| take(&vendor, 6, Priority::High).unwrap()).collect();
         assert!(take(&vendor, 6, Priority::High).is_none(), "a quarter is one tenant's");
         assert_eq!((looks(&high), normal.turn()), (1, Turn::Later));
-        // Places come free: more look at once, until one looks in vain.
-        (0..3).for_each(|_| high[0].looked(true));
-        assert_eq!(looks(&high), 4);
-        high[3].looked(false);
-        assert_eq!(looks(&high), 1);
         let elsewhere = take(&other, 7, Priority::Low).unwrap();
         assert_eq!(elsewhere.turn(), Turn::Look);
         drop((high, normal, low));
