@@ -28,7 +28,7 @@ pub struct Meter<'l> {
     prompt_bytes: u64,
     pub reading: Reading,
     /// What was delivered before another candidate went on with it.
-    carried: Option<Box<Carried>>,
+    carried: Option<Box<Carried<'l>>>,
     /// The vendor began to answer: from here on what was said is owed.
     pub delivered: bool,
     record: Record<'l>,
@@ -39,10 +39,12 @@ pub struct Meter<'l> {
 
 /// The parts of an answer that is others' to end, each at its own prices.
 #[derive(Clone, Copy, Default)]
-struct Carried {
+struct Carried<'l> {
     usage: Usage,
     cost: Nano,
     sale: Nano,
+    /// Who said the last of it: model, the vendor's name for it, vendor, credential.
+    by: [&'l str; 4],
 }
 
 /// What a closed meter says: for the log line and the headers.
@@ -178,12 +180,16 @@ impl<'l> Meter<'l> {
         let (usage, flags) = self.usage(Outcome::Partial);
         let (cost, sale) = self.amounts(&usage);
         let (cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
+        let mut credential = "";
         if let Some(last) = self.record.attempts.last_mut() {
             (last.outcome, last.cost) = (Outcome::Partial, cost);
+            credential = last.credential;
         }
         self.record.flags |= flags;
         self.reading = Reading::default();
+        let Record { model, upstream_model, vendor, .. } = self.record;
         let carried = self.carried.get_or_insert_default();
+        carried.by = [model, upstream_model, vendor, credential];
         carried.usage = carried.usage.plus(usage);
         carried.cost = Nano(carried.cost.0.saturating_add(cost.0));
         carried.sale = Nano(carried.sale.0.saturating_add(sale.0));
@@ -230,6 +236,11 @@ impl<'l> Meter<'l> {
         let carried = carried.map(|carried| *carried).unwrap_or_default();
         let last_tokens_out = usage.answer_tokens();
         let usage = usage.plus(carried.usage);
+        if is_silent {
+            // The record names who was heard, not who was asked last.
+            let record = &mut self.record;
+            [record.model, record.upstream_model, record.vendor, record.credential] = carried.by;
+        }
         let cost = Nano(own_cost.0.saturating_add(carried.cost.0));
         let sale = Nano(sale.0.saturating_add(carried.sale.0));
         let micros = |from: Nanos, to: Nanos| (to.saturating_sub(from)) / 1_000;
@@ -246,14 +257,12 @@ impl<'l> Meter<'l> {
         (record.cost, record.sale) = (cost, sale);
         record.total_us = u32::try_from(total_us).unwrap_or(u32::MAX);
         record.first_byte_us = u32::try_from(first_byte_us).unwrap_or(u32::MAX);
-        if let Some(last) = record.attempts.last_mut() {
+        // What was carried over has its own word.
+        if let Some(last) = record.attempts.last_mut().filter(|_| !is_silent) {
             record.credential = last.credential;
-            // What was carried over has its own word.
-            if !is_silent {
-                last.outcome = outcome;
-            }
+            last.outcome = outcome;
             // Of one that was given up, what its prompt cost is noted already.
-            if !is_silent && self.delivered {
+            if self.delivered {
                 last.cost = own_cost;
             }
         }
@@ -363,6 +372,9 @@ impl<'l> Meter<'l> {
     }
 
     fn credential(&self) -> &'l str {
+        if self.closed {
+            return self.record.credential;
+        }
         self.record.attempts.last().map_or("", |last| last.credential)
     }
 
