@@ -72,6 +72,8 @@ pub struct Subject<'l> {
     pub stream: bool,
     pub started: Nanos,
     pub prompt_bytes: usize,
+    /// The call that this one is a copy of: nobody is served by it, and what it costs is the operator's.
+    pub mirror_of: Option<RequestId>,
 }
 
 /// Without a price there is nothing to pay: files, batches, and what lists them.
@@ -94,8 +96,10 @@ pub fn record_bytes(model: Option<&Model>, vendor: &Vendor, tenant: &str) -> usi
 
 impl<'l> Meter<'l> {
     pub fn open(ticket: Ticket<'l>, gauges: &'l Gauges, subject: &Subject<'l>) -> Self {
-        gauges.add(Counter::Admitted, 1);
-        gauges.add(Counter::InFlight, 1);
+        if subject.mirror_of.is_none() {
+            gauges.add(Counter::Admitted, 1);
+            gauges.add(Counter::InFlight, 1);
+        }
         let key = ticket.key;
         let record = Record {
             id: subject.id,
@@ -107,7 +111,9 @@ impl<'l> Meter<'l> {
             model: subject.model.map_or("", |model| &model.id),
             upstream_model: subject.model.map_or("", |model| &model.upstream),
             vendor: &subject.vendor.name,
-            flags: if subject.stream { flag::STREAM } else { 0 },
+            flags: if subject.stream { flag::STREAM } else { 0 }
+                | if subject.mirror_of.is_some() { flag::MIRRORED } else { 0 },
+            mirror_of: subject.mirror_of,
             outcome: Outcome::Cancelled,
             attempts: Vec::with_capacity(1),
             ..Record::default()
@@ -174,15 +180,26 @@ impl<'l> Meter<'l> {
         self.record.flags |= flag::CONTINUED;
     }
 
-    /// What was delivered until here is owed, at this candidate's prices; another may go on with it. Says what all of it
-    /// used.
-    pub fn carry(&mut self) -> Usage {
-        let (usage, flags) = self.usage(Outcome::Partial);
+    /// Several answer.
+    pub fn fanned_out(&mut self) {
+        self.record.flags |= flag::FANNED_OUT;
+    }
+
+    /// What all of it used by now.
+    pub fn used_so_far(&self) -> Usage {
+        let carried = self.carried.as_ref().map_or(Usage::NONE, |carried| carried.usage);
+        carried.plus(self.usage(Outcome::Complete).0)
+    }
+
+    /// What was delivered until here is owed, at this candidate's prices; another may go on with it, or answer as well.
+    /// Says what all of it used.
+    pub fn carry(&mut self, outcome: Outcome) -> Usage {
+        let (usage, flags) = self.usage(outcome);
         let (cost, sale) = self.amounts(&usage);
         let (cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
         let mut credential = "";
         if let Some(last) = self.record.attempts.last_mut() {
-            (last.outcome, last.cost) = (Outcome::Partial, cost);
+            (last.outcome, last.cost) = (outcome, cost);
             credential = last.credential;
         }
         self.record.flags |= flags;
@@ -215,7 +232,10 @@ impl<'l> Meter<'l> {
     pub fn preview(&self) -> (Nano, Nano) {
         let (usage, _) = self.usage(Outcome::Complete);
         let (cost, sale) = self.amounts(&usage);
-        (cost.unwrap_or_default(), sale.unwrap_or_default())
+        let (before, sold) =
+            self.carried.as_ref().map_or_else(Default::default, |carried| (carried.cost, carried.sale));
+        let add = |amount: Nano, before: Nano| Nano(amount.0.saturating_add(before.0));
+        (add(cost.unwrap_or_default(), before), add(sale.unwrap_or_default(), sold))
     }
 
     /// Writes the record. `None`: it had been written before.
@@ -226,12 +246,14 @@ impl<'l> Meter<'l> {
         let now = clock::now();
         let carried = self.carried.take();
         // Who was to go on and said nothing is owed nothing.
-        let is_silent = carried.is_some() && self.reading.events == 0;
+        let is_silent = carried.is_some() && self.reading.is_empty();
         let (usage, mut flags) = if is_silent { (Usage::NONE, 0) } else { self.usage(outcome) };
         let (cost, sale) = if is_silent { (Ok(Nano(0)), Ok(Nano(0))) } else { self.amounts(&usage) };
         if cost.is_err() || sale.is_err() {
             flags |= flag::OVERFLOW;
         }
+        let is_mirrored = self.record.mirror_of.is_some();
+        let sale = if is_mirrored { Ok(Nano(0)) } else { sale };
         let (own_cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
         let carried = carried.map(|carried| *carried).unwrap_or_default();
         let last_tokens_out = usage.answer_tokens();
@@ -342,6 +364,13 @@ impl<'l> Meter<'l> {
 
     fn count(&self, usage: &Usage, cost: Nano, sale: Nano, outcome: Outcome, total_us: u64, first_byte_us: u64) {
         let gauges = self.gauges;
+        if self.record.flags & flag::OVERFLOW == 0 {
+            gauges.add(Counter::CostNano, cost.0.unsigned_abs());
+            gauges.add(Counter::SaleNano, sale.0.unsigned_abs());
+        }
+        if self.record.mirror_of.is_some() {
+            return;
+        }
         gauges.sub(Counter::InFlight, 1);
         gauges.add(
             match outcome {
@@ -352,10 +381,6 @@ impl<'l> Meter<'l> {
             },
             1,
         );
-        if self.record.flags & flag::OVERFLOW == 0 {
-            gauges.add(Counter::CostNano, cost.0.unsigned_abs());
-            gauges.add(Counter::SaleNano, sale.0.unsigned_abs());
-        }
         gauges.add(Counter::TokensIn, usage.prompt_tokens());
         gauges.add(Counter::TokensOut, usage.answer_tokens());
         if self.record.flags & flag::ESTIMATED != 0 {

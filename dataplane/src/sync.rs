@@ -8,6 +8,7 @@ mod candidates;
 mod credentials;
 mod fetch;
 mod lineage;
+mod mirrors;
 mod shapes;
 mod follow;
 

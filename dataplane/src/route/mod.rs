@@ -129,6 +129,12 @@ pub fn candidate_dice(seed: u64, at: u8) -> u64 {
     dice(seed, 0x1_0000 + u64::from(at))
 }
 
+/// Whether a call may go to this model although nobody waits for its answer: its vendor's places and quotas are for those
+/// who wait.
+pub fn is_well(live: &Live, key: &Key, model: u32, shape: &Shape, now: Nanos) -> bool {
+    vital(live, key, model, candidate_dice(shape.seed, u8::MAX), shape, now).grade == Grade::Passing
+}
+
 /// A candidate is as well as the best of its credentials.
 fn vital(live: &Live, key: &Key, place: u32, dice: u64, shape: &Shape, now: Nanos) -> Vital {
     let (now_s, prompt_tokens) = (shape.now_s, u64::from(shape.prompt_tokens));

@@ -15,6 +15,7 @@ use weir_shared::fault::{Actor, Code};
 
 use super::candidates;
 use super::follow::State;
+use super::mirrors;
 use super::shapes;
 use crate::clock;
 use crate::core::Phase;
@@ -263,7 +264,10 @@ fn metrics_text(desk: &Desk) -> String {
     ] {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }
-    desk.newest.get().iter().for_each(|live| candidates::metrics(live, &mut out));
+    desk.newest.get().iter().for_each(|live| {
+        candidates::metrics(live, &mut out);
+        mirrors::metrics(live, &mut out);
+    });
     let _ = writeln!(
         out,
         "# HELP weir_driver The driver under the runtime.\n# TYPE weir_driver gauge\nweir_driver{{name=\"{}\"}} 1",
