@@ -41,12 +41,21 @@ pub struct Asked<'a, 'l> {
     pub route: &'a Route,
     pub call: &'a parse::Call<'a>,
     pub bytes: &'a [u8],
+    /// The body is a form, and no JSON.
+    pub is_form: bool,
     /// With the vendors' own ids in it, when it names objects.
     pub opened: Option<&'a [u8]>,
     pub key: &'l Key,
     pub query: &'a [u8],
     pub request: &'a Request,
     pub pin: Option<&'a objects::Pin>,
+}
+
+impl<'a> Asked<'a, '_> {
+    /// What a model reads of it, as far as bytes tell: a form is pictures and sound.
+    pub fn prompt(&self) -> &'a [u8] {
+        if self.is_form { b"" } else { self.bytes }
+    }
 }
 
 pub async fn serve<'l>(
@@ -71,7 +80,7 @@ pub async fn serve<'l>(
     let ticket = admit::admit(place, reserved, &scene.core.journal, room, call.stream, asked.request.started)?;
     teller.stream = call.stream;
     FURTHER_ATTEMPTS.earn();
-    let mut meter = open_meter(scene, ticket, aim.model, aim.vendor, call.stream, asked.request, asked.bytes.len());
+    let mut meter = open_meter(scene, ticket, aim.model, aim.vendor, call.stream, asked.request, asked.prompt().len());
     told.into_iter().for_each(|told| meter.chosen(told));
     let twin = mirror.and_then(|mirror| mirror::send(asked, mirror));
     let late_ms = hedging.as_ref().zip(aim.model).and_then(|(hedging, model)| hedging.late_after(model));

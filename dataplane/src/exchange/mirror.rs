@@ -50,7 +50,7 @@ pub fn drawn<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> Option<&'l Mirro
     };
     let (mirror, fit) = mirrored(route, snapshot, asked.key, &choice.shape, reached)?;
     // An object lives at one vendor, and what nobody could say twice is not said twice.
-    let is_plain = asked.pin.is_none() && asked.opened.is_none() && generates(asked);
+    let is_plain = !asked.is_form && asked.pin.is_none() && asked.opened.is_none() && generates(asked);
     let is_calm = core.aside.has_room() && !core.strain.is_shedding() && !core.phase().is_draining();
     let is_well = || route::is_well(live, asked.key, mirror.model, &choice.shape, clock::now());
     if is_plain && is_calm && fit.is_ok() && is_well() {
@@ -188,7 +188,8 @@ async fn delivered(parcel: &Parcel, scene: &Scene<'_>) -> Option<Side> {
     let call = parse::call(&parcel.route, &parcel.body, &parcel.query).ok()?;
     let bytes = &parcel.body[..];
     let (route, query) = (&parcel.route, &parcel.query[..]);
-    let asked = Asked { scene, route, call: &call, bytes, opened: None, key, query, request, pin: None };
+    let asked =
+        Asked { scene, route, call: &call, bytes, is_form: false, opened: None, key, query, request, pin: None };
     let model = &live.snapshot.catalog.models[parcel.model as usize];
     let aim = Aim::at(&asked, Some(model), model.vendor, Telling::Once).ok()?;
     let tokens = admit::expected_tokens(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices);

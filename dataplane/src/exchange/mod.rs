@@ -220,6 +220,7 @@ async fn collected<'l>(
         route,
         call: &call,
         bytes,
+        is_form: false,
         opened: opened.as_deref(),
         key,
         query,

@@ -13,7 +13,7 @@ mod quota;
 mod trial;
 
 pub use budget::FURTHER_ATTEMPTS;
-pub use pass::{NoPass, Pass, REST_NS, REST_NS_MAX, Tried, next_pass, retry_in};
+pub use pass::{Errand, NoPass, Pass, Passes, REST_NS, REST_NS_MAX, retry_in};
 pub use quota::learn;
 pub use trial::Trial;
 
@@ -177,7 +177,7 @@ fn vital(live: &Live, key: &Key, place: u32, dice: u64, shape: &Shape, now: Nano
 }
 
 /// Whether an operator took this credential out of traffic.
-pub fn is_drained(live: &Live, vendor: &Vendor, credential: &Credential) -> bool {
+fn is_drained(live: &Live, vendor: &Vendor, credential: &Credential) -> bool {
     let overlay = &live.snapshot.overlay;
     !overlay.is_empty() && overlay.drains_credential(&vendor.name, &credential.name, clock::wall_seconds())
 }
