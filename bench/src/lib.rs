@@ -1,6 +1,8 @@
 //! Measures the gateway and plays its vendors: a synthetic vendor with faults on demand, load with an honest clock, a
 //! comparison with nginx and HAProxy in one run, and a grammar checker that shares no code with the gateway.
 
+mod gateway;
+mod meter;
 mod sys;
 
 pub mod clock;
