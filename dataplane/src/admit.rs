@@ -17,7 +17,7 @@ pub struct Place<'l> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.key.state.leave();
+        self.key.state.get().leave();
     }
 }
 
@@ -60,7 +60,7 @@ pub fn enter(key: &Key) -> Result<Place<'_>, Exhausted> {
     if memory::pressure() >= Pressure::RefuseAll {
         return Err(Exhausted::Memory);
     }
-    key.state.enter(&key.limits).map_err(Exhausted::Limit)?;
+    key.state.get().enter(&key.limits).map_err(Exhausted::Limit)?;
     Ok(Place { key })
 }
 
@@ -79,7 +79,7 @@ pub fn admit<'l>(
     }
     let slot = journal.reserve(record_bytes).map_err(|_| Exhausted::JournalFull)?;
     let key = place.key;
-    key.state.take(&key.limits, tokens, now).map_err(Exhausted::Limit)?;
+    key.state.get().take(&key.limits, tokens, now).map_err(Exhausted::Limit)?;
     Ok(Ticket { key, tokens, _place: place, slot: Some(slot) })
 }
 
@@ -87,14 +87,14 @@ impl Ticket<'_> {
     /// The request is over and used so many tokens. What is left is the room for its record.
     pub fn settle(mut self, used: u64, now: clock::Nanos) -> Option<Slot> {
         let slot = self.slot.take();
-        self.key.state.used(&self.key.limits, self.tokens, used, now);
+        self.key.state.get().used(&self.key.limits, self.tokens, used, now);
         slot
     }
 
     /// The request never reached a vendor.
     pub fn void(mut self, now: clock::Nanos) -> Option<Slot> {
         let slot = self.slot.take();
-        self.key.state.void(&self.key.limits, self.tokens, now);
+        self.key.state.get().void(&self.key.limits, self.tokens, now);
         slot
     }
 }
@@ -103,7 +103,7 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         // Settled and voided tickets have given their slot away.
         if self.slot.take().is_some() {
-            self.key.state.void(&self.key.limits, self.tokens, clock::now());
+            self.key.state.get().void(&self.key.limits, self.tokens, clock::now());
         }
     }
 }
