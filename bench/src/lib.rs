@@ -1,6 +1,9 @@
 //! Measures the gateway and plays its vendors: a synthetic vendor with faults on demand, load with an honest clock, a
-//! comparison with nginx and HAProxy in one run, and a grammar checker that shares no code with the gateway.
+//! comparison with nginx and HAProxy in one run, what an operator's changes cost a fleet, and a grammar checker that shares
+//! no code with the gateway.
 
+mod gateway;
+mod meter;
 mod sys;
 
 pub mod clock;
@@ -10,6 +13,7 @@ pub mod http;
 pub mod provider;
 pub mod load;
 pub mod compare;
+pub mod fleet;
 
 /// Raises the limit of open files for this process and what it starts: ten thousand idle connections need twice as many.
 pub fn raise_open_files() -> u64 {

@@ -1,4 +1,4 @@
-//! `weirbench provider | load | compare`.
+//! `weirbench provider | load | compare | fleet`.
 
 mod cli;
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use weir_shared::draft::{self, Draft, part};
+use weir_shared::draft::{self, Draft, Sourced, TenantDraft, part};
 use weir_shared::fault::{Exit, Fault, Source};
 use weir_shared::id::Digest;
 use weir_shared::key::{Fingerprint, KeyDraft};
@@ -16,6 +16,7 @@ use weir_shared::overlay::OverlayDraft;
 use weir_shared::sealed::SealedDraft;
 use weir_shared::snapshot::Snapshot;
 use weir_shared::store::{Store, StoreError};
+use weir_shared::stored::{self, Unreadable};
 
 use crate::catalog::SOURCE_MARK;
 use crate::change::{self, Change};
@@ -94,24 +95,21 @@ impl Base {
     pub fn overlay(&self, store: &dyn Store) -> Result<OverlayDraft, Failure> {
         match self.parts.get(part::OVERLAY) {
             None => Ok(OverlayDraft::default()),
-            Some(digest) => draft::read_overlay(&store.value(digest)?)
-                .map_err(|why| Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl")),
+            Some(digest) => draft::read_overlay(&store.value(digest)?).map_err(newer),
         }
     }
 
     pub fn sealed(&self, store: &dyn Store) -> Result<Vec<SealedDraft>, Failure> {
         match self.parts.get(part::SEALED) {
             None => Ok(Vec::new()),
-            Some(digest) => draft::read_sealed(&store.value(digest)?)
-                .map_err(|why| Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl")),
+            Some(digest) => draft::read_sealed(&store.value(digest)?).map_err(newer),
         }
     }
 
     pub fn tokens(&self, store: &dyn Store) -> Result<Vec<TokenDraft>, Failure> {
         match self.parts.get(part::TOKENS) {
             None => Ok(Vec::new()),
-            Some(digest) => draft::read_items(part::TOKENS, &store.value(digest)?)
-                .map_err(|why| Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl")),
+            Some(digest) => stored::read_list(part::TOKENS, &store.value(digest)?).map_err(newer),
         }
     }
 
@@ -122,7 +120,14 @@ impl Base {
             values.push((name, store.value(&digest)?));
         }
         let draft = Draft::from_values(values.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())));
-        draft.map_err(|unreadable| Failure::new(Exit::Store, unreadable.to_string()).next("use a newer weirctl"))
+        draft.map_err(newer)
+    }
+
+    pub fn tenants(&self, store: &dyn Store) -> Result<Vec<Sourced<TenantDraft>>, Failure> {
+        match self.parts.get(part::TENANTS) {
+            None => Ok(Vec::new()),
+            Some(digest) => stored::read_list(part::TENANTS, &store.value(digest)?).map_err(newer),
+        }
     }
 
     pub fn keys(&self, store: &dyn Store) -> Result<Vec<KeyDraft>, Failure> {
@@ -141,6 +146,11 @@ impl Base {
             origin: stamp.origin.unwrap_or(self.origin),
         }
     }
+}
+
+/// Only a build that writes more than this one knows leaves what this one cannot read.
+fn newer(why: Unreadable) -> Failure {
+    Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl")
 }
 
 /// All that one revision says differently from another, keys and sealed secrets included.
@@ -214,11 +224,21 @@ pub fn merged(
 
 /// A tenant may only go when no key of it is left: a node would refuse what the folder alone cannot show.
 fn check_with_keys(store: &dyn Store, base: &Base, draft: &Draft) -> Result<(), Failure> {
-    let whole = Draft { keys: base.keys(store)?, ..draft.clone() };
-    match Snapshot::compile(base.revision() + 1, &whole) {
-        Ok(_) => Ok(()),
-        Err(faults) => Err(with_faults("with the keys of the store, the revision would be refused", &faults)),
+    let refused =
+        |faults: Vec<Fault>| Err(with_faults("with the keys of the store, the revision would be refused", &faults));
+    let snapshot = match Snapshot::compile(base.revision() + 1, draft) {
+        Ok(snapshot) => snapshot,
+        Err(faults) => return refused(faults),
+    };
+    if base.parts.get(part::TENANTS) == Some(&Digest::of(&stored::list(&draft.tenants))) {
+        return Ok(());
     }
+    let mut faults = Vec::new();
+    let keys = Keys::new(store, base.parts.clone());
+    for part in keys.names() {
+        faults.extend(snapshot.faults_of(&keys.of_part(&part)?));
+    }
+    if faults.is_empty() { Ok(()) } else { refused(faults) }
 }
 
 /// A failure that shows each fault.
@@ -281,12 +301,14 @@ pub struct Keys<'a> {
     store: &'a dyn Store,
     parts: Parts,
     read: BTreeMap<String, Vec<KeyDraft>>,
+    /// As stored, of those that were only searched.
+    searched: BTreeMap<String, String>,
     changed: BTreeSet<String>,
 }
 
 impl<'a> Keys<'a> {
     fn new(store: &'a dyn Store, parts: Parts) -> Self {
-        Self { store, parts, read: BTreeMap::new(), changed: BTreeSet::new() }
+        Self { store, parts, read: BTreeMap::new(), searched: BTreeMap::new(), changed: BTreeSet::new() }
     }
 
     fn all(mut self) -> Result<Vec<KeyDraft>, Failure> {
@@ -310,13 +332,15 @@ impl<'a> Keys<'a> {
         id: &str,
         change: impl FnOnce(&mut KeyDraft) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.read_all()?;
-        for (part, keys) in &mut self.read {
-            if let Some(key) = keys.iter_mut().find(|key| key.id == id) {
+        for part in self.names() {
+            if !self.read.contains_key(&part) && !self.looks_as_if(&part, id)? {
+                continue;
+            }
+            if let Some(key) = self.shard(&part)?.iter_mut().find(|key| key.id == id) {
                 let before = key.clone();
                 let said = change(key)?;
                 if *key != before {
-                    self.changed.insert(part.clone());
+                    self.changed.insert(part);
                 }
                 return Ok(said);
             }
@@ -325,17 +349,43 @@ impl<'a> Keys<'a> {
     }
 
     fn read_all(&mut self) -> Result<(), Failure> {
-        let parts: Vec<_> = self.parts.keys().filter(|name| is_key(name)).cloned().collect();
-        parts.iter().try_for_each(|part| self.shard(part).map(drop))
+        self.names().iter().try_for_each(|part| self.shard(part).map(drop))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.parts.keys().filter(|name| is_key(name)).cloned().collect()
+    }
+
+    /// Whether a part may hold the key of this id. An id does not say which it is, and to read them all as keys would be most of
+    /// what a command does with a hundred thousand of them.
+    fn looks_as_if(&mut self, part: &str, id: &str) -> Result<bool, Failure> {
+        if !self.searched.contains_key(part) {
+            let bytes = self.value(part)?;
+            self.searched.insert(part.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+        }
+        // Within a string of JSON its quotes could not stand like this.
+        let mark = format!("\"id\":\"{id}\"");
+        Ok(self.searched.get(part).is_some_and(|text| text.contains(&mark)))
+    }
+
+    fn value(&self, part: &str) -> Result<Vec<u8>, Failure> {
+        match self.parts.get(part) {
+            None => Ok(Vec::new()),
+            Some(digest) => Ok(self.store.value(digest)?),
+        }
+    }
+
+    /// The keys of one part as they are stored; nothing of them is kept.
+    fn of_part(&self, part: &str) -> Result<Vec<KeyDraft>, Failure> {
+        if !self.parts.contains_key(part) {
+            return Ok(Vec::new());
+        }
+        stored::read_list(part, &self.value(part)?).map_err(newer)
     }
 
     fn shard(&mut self, part: &str) -> Result<&mut Vec<KeyDraft>, Failure> {
         if !self.read.contains_key(part) {
-            let keys = match self.parts.get(part) {
-                None => Vec::new(),
-                Some(digest) => draft::read_keys(part, &self.store.value(digest)?)
-                    .map_err(|why| Failure::new(Exit::Store, why.to_string()).next("use a newer weirctl"))?,
-            };
+            let keys = self.of_part(part)?;
             self.read.insert(part.to_owned(), keys);
         }
         Ok(self.read.entry(part.to_owned()).or_default())
@@ -344,7 +394,7 @@ impl<'a> Keys<'a> {
     fn write(&mut self) -> Result<(), Failure> {
         for part in &self.changed {
             if let Some(keys) = self.read.get(part) {
-                self.parts.insert(part.clone(), self.store.put_value(&draft::write_keys(keys))?);
+                self.parts.insert(part.clone(), self.store.put_value(&stored::list(keys))?);
             }
         }
         Ok(())
@@ -445,7 +495,7 @@ pub fn change_sealed<T>(
         let before = base.sealed(store)?;
         let mut sealed = before.clone();
         let said = change(base, &mut sealed)?;
-        let bytes = (!sealed.is_empty()).then(|| draft::write_sealed(&sealed));
+        let bytes = (!sealed.is_empty()).then(|| stored::list(&sealed));
         Ok((said, (sealed != before).then_some(bytes)))
     })
 }
@@ -460,7 +510,7 @@ pub fn change_tokens<T>(
         let before = base.tokens(store)?;
         let mut tokens = before.clone();
         let said = change(base, &mut tokens)?;
-        let bytes = (!tokens.is_empty()).then(|| draft::write_items(&tokens));
+        let bytes = (!tokens.is_empty()).then(|| stored::list(&tokens));
         Ok((said, (tokens != before).then_some(bytes)))
     })
 }
@@ -495,7 +545,7 @@ fn change_part<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_shared::draft::{AliasDraft, ModelDraft, Sourced, TenantDraft, VendorDraft};
+    use weir_shared::draft::{AliasDraft, ModelDraft, VendorDraft};
     use weir_shared::key::Pepper;
     use weir_shared::store::Folder;
 

@@ -1,6 +1,7 @@
 //! From a draft that is ready to a revision that the nodes serve: first on a few of them, when that is wished, then on all,
 //! and back again when a rule says so.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ pub struct Careful {
     #[arg(long, value_name = "N|P%", value_parser = share, requires = "wait")]
     canary: Option<Share>,
 
-    /// Go back when: refusal (a node refuses it), error-rate>P% (so many of the requests fail by no fault of their caller)
+    /// Go back when: refusal (a node refuses it), error-rate>P% (so many more of the requests than before fail by no fault of their caller)
     #[arg(long, value_name = "RULE,…", value_delimiter = ',', value_parser = rule, requires = "wait")]
     rollback_on: Vec<Rule>,
 
@@ -94,12 +95,18 @@ pub struct Done {
     /// What the canary came to; null without one.
     pub canary: Value,
     pub nodes: Vec<Verdict>,
+    /// How requests went while all nodes were watched; null without a rule about them.
+    pub errors: Value,
 }
 
 impl Rollout<'_> {
     pub fn run(&self) -> Result<Done, Failure> {
+        let before = match self.error_rate() {
+            Some(_) => Lately::of_nodes(&self.store.pages()?),
+            None => Lately::default(),
+        };
         let (pointer, canary) = match self.careful.canary {
-            Some(share) => self.by_canary(share)?,
+            Some(share) => self.by_canary(share, &before)?,
             None => (self.publish()?, Value::Null),
         };
         self.screen.say(self.screen.paint.good(&format!("published revision {}", pointer.revision)));
@@ -110,11 +117,15 @@ impl Rollout<'_> {
             }
             Err(failure) => return Err(failure),
         };
-        if let Some(most) = self.error_rate() {
-            let watched: Vec<String> = nodes.iter().map(|verdict| verdict.node.clone()).collect();
-            self.watch_errors(&watched, most, &mut || Ok(())).map_err(|failure| self.take_back(failure))?;
-        }
-        Ok(Done { pointer, canary, nodes })
+        let errors = match self.error_rate() {
+            Some(most) => {
+                let watched: Vec<String> = nodes.iter().map(|verdict| verdict.node.clone()).collect();
+                let watched = self.watch_errors(&watched, most, &before, &mut || Ok(()));
+                watched.map_err(|failure| self.take_back(failure))?
+            }
+            None => Value::Null,
+        };
+        Ok(Done { pointer, canary, nodes, errors })
     }
 
     fn publish(&self) -> Result<Pointer, Failure> {
@@ -154,7 +165,7 @@ impl Rollout<'_> {
         Failure { exit, next, ..failure }
     }
 
-    fn by_canary(&self, share: Share) -> Result<(Pointer, Value), Failure> {
+    fn by_canary(&self, share: Share, before: &Lately) -> Result<(Pointer, Value), Failure> {
         let longest = self.wait.timeout + self.careful.watch_for;
         if longest > CANARY_MAX {
             let what = "--timeout and --watch-for together are longer than half an hour, and a canary is not";
@@ -168,19 +179,21 @@ impl Rollout<'_> {
         }
         self.screen.say(format!("{} first: {}", count(nodes.len(), "node"), nodes.join(", ")));
         let mut trial = Trial::begin(self, nodes, longest + GRACE)?;
-        let outcome = trial.run();
+        let outcome = trial.run(before);
         // Whatever came of it, nobody goes on with a canary: those that serve it go where the pointer is.
         trial.end();
         outcome
     }
 
-    /// Fails when more than `most` thousandths of these nodes' requests fail in the time that is watched.
+    /// Fails when, of these nodes' requests in the time that is watched, `most` thousandths more fail than did before.
     fn watch_errors(
         &self,
         nodes: &[String],
         most: u64,
+        before: &Lately,
         still: &mut dyn FnMut() -> Result<(), Failure>,
     ) -> Result<Value, Failure> {
+        let before = before.rate(nodes);
         let timer = Timer::start();
         let mut tally = Tally::default();
         self.look(nodes, &mut tally)?;
@@ -189,18 +202,20 @@ impl Rollout<'_> {
             still()?;
             self.look(nodes, &mut tally)?;
             let (requests, errors) = (tally.requests, tally.errors);
-            let rate = (errors * 1_000).checked_div(requests).unwrap_or(0);
-            let told = json!({"requests": requests, "errors": errors, "nodes": nodes});
-            if requests >= REQUESTS_MIN && rate > most {
+            let rate = rate(errors, requests);
+            let told = json!({
+                "requests": requests, "errors": errors, "nodes": nodes, "thousandths": rate, "thousandths_before": before,
+            });
+            if requests >= REQUESTS_MIN && rate > before + most {
+                let percent = |thousandths: u64| format!("{}.{} %", thousandths / 10, thousandths % 10);
                 let what = format!(
-                    "{} of {} failed on {}: {}.{} %, more than {}.{} %",
+                    "{} of {} failed on {}: {}, and {} did before; more than {} more",
                     errors,
                     count(requests as usize, "request"),
                     nodes.join(", "),
-                    rate / 10,
-                    rate % 10,
-                    most / 10,
-                    most % 10
+                    percent(rate),
+                    percent(before),
+                    percent(most)
                 );
                 return Err(Failure::new(Exit::TakenBack, what).detail("errors", told));
             }
@@ -224,12 +239,45 @@ impl Rollout<'_> {
                 let status = status.inspect_err(|why| {
                     self.screen.note(format!("{} at {}: {}", page.node, page.admin, harmless(why)));
                 });
-                let status = status.ok()?;
-                Some((status["requests"].as_u64()?, status["errors"].as_u64()?))
+                counted(&status.ok()?, "judged")
             });
             tally.look(node, counted).map_err(|what| Failure::new(Exit::TakenBack, what))?;
         }
         Ok(())
+    }
+}
+
+/// Requests and errors as a node's `/status` has them under this name. One of a version without the name tells all that it has
+/// counted since it was started.
+fn counted(status: &Value, name: &str) -> Option<(u64, u64)> {
+    let of = |value: &Value| Some((value["requests"].as_u64()?, value["errors"].as_u64()?));
+    if status[name].is_object() { of(&status[name]) } else { of(status) }
+}
+
+/// In thousandths.
+fn rate(errors: u64, requests: u64) -> u64 {
+    (errors * 1_000).checked_div(requests).unwrap_or(0)
+}
+
+/// How the nodes' requests went in the minutes before anything was changed.
+#[derive(Default)]
+struct Lately(BTreeMap<String, (u64, u64)>);
+
+impl Lately {
+    fn of_nodes(pages: &[NodePage]) -> Self {
+        let now = when::now();
+        let of = |page: &NodePage| {
+            let status = node::ask(&page.admin, "/status").ok()?;
+            Some((page.node.clone(), counted(&status, "lately")?))
+        };
+        Self(pages.iter().filter(|page| is_live(page, now)).filter_map(of).collect())
+    }
+
+    /// Of these nodes together; of too few requests it is taken as nothing.
+    fn rate(&self, nodes: &[String]) -> u64 {
+        let known = nodes.iter().filter_map(|node| self.0.get(node));
+        let (requests, errors) = known.fold((0, 0), |sum, (requests, errors)| (sum.0 + requests, sum.1 + errors));
+        if requests < REQUESTS_MIN { 0 } else { rate(errors, requests) }
     }
 }
 
@@ -296,7 +344,7 @@ impl<'t, 'r> Trial<'t, 'r> {
         publish::merged(store, base, now, draft, parts, stamp, raise_epoch)
     }
 
-    fn run(&mut self) -> Result<(Pointer, Value), Failure> {
+    fn run(&mut self, before: &Lately) -> Result<(Pointer, Value), Failure> {
         let verdicts = self.until_answered()?;
         let at = self.canary.manifest.pointer();
         let Rollout { wait, screen, .. } = *self.rollout;
@@ -308,9 +356,11 @@ impl<'t, 'r> Trial<'t, 'r> {
         let errors = match self.rollout.error_rate() {
             Some(most) => {
                 let rollout = self.rollout;
-                rollout.watch_errors(&nodes, most, &mut || self.renew().map(drop)).map_err(|failure| Failure {
-                    next: "only the canary served it, and goes back; the newest revision is what it was".into(),
-                    ..failure
+                rollout.watch_errors(&nodes, most, before, &mut || self.renew().map(drop)).map_err(|failure| {
+                    Failure {
+                        next: "only the canary served it, and goes back; the newest revision is what it was".into(),
+                        ..failure
+                    }
                 })?
             }
             None => Value::Null,
@@ -396,6 +446,19 @@ mod tests {
         for wrong in ["error-rate", "error-rate>2", "error-rate>100%", "error-rate>1.25%", "errors>1%"] {
             assert!(rule(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_was_before_is_of_the_nodes_that_are_watched() {
+        let lately = |nodes: &[(&str, u64, u64)]| {
+            Lately(nodes.iter().map(|(node, requests, errors)| ((*node).to_owned(), (*requests, *errors))).collect())
+        };
+        let before = lately(&[("a", 100, 10), ("b", 300, 0), ("c", 10, 10)]);
+        let of = |nodes: &[&str]| before.rate(&nodes.iter().map(|node| (*node).to_owned()).collect::<Vec<_>>());
+        assert_eq!((of(&["a"]), of(&["a", "b"]), of(&["c"]), of(&["nobody"])), (100, 25, 0, 0));
+        let newer = json!({"requests": 9, "judged": {"requests": 5, "errors": 1}});
+        let older = json!({"requests": 9, "errors": 2});
+        assert_eq!((counted(&newer, "judged"), counted(&older, "judged")), (Some((5, 1)), Some((9, 2))));
     }
 
     #[test]

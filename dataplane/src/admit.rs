@@ -17,7 +17,7 @@ pub struct Place<'l> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.key.state.leave();
+        self.key.state.get().leave();
     }
 }
 
@@ -60,7 +60,7 @@ pub fn enter(key: &Key) -> Result<Place<'_>, Exhausted> {
     if memory::pressure() >= Pressure::RefuseAll {
         return Err(Exhausted::Memory);
     }
-    key.state.enter(&key.limits).map_err(Exhausted::Limit)?;
+    key.state.get().enter(&key.limits).map_err(Exhausted::Limit)?;
     Ok(Place { key })
 }
 
@@ -79,7 +79,7 @@ pub fn admit<'l>(
     }
     let slot = journal.reserve(record_bytes).map_err(|_| Exhausted::JournalFull)?;
     let key = place.key;
-    key.state.take(&key.limits, tokens, now).map_err(Exhausted::Limit)?;
+    key.state.get().take(&key.limits, tokens, now).map_err(Exhausted::Limit)?;
     Ok(Ticket { key, tokens, place: Some(place), slot: Some(slot) })
 }
 
@@ -101,7 +101,7 @@ impl Ticket<'_> {
     /// The request is over and used so many tokens. What is left is the room for its record.
     pub fn settle(mut self, used: u64, now: clock::Nanos) -> Option<Slot> {
         if self.place.is_some() {
-            self.key.state.used(&self.key.limits, self.tokens, used, now);
+            self.key.state.get().used(&self.key.limits, self.tokens, used, now);
         }
         self.slot.take()
     }
@@ -114,7 +114,7 @@ impl Ticket<'_> {
 
     fn give_back(&self, now: clock::Nanos) {
         if self.place.is_some() {
-            self.key.state.void(&self.key.limits, self.tokens, now);
+            self.key.state.get().void(&self.key.limits, self.tokens, now);
         }
     }
 }

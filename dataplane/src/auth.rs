@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use weir_shared::key::Fingerprint;
-use weir_shared::snapshot::Key;
+use weir_shared::snapshot::{Key, Snapshot};
 
 use crate::accept::Request;
 use crate::clock;
@@ -24,13 +24,17 @@ pub enum Stranger {
 const EXPIRY_SLACK_SECONDS: u64 = 60;
 
 pub fn authenticate<'l>(request: &Request, query: &[u8], from: IpAddr, live: &'l Live) -> Result<&'l Key, Stranger> {
-    let known = presented(request, query).and_then(|key| {
-        let print = Fingerprint::of(key, &live.pepper)?;
-        let key = live.snapshot.key(&print)?;
+    let known = key_of(request, query, live, &live.snapshot).filter(|key| {
         let expired = key.expires.is_some_and(|at| clock::wall_seconds() > at.saturating_add(EXPIRY_SLACK_SECONDS));
-        (!expired).then_some(&**key)
+        !expired
     });
     known.ok_or_else(|| count_failure(from))
+}
+
+/// The caller's key as a snapshot has it, newest or not.
+pub fn key_of<'s>(request: &Request, query: &[u8], live: &Live, snapshot: &'s Snapshot) -> Option<&'s Key> {
+    let print = Fingerprint::of(presented(request, query)?, &live.pepper)?;
+    snapshot.key(&print).map(|key| &**key)
 }
 
 /// The key wherever callers' programs put it.

@@ -47,6 +47,7 @@ counters! {
     UpstreamStale "weir_upstream_stale_total" counter "Pooled connections that turned out to be gone.",
     UpstreamTlsFailed "weir_upstream_tls_failed_total" counter "TLS handshakes with vendors that failed.",
     CredentialsSkipped "weir_upstream_credentials_skipped_total" counter "Calls that went to the next credential.",
+    Lost "weir_requests_lost_total" counter "Requests refused for their model that the catalog before would have served.",
     Failovers "weir_failovers_total" counter "Calls that went on to another candidate.",
     Hedges "weir_hedges_total" counter "Second candidates that were asked beside the first, because it was late or the route races.",
     HedgesWon "weir_hedges_won_total" counter "Of these, the ones that answered sooner.",

@@ -15,7 +15,9 @@ use weir_shared::snapshot::Snapshot;
 use crate::secret::Secret;
 
 pub struct Live {
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
+    /// The last one with another catalog: what is refused now and was not by this one, is the new one's doing.
+    pub before: Option<Arc<Snapshot>>,
     /// One for each of the snapshot's vendors, at the same place.
     pub targets: Vec<Target>,
     pub pepper: Pepper,

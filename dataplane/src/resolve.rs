@@ -3,7 +3,7 @@
 
 use weir_shared::catalog::{Dialect, Model};
 use weir_shared::routing::{Eligible, Shape, Unfit, Way, breaks};
-use weir_shared::snapshot::Key;
+use weir_shared::snapshot::{Key, Snapshot};
 
 use crate::clock;
 use crate::live::Live;
@@ -70,6 +70,21 @@ pub fn none_eligible(live: &Live, way: &Way<'_>, eligible: &Eligible) -> Unresol
         }
         Some(unfit) => Unresolved::NotAllowed(unfit),
     }
+}
+
+/// Whether a snapshot led this key's calls to a vendor that may see them; to one of this dialect, where it is named.
+pub fn leads_somewhere(snapshot: &Snapshot, key: &Key, name: &str, dialect: Option<Dialect>) -> bool {
+    if name.len() > NAME_BYTES_MAX {
+        return false;
+    }
+    let way = Way::to(snapshot, name, key);
+    let required = || way.require().into_iter().chain([&key.tenant.require]);
+    way.places().iter().any(|&place| {
+        let vendor = snapshot.vendor_of(&snapshot.catalog.models[place as usize]);
+        snapshot.may_use(place, key)
+            && required().all(|require| breaks(require, vendor).is_none())
+            && dialect.is_none_or(|dialect| vendor.dialect == dialect)
+    })
 }
 
 /// The vendor that a call without a model goes to: the named one, or the first of this dialect that the key may use and

@@ -7,6 +7,7 @@ mod build;
 mod candidates;
 mod credentials;
 mod fetch;
+mod lately;
 mod lineage;
 mod mirrors;
 mod shapes;
@@ -53,6 +54,7 @@ pub fn run(duties: Duties) -> std::io::Result<()> {
             driver,
             journal,
         ));
+        tokio::spawn(look_lately(Arc::clone(&state)));
         tokio::spawn(addresses::keep_fresh(Arc::clone(&state)));
         tokio::spawn(credentials::keep_fresh(Arc::clone(&state)));
         if let Some(certificates) = certificates {
@@ -60,6 +62,13 @@ pub fn run(duties: Duties) -> std::io::Result<()> {
         }
         wait_for_the_end(&phase, &newest).await
     })
+}
+
+async fn look_lately(state: Arc<follow::State>) {
+    loop {
+        state.lately.look();
+        tokio::time::sleep(lately::EVERY).await;
+    }
 }
 
 async fn reload_certificates(certificates: Arc<CertStore>) {

@@ -16,6 +16,7 @@ use crate::policy::routing::RouteDraft;
 use crate::policy::size::SizesDraft;
 use crate::policy::time::TimesDraft;
 use crate::sealed::SealedDraft;
+use crate::stored::{self, Unreadable};
 
 /// The newest form of values that this build understands. A node that meets a newer one refuses the revision.
 pub const SCHEMA: u32 = 1;
@@ -319,42 +320,8 @@ pub mod part {
     pub const TOKENS: &str = "tokens";
     /// The vendors in their order of preference.
     pub const VENDOR_ORDER: &str = "vendor_order";
-}
-
-#[derive(Serialize, Deserialize)]
-struct Value<T> {
-    schema: u32,
-    #[serde(flatten)]
-    body: T,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Items<T> {
-    items: Vec<T>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct VendorValue {
-    vendor: Sourced<VendorDraft>,
-    models: Vec<Sourced<ModelDraft>>,
-}
-
-/// A stored value that this build cannot read.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Unreadable {
-    NewerSchema { part: String, schema: u32 },
-    Malformed { part: String, reason: String },
-}
-
-impl std::fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NewerSchema { part, schema } => {
-                write!(f, "{part} has schema {schema}, this build reads up to {SCHEMA}; upgrade this node first")
-            }
-            Self::Malformed { part, reason } => write!(f, "{part} cannot be read: {reason}"),
-        }
-    }
+    /// What begins so is the control plane's alone: a build that does not know it passes over it. Any other unknown part is refused.
+    pub const BESIDE: &str = "beside/";
 }
 
 impl Draft {
@@ -362,45 +329,46 @@ impl Draft {
     pub fn to_values(&self) -> BTreeMap<String, Vec<u8>> {
         let mut values = BTreeMap::new();
         if let Some(gateway) = &self.gateway {
-            values.insert(part::GATEWAY.to_owned(), encode(Items { items: vec![gateway] }));
+            values.insert(part::GATEWAY.to_owned(), stored::list(&[gateway]));
         }
-        values.insert(part::ALIASES.to_owned(), encode(Items { items: self.aliases.iter().collect() }));
-        values.insert(part::TENANTS.to_owned(), encode(Items { items: self.tenants.iter().collect() }));
+        values.insert(part::ALIASES.to_owned(), stored::list(&self.aliases));
+        values.insert(part::TENANTS.to_owned(), stored::list(&self.tenants));
         if !self.routes.is_empty() {
-            values.insert(part::ROUTES.to_owned(), encode(Items { items: self.routes.iter().collect() }));
+            values.insert(part::ROUTES.to_owned(), stored::list(&self.routes));
         }
-        let order = self.vendors.iter().map(|vendor| &vendor.is.name).collect();
-        values.insert(part::VENDOR_ORDER.to_owned(), encode(Items { items: order }));
+        let order: Vec<_> = self.vendors.iter().map(|vendor| &vendor.is.name).collect();
+        values.insert(part::VENDOR_ORDER.to_owned(), stored::list(&order));
         for vendor in &self.vendors {
             let of_vendor = |model: &&Sourced<ModelDraft>| model.is.vendor == vendor.is.name;
-            let models = self.models.iter().filter(of_vendor).cloned().collect();
-            let value = VendorValue { vendor: vendor.clone(), models };
-            values.insert(format!("{}{}", part::VENDORS, vendor.is.name), encode(value));
+            let models: Vec<_> = self.models.iter().filter(of_vendor).collect();
+            values.insert(format!("{}{}", part::VENDORS, vendor.is.name), stored::vendor(vendor, &models));
         }
         values
     }
 
-    /// Adds one value of a manifest to this draft. Unknown parts are left to newer builds.
+    /// Adds one value of a manifest to this draft.
     pub fn add_value(&mut self, name: &str, bytes: &[u8]) -> Result<(), Unreadable> {
         match name {
-            part::GATEWAY => self.gateway = decode::<Items<_>>(name, bytes)?.items.into_iter().next(),
-            part::ALIASES => self.aliases = decode::<Items<_>>(name, bytes)?.items,
-            part::TENANTS => self.tenants = decode::<Items<_>>(name, bytes)?.items,
-            part::ROUTES => self.routes = decode::<Items<_>>(name, bytes)?.items,
+            part::GATEWAY => self.gateway = stored::read_list(name, bytes)?.into_iter().next(),
+            part::ALIASES => self.aliases = stored::read_list(name, bytes)?,
+            part::TENANTS => self.tenants = stored::read_list(name, bytes)?,
+            part::ROUTES => self.routes = stored::read_list(name, bytes)?,
             part::OVERLAY => self.overlay = read_overlay(bytes)?,
             part::SEALED => self.sealed = read_sealed(bytes)?,
             part::VENDOR_ORDER => {
-                let order = decode::<Items<String>>(name, bytes)?.items;
+                let order = stored::read_list::<String>(name, bytes)?;
                 let place = |vendor: &Sourced<VendorDraft>| order.iter().position(|name| *name == vendor.is.name);
                 self.vendors.sort_by_key(|vendor| place(vendor).unwrap_or(usize::MAX));
             }
             _ if name.starts_with(part::VENDORS) => {
-                let value = decode::<VendorValue>(name, bytes)?;
-                self.vendors.push(value.vendor);
-                self.models.extend(value.models);
+                let (vendor, models) = stored::read_vendor(name, bytes)?;
+                self.vendors.push(vendor);
+                self.models.extend(models);
             }
-            _ if name.starts_with(part::KEYS) => self.keys.extend(read_keys(name, bytes)?),
-            _ => {}
+            _ if name.starts_with(part::KEYS) => self.keys.extend(stored::read_list::<KeyDraft>(name, bytes)?),
+            part::TOKENS => {}
+            _ if name.starts_with(part::BESIDE) => {}
+            _ => return Err(Unreadable::UnknownPart { part: name.to_owned() }),
         }
         Ok(())
     }
@@ -424,60 +392,20 @@ impl Draft {
 }
 
 pub fn read_overlay(bytes: &[u8]) -> Result<OverlayDraft, Unreadable> {
-    decode(part::OVERLAY, bytes)
+    stored::read_table(part::OVERLAY, bytes)
 }
 
 pub fn write_overlay(overlay: &OverlayDraft) -> Vec<u8> {
-    encode(overlay)
+    stored::table(overlay)
 }
 
 pub fn read_sealed(bytes: &[u8]) -> Result<Vec<SealedDraft>, Unreadable> {
-    Ok(decode::<Items<SealedDraft>>(part::SEALED, bytes)?.items)
-}
-
-pub fn write_sealed(sealed: &[SealedDraft]) -> Vec<u8> {
-    encode(Items { items: sealed.iter().collect() })
-}
-
-/// A part whose items only the control plane reads.
-pub fn read_items<T: for<'de> Deserialize<'de>>(part: &str, bytes: &[u8]) -> Result<Vec<T>, Unreadable> {
-    Ok(decode::<Items<T>>(part, bytes)?.items)
-}
-
-pub fn write_items<T: Serialize>(items: &[T]) -> Vec<u8> {
-    encode(Items { items: items.iter().collect() })
+    stored::read_list(part::SEALED, bytes)
 }
 
 /// The name of the part that holds a key with this fingerprint.
 pub fn key_part(shard: u8) -> String {
     format!("{}{shard:02x}", part::KEYS)
-}
-
-pub fn write_keys(keys: &[KeyDraft]) -> Vec<u8> {
-    encode(Items { items: keys.iter().collect() })
-}
-
-pub fn read_keys(name: &str, bytes: &[u8]) -> Result<Vec<KeyDraft>, Unreadable> {
-    Ok(decode::<Items<KeyDraft>>(name, bytes)?.items)
-}
-
-fn encode<T: Serialize>(body: T) -> Vec<u8> {
-    // Strings, integers, lists and maps with string keys: nothing that serde_json could refuse.
-    serde_json::to_vec(&Value { schema: SCHEMA, body }).unwrap_or_default()
-}
-
-fn decode<T: for<'de> Deserialize<'de>>(part: &str, bytes: &[u8]) -> Result<T, Unreadable> {
-    #[derive(Deserialize)]
-    struct Schema {
-        schema: u32,
-    }
-    let malformed =
-        |error: serde_json::Error| Unreadable::Malformed { part: part.to_owned(), reason: error.to_string() };
-    let Schema { schema } = serde_json::from_slice(bytes).map_err(malformed)?;
-    if schema > SCHEMA {
-        return Err(Unreadable::NewerSchema { part: part.to_owned(), schema });
-    }
-    serde_json::from_slice::<Value<T>>(bytes).map(|value| value.body).map_err(malformed)
 }
 
 #[cfg(test)]
@@ -506,7 +434,8 @@ mod tests {
     fn a_newer_schema_is_refused_by_name() {
         let newer = br#"{"schema":2,"items":[],"colour":"red"}"#;
         let refused = Draft::default().add_value(part::TENANTS, newer);
-        assert_eq!(refused, Err(Unreadable::NewerSchema { part: "tenants".into(), schema: 2 }));
+        let source = Source::default();
+        assert_eq!(refused, Err(Unreadable::NewerSchema { part: "tenants".into(), schema: 2, source }));
         assert!(Draft::default().add_value(part::TENANTS, b"{\"schema\":1").is_err());
     }
 }

@@ -23,6 +23,7 @@ pub mod health;
 pub mod routing;
 pub mod overlay;
 pub mod sealed;
+pub mod stored;
 pub mod snapshot;
 pub mod keyspace;
 #[cfg(feature = "store")]

@@ -7,6 +7,7 @@ use crate::snapshot::Catalog;
 
 /// As it stands in the store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OverlayDraft {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drains: Vec<DrainDraft>,

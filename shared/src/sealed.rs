@@ -14,6 +14,7 @@ use crate::id::decode_hex;
 
 /// As it stands in the store: there is nothing in it that opens without a key-encryption key.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SealedDraft {
     pub vendor: String,
     pub credential: String,
@@ -24,6 +25,7 @@ pub struct SealedDraft {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Version {
     pub version: u64,
     /// The key-encryption key that opens it.

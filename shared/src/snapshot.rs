@@ -18,7 +18,7 @@ use crate::id::Digest;
 use crate::key::{Fingerprint, KeyDraft, KeyId};
 use crate::money::Rate;
 use crate::overlay::Overlay;
-use crate::policy::limit::{LimitState, Limits, Priority};
+use crate::policy::limit::{LimitCell, Limits, Priority};
 use crate::policy::queueing::Queueing;
 use crate::policy::resilience::{BreakerDraft, BreakerRules};
 use crate::policy::routing::{Require, Route};
@@ -29,6 +29,7 @@ use crate::reach;
 use crate::resolve::{Allowed, Pattern};
 use crate::routing;
 use crate::sealed::SealedDraft;
+use crate::stored;
 use crate::usage::{Class, Tier, Unit};
 
 /// One consistent view of everything. A request sees one from start to end.
@@ -56,6 +57,8 @@ pub struct Catalog {
     routes: NameMap<Arc<str>, Route>,
     by_id: NameMap<Arc<str>, Vec<u32>>,
     digest: Digest,
+    /// Of the part that says the tenants: keys hold on to them.
+    tenants_digest: Digest,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -111,7 +114,7 @@ pub struct Key {
     pub limits: Limits,
     pub priority: Priority,
     /// Shared by the cores, and carried from one snapshot to the next.
-    pub state: Arc<LimitState>,
+    pub state: Arc<LimitCell>,
     /// Seconds since 1970.
     pub expires: Option<u64>,
 }
@@ -160,7 +163,7 @@ impl Snapshot {
     /// A snapshot of a whole draft.
     pub fn compile(revision: u64, draft: &Draft) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
-        let catalog = Arc::new(Catalog::compile(draft, Digest([0; 32]), None, &mut faults));
+        let catalog = Arc::new(Catalog::compile(draft, [Digest([0; 32]); 2], None, &mut faults));
         let mut by_shard: BTreeMap<u8, Vec<KeyDraft>> = BTreeMap::new();
         for key in &draft.keys {
             match Fingerprint::parse(&key.hash) {
@@ -194,6 +197,7 @@ impl Snapshot {
     ) -> Result<Self, Refused<E>> {
         let mut faults = Vec::new();
         let digest = catalog_digest(manifest);
+        let tenants_digest = manifest.get(part::TENANTS).copied().unwrap_or(Digest([0; 32]));
         let same = previous.filter(|previous| previous.catalog.digest == digest);
         let catalog = match same {
             Some(previous) => Arc::clone(&previous.catalog),
@@ -204,7 +208,8 @@ impl Snapshot {
                 }
                 let parts = parts.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
                 let draft = Draft::from_values(parts).map_err(Refused::Unreadable)?;
-                Arc::new(Catalog::compile(&draft, digest, previous.map(|p| &*p.catalog), &mut faults))
+                let digests = [digest, tenants_digest];
+                Arc::new(Catalog::compile(&draft, digests, previous.map(|p| &*p.catalog), &mut faults))
             }
         };
         let overlay_digest = manifest.get(part::OVERLAY).copied().unwrap_or(Digest([0; 32]));
@@ -225,6 +230,7 @@ impl Snapshot {
                 Arc::new(draft::read_sealed(&bytes).map_err(Refused::Unreadable)?)
             }
         };
+        let same_tenants = previous.is_some_and(|previous| previous.catalog.tenants_digest == tenants_digest);
         let mut keys = Vec::with_capacity(SHARDS);
         let empty = Arc::new(KeyShard::empty());
         for shard in 0..=u8::MAX {
@@ -234,14 +240,12 @@ impl Snapshot {
                 keys.push(Arc::clone(&empty));
                 continue;
             };
-            if let (Some(before), Some(_)) = (before, same)
-                && before.digest == *digest
-            {
+            if let Some(before) = before.filter(|before| same_tenants && before.digest == *digest) {
                 keys.push(Arc::clone(before));
                 continue;
             }
             let bytes = fetch(&name, digest).map_err(Refused::Store)?;
-            let drafts = draft::read_keys(&name, &bytes).map_err(Refused::Unreadable)?;
+            let drafts = stored::read_list(&name, &bytes).map_err(Refused::Unreadable)?;
             let before = before.map(|before| &**before);
             keys.push(Arc::new(KeyShard::compile(&drafts, *digest, &catalog, before, &mut faults)));
         }
@@ -253,6 +257,13 @@ impl Snapshot {
     pub fn key(&self, print: &Fingerprint) -> Option<&Arc<Key>> {
         let (found, key) = self.keys[usize::from(print.shard())].by_print.get_key_value(print)?;
         found.matches(print).then_some(key)
+    }
+
+    /// What would keep these keys from being keys of it.
+    pub fn faults_of(&self, keys: &[KeyDraft]) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        KeyShard::compile(keys, Digest([0; 32]), &self.catalog, None, &mut faults);
+        faults
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
@@ -287,7 +298,7 @@ impl Snapshot {
 #[derive(Debug)]
 pub enum Refused<E> {
     Store(E),
-    Unreadable(draft::Unreadable),
+    Unreadable(stored::Unreadable),
     Faults(Vec<Fault>),
 }
 
@@ -334,9 +345,18 @@ impl Catalog {
         exact.iter().copied().chain(of_vendor)
     }
 
-    fn compile(draft: &Draft, digest: Digest, previous: Option<&Self>, faults: &mut Vec<Fault>) -> Self {
+    /// `digests` are of all that it is made from, and of the part that says the tenants.
+    fn compile(
+        draft: &Draft,
+        [digest, tenants_digest]: [Digest; 2],
+        previous: Option<&Self>,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
         let gateway = compile_gateway(draft, faults);
-        let tenants = compile_tenants(&draft.tenants, faults);
+        let tenants = match previous.filter(|previous| previous.tenants_digest == tenants_digest) {
+            Some(previous) => previous.tenants.clone(),
+            None => compile_tenants(&draft.tenants, faults),
+        };
         let mut vendors: Vec<Vendor> = Vec::with_capacity(draft.vendors.len());
         for vendor in &draft.vendors {
             if vendors.iter().any(|known| *known.name == *vendor.is.name) {
@@ -348,7 +368,7 @@ impl Catalog {
         }
         let (models, by_id) = compile_models(&draft.models, &vendors, previous, faults);
         let (aliases, routes) = (NameMap::default(), NameMap::default());
-        let mut catalog = Self { gateway, tenants, vendors, models, aliases, routes, by_id, digest };
+        let mut catalog = Self { gateway, tenants, vendors, models, aliases, routes, by_id, digest, tenants_digest };
         catalog.compile_routes(draft, previous, faults);
         for alias in &draft.aliases {
             let (name, target) = (&alias.is.name, &alias.is.target);
@@ -699,6 +719,7 @@ fn compile_models(
 ) -> (Vec<Model>, ById) {
     let mut models: Vec<Model> = Vec::with_capacity(drafts.len());
     let mut by_id = ById::with_capacity_and_hasher(drafts.len(), BuildHasherDefault::default());
+    let mut kinds: Vec<Arc<str>> = Vec::new();
     for Sourced { source, is } in drafts {
         let mut fault = |key: &str, what: String, fix: &str| {
             faults.push(Fault::new(source, format!("model {:?}: {what}", is.id), fix).at(key))
@@ -751,7 +772,7 @@ fn compile_models(
             vendor: vendor as u32,
             upstream: if upstream == is.id { Arc::clone(&id) } else { upstream.into() },
             id,
-            kind: is.kind.as_deref().unwrap_or("chat").into(),
+            kind: one_of(&mut kinds, is.kind.as_deref().unwrap_or("chat")),
             reasoning: is.reasoning,
             thinking,
             only,
@@ -766,6 +787,17 @@ fn compile_models(
         places.sort_by_key(|&place| models[place as usize].vendor);
     }
     (models, by_id)
+}
+
+/// Thousands of models share a handful of words.
+fn one_of(known: &mut Vec<Arc<str>>, word: &str) -> Arc<str> {
+    match known.iter().find(|known| ***known == *word) {
+        Some(known) => Arc::clone(known),
+        None => {
+            known.push(word.into());
+            Arc::clone(&known[known.len() - 1])
+        }
+    }
 }
 
 /// What is known of how a model does by each credential outlives a change of the folder.
@@ -1142,7 +1174,7 @@ mod tests {
             shards.entry(Fingerprint::parse(&key.hash).unwrap().shard()).or_default().push(key.clone());
         }
         for (shard, keys) in shards {
-            values.insert(draft::key_part(shard), draft::write_keys(&keys));
+            values.insert(draft::key_part(shard), stored::list(&keys));
         }
         let manifest = values.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes))).collect();
         (manifest, values.into_values().map(|bytes| (Digest::of(&bytes), bytes)).collect())

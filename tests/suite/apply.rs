@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use weir_tests::gateway::{Node, eventually, try_ctl, within};
-use weir_tests::{Call, Dialect, Gateway, Model, NO_BREAKER, Setup, binary};
+use weir_tests::{Call, Dialect, Gateway, Model, NO_BREAKER, Request, Setup, binary};
 
 /// Three nodes, and an alias that leads somewhere.
 fn three(name: &str) -> (Gateway, [Node; 2]) {
@@ -118,6 +118,101 @@ fn errors_on_the_canary_keep_it_from_the_others() {
     assert_eq!(failed.iter().filter(|failed| **failed > 0).count(), 1, "only the canary's: {failed:?}");
     assert_eq!(revision(&weir), before);
     assert_eq!(weir.call(&request).status, 200);
+    weir.lives();
+}
+
+/// Calls that go on until they are told to end: how each went.
+fn calls(node: &Node, key: &str, requests: &[Request], over: &AtomicBool, made: &AtomicU64) -> Vec<u16> {
+    let mut said = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        for request in requests {
+            said.push(node.call(request, key).status);
+            made.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    said
+}
+
+/// Runs the command while these calls are made at one node; its exit code, what it said, and how the calls went.
+fn applied_during(
+    weir: &Gateway,
+    node: &Node,
+    requests: &[Request],
+    (rule, watch_for): (&str, &str),
+) -> (i32, String, Vec<u16>) {
+    let (over, made) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let calling = scope.spawn(|| calls(node, &weir.key, requests, &over, &made));
+        // Some of it is before the change.
+        assert!(eventually(|| made.load(Ordering::Relaxed) > 60));
+        let words = ["apply", "--wait", "--json", "--rollback-on", rule, "--watch-for", watch_for];
+        let (exit, said) = try_ctl(&weir.setup, &words);
+        over.store(true, Ordering::Relaxed);
+        (exit, said, calling.join().unwrap())
+    })
+}
+
+/// Whoever asks for what never was, or says it wrongly, takes nobody's policy back, and hides nothing either.
+#[test]
+fn a_caller_who_asks_for_nonsense_takes_nothing_back() {
+    let (mut weir, others) = three("apply-nonsense");
+    change(&mut weir, "[alias]\n", "[alias]\nfresh = \"well\"\n");
+    let nonsense = [
+        Call::Chat.request("made-up", false),
+        Call::Chat.request("vendor-well/made-up", true),
+        Call::Chat.request_with("well", false, ",\"model\":\"twice\""),
+        Request::post("/v1/chat/completions", "{"),
+        Request::get("/v1/models/made-up"),
+        Request::get("/nowhere"),
+    ];
+    let (exit, said, answers) = applied_during(&weir, &others[0], &nonsense, ("error-rate>1%", "2s"));
+    assert!(answers.iter().all(|status| (400..500).contains(status)), "{answers:?}");
+    assert_eq!(exit, 0, "{said}");
+    assert!(said.contains("\"requests\": 0"), "{said}");
+    // Among nine times as much nonsense, the few real calls still tell.
+    change(&mut weir, "quick = \"well\"", "quick = \"ill\"");
+    let mixed = [&vec![Call::Chat.request("made-up", false); 9][..], &[Call::Chat.request("quick", false)]].concat();
+    let (exit, said, _) = applied_during(&weir, &others[0], &mixed, ("error-rate>20%", "20s"));
+    assert_eq!(exit, 9, "{said}");
+    weir.lives();
+}
+
+/// What led somewhere yesterday and leads nowhere now is the new revision's doing. A key that is made while it is watched makes no
+/// new beginning.
+#[test]
+fn a_name_that_was_taken_away_takes_the_revision_back() {
+    let (mut weir, others) = three("apply-lost");
+    let (before, over) = (revision(&weir), AtomicBool::new(false));
+    change(&mut weir, "quick = \"well\"", "fresh = \"well\"");
+    let quick = [Call::Chat.request("quick", false), Call::Chat.request("well", false)];
+    std::thread::scope(|scope| {
+        let apply = scope.spawn(|| {
+            let words = ["apply", "--wait", "--json", "--rollback-on", "error-rate>5%", "--watch-for", "20s"];
+            try_ctl(&weir.setup, &words)
+        });
+        assert!(eventually(|| revision(&weir) == before + 1));
+        weir.new_key(&["--name", "meanwhile"]);
+        let calling = scope.spawn(|| calls(&others[0], &weir.key, &quick, &over, &AtomicU64::new(0)));
+        let (exit, said) = apply.join().unwrap();
+        over.store(true, Ordering::Relaxed);
+        let answers = calling.join().unwrap();
+        assert_eq!((exit, answers.contains(&404)), (9, true), "{said}");
+    });
+    assert_eq!(revision(&weir), before + 3);
+    assert_eq!(others[0].call(&quick[0], &weir.key).status, 200);
+    weir.lives();
+}
+
+/// A vendor that failed before fails no more for a revision that has nothing to do with it.
+#[test]
+fn what_failed_before_as_often_is_not_held_against_it() {
+    let (mut weir, others) = three("apply-before");
+    change(&mut weir, "[alias]\n", "[alias]\nfresh = \"well\"\n");
+    let half = [Call::Chat.request("ill", false), Call::Chat.request("well", false)];
+    let (exit, said, answers) = applied_during(&weir, &others[0], &half, ("error-rate>10%", "3s"));
+    assert!(answers.iter().filter(|status| **status != 200).count() > 20, "{answers:?}");
+    assert_eq!(exit, 0, "{said}");
+    assert!(said.contains("\"thousandths_before\": 500") || said.contains("\"thousandths_before\": 49"), "{said}");
     weir.lives();
 }
 

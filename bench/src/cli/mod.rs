@@ -1,6 +1,7 @@
 //! The command line: one file per verb.
 
 mod compare;
+mod fleet;
 mod load;
 mod provider;
 
@@ -23,6 +24,8 @@ enum Verb {
     Load(load::Args),
     /// Measure the gateway beside nginx and HAProxy
     Compare(compare::Args),
+    /// Measure what an operator's change costs a fleet of nodes
+    Fleet(fleet::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -30,6 +33,7 @@ pub fn main() -> ExitCode {
         Verb::Provider(args) => provider::run(args),
         Verb::Load(args) => load::run(args),
         Verb::Compare(args) => compare::run(args),
+        Verb::Fleet(args) => fleet::run(args),
     };
     match outcome {
         Ok(code) => code,

@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::Rig;
-use super::meter;
 use super::peer::Proxy;
 use super::workload::{Kind, Unit, Workload};
 use crate::clock::Moment;
 use crate::http::{self, Link};
 use crate::load::{self, Mode, Target, target::Wish};
+use crate::meter;
 
 /// Numbers by name; what they mean is said in `table`.
 pub type Sample = BTreeMap<&'static str, f64>;

@@ -1,7 +1,6 @@
 //! The gateway beside nginx and HAProxy in one run: the same vendor, the same load, one proxy at a time on a processor of
 //! its own, rounds interleaved so that a noisy neighbour meets all of them, medians taken.
 
-mod meter;
 mod measure;
 mod peer;
 mod table;

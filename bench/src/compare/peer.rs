@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::workload::Workload;
 use super::{NGINX, Rig};
 use crate::clock::Moment;
+use crate::gateway::Process;
 
 /// A proxy that runs, and how to call it.
 pub struct Proxy {
@@ -16,30 +17,14 @@ pub struct Proxy {
     pub url: String,
     pub key: String,
     pub model: String,
-    pub child: Child,
+    pub process: Process,
     /// When the process was started.
     pub born: Moment,
 }
 
 impl Proxy {
     pub fn family(&self) -> Vec<u32> {
-        super::meter::family(self.child.id())
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            crate::sys::terminate(self.child.id());
-            for _ in 0..100 {
-                if !matches!(self.child.try_wait(), Ok(None)) {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        crate::meter::family(self.process.0.id())
     }
 }
 
@@ -63,10 +48,10 @@ pub fn start(rig: &Rig, workload: &Workload, name: &str) -> io::Result<Proxy> {
         url: format!("{scheme}://localhost:{}{path}", listen.port()),
         key: "weirbench".to_owned(),
         model: "gpt-4o-mini".to_owned(),
-        child,
+        process: Process(child),
         born,
     };
-    wait_for(listen, &mut proxy.child).map_err(|e| {
+    wait_for(listen, &mut proxy.process.0).map_err(|e| {
         let log = std::fs::read_to_string(rig.folder.join(format!("{name}.log"))).unwrap_or_default();
         io::Error::other(format!("{name} does not start: {e}: {}", log.trim()))
     })?;

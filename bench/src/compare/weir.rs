@@ -1,34 +1,31 @@
-//! Bringing up the gateway: an operator's folder, `weirctl apply`, a key, `weir`. All that depends on its command line is here.
+//! Bringing up the gateway: an operator's folder, `weirctl apply`, a key, `weir`.
 
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::Command;
 
 use super::Rig;
 use super::peer::Proxy;
 use super::workload::{Kind, Workload};
-use crate::clock::Moment;
+use crate::gateway::{self, Programs, output};
 use crate::load::Dialect;
 
 /// The binaries, and a state folder that all samples share.
 pub struct Gateway {
-    weir: PathBuf,
+    programs: Programs,
     state: PathBuf,
     key: String,
     /// The state folder of `start`, with its many keys and models.
     large: Option<(PathBuf, String)>,
-    weirctl: PathBuf,
 }
 
 impl Gateway {
     pub fn find(rig: &Rig, workloads: &[Workload]) -> Result<Gateway, String> {
-        let weir = beside("weir", rig.options.weir.as_deref())?;
-        let weirctl = beside("weirctl", rig.options.weirctl.as_deref())?;
+        let programs = Programs::find(rig.options.weir.as_deref(), rig.options.weirctl.as_deref())?;
         let state = rig.folder.join("weir");
-        let key = prepare(rig, &weirctl, &state, &folder_text(rig, workloads, 0), 1).map_err(|e| e.to_string())?;
-        Ok(Gateway { weir, state, key, large: None, weirctl })
+        let text = folder_text(rig, workloads, 0);
+        let key = prepare(rig, &programs.weirctl, &state, &text, 1).map_err(|e| e.to_string())?;
+        Ok(Gateway { programs, state, key, large: None })
     }
 
     /// `pass`: with the vendor of a translated workload that speaks its callers' language.
@@ -37,14 +34,14 @@ impl Gateway {
             if self.large.is_none() {
                 let state = rig.folder.join("weir-large");
                 let text = folder_text(rig, std::slice::from_ref(workload), workload.models);
-                let key = prepare(rig, &self.weirctl, &state, &text, workload.keys)?;
+                let key = prepare(rig, &self.programs.weirctl, &state, &text, workload.keys)?;
                 self.large = Some((state, key));
             }
             self.large.clone().ok_or_else(|| io::Error::other("no state"))?
         } else {
             (self.state.clone(), self.key.clone())
         };
-        let mut command = rig.pinned(&self.weir);
+        let mut command = rig.pinned(&self.programs.weir);
         command.arg("--store").arg(format!("folder:{}", state.join("store").display()));
         command.arg("--state").arg(&state).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cores", "1"]);
         command.arg("--log").arg(rig.folder.join("weir.log"));
@@ -57,21 +54,13 @@ impl Gateway {
             command.args(["--tls-listen", "127.0.0.1:0", "--tls-cert"]).arg(tls.join("cert.pem"));
             command.arg("--tls-key").arg(tls.join("key.pem"));
         }
-        let errors = std::fs::File::create(rig.folder.join("weir.stderr"))?;
-        let born = Moment::now();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn()?;
         let model = format!("bench-{}{}", workload.name, if pass { PASS_SUFFIX } else { "" });
-        let mut proxy = Proxy { url: String::new(), key, model, child, born };
-        let line = first_line(&mut proxy).ok_or_else(|| {
-            io::Error::other(format!("weir does not start: {}", tail(&rig.folder.join("weir.stderr"))))
-        })?;
-        let ready: serde_json::Value =
-            serde_json::from_str(&line).map_err(|e| io::Error::other(format!("{e}: {line}")))?;
+        let gateway::Started { process, ready, born } = gateway::launch(command, &rig.folder.join("weir.stderr"))?;
         let address = if workload.tls { &ready["tls"] } else { &ready["data"] };
         let port = address.as_str().and_then(|text| text.rsplit_once(':')).map(|(_, port)| port);
-        let port = port.ok_or_else(|| io::Error::other(format!("no address in {line}")))?;
-        proxy.url = format!("{}://localhost:{port}", if workload.tls { "https" } else { "http" });
-        Ok(proxy)
+        let port = port.ok_or_else(|| io::Error::other(format!("no address in {ready}")))?;
+        let url = format!("{}://localhost:{port}", if workload.tls { "https" } else { "http" });
+        Ok(Proxy { url, key, model, process, born })
     }
 }
 
@@ -188,52 +177,6 @@ fn model(vendor: &str, id: &str, lines: &str) -> String {
     format!(
         "\n[[model]]\nvendor = \"{vendor}\"\nid = \"{id}\"\nupstream = \"gpt-4o-mini\"\n{lines}[model.price]\ninput = \"0.15\"\ncache_read = \"0.075\"\noutput = \"0.60\"\n"
     )
-}
-
-fn beside(name: &str, given: Option<&Path>) -> Result<PathBuf, String> {
-    let path = match given {
-        Some(path) => path.to_owned(),
-        None => {
-            let own = std::env::current_exe().map_err(|e| e.to_string())?;
-            own.parent().unwrap_or(Path::new(".")).join(name)
-        }
-    };
-    if path.is_file() { Ok(path) } else { Err(format!("{} is not there (--{name} PATH)", path.display())) }
-}
-
-fn output(command: &mut Command) -> io::Result<String> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if !output.status.success() {
-        let said = [output.stdout, output.stderr].concat();
-        return Err(io::Error::other(format!(
-            "{command:?}: {}: {}",
-            output.status,
-            String::from_utf8_lossy(&said).trim()
-        )));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// The line that says where it listens; `None` when it ends or says nothing for too long.
-fn first_line(proxy: &mut Proxy) -> Option<String> {
-    let output = proxy.child.stdout.take()?;
-    let (send, receive) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut lines = BufReader::new(output).lines();
-        while let Some(Ok(line)) = lines.next() {
-            // Read on to the end, so that the gateway never writes into a closed pipe.
-            if line.contains("\"listening\"") {
-                let _ = send.send(line);
-            }
-        }
-    });
-    receive.recv_timeout(Duration::from_secs(20)).ok()
-}
-
-fn tail(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().rev().take(5).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
 }
 
 const PASS_SUFFIX: &str = "-pass";

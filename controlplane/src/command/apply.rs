@@ -119,11 +119,11 @@ impl Apply {
             careful: &self.careful,
             screen,
         };
-        let Done { pointer, canary, nodes } = rollout.run()?;
+        let Done { pointer, canary, nodes, errors } = rollout.run()?;
         let times = follow::propagation(&nodes);
         Ok(json!({
             "changed": true, "revision": pointer.revision, "digest": pointer.digest, "changes": changes, "nodes": nodes,
-            "canary": canary, "propagation_ms": times.map(|(p50, p99)| json!({"p50": p50, "p99": p99})),
+            "canary": canary, "errors": errors, "propagation_ms": times.map(|(p50, p99)| json!({"p50": p50, "p99": p99})),
         }))
     }
 }

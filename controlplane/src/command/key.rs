@@ -168,8 +168,8 @@ impl Create {
 
     /// The tenant must exist; a model or alias that leads nowhere today is only worth a note.
     fn check(&self, base: &Base, store: &dyn Store, screen: &Screen) -> Result<(), Failure> {
-        let draft = base.draft(store)?;
-        let tenants = draft.tenants.iter().map(|tenant| tenant.is.name.as_str()).chain([DEFAULT_TENANT]);
+        let tenants = base.tenants(store)?;
+        let tenants = tenants.iter().map(|tenant| tenant.is.name.as_str()).chain([DEFAULT_TENANT]);
         if !tenants.clone().any(|tenant| tenant == self.tenant) {
             return Err(Failure::new(Exit::Missing, format!("there is no tenant {:?}", self.tenant)).next(format!(
                 "{}; a new one is a [[tenant]] in the folder, then `weirctl apply`",
@@ -180,6 +180,10 @@ impl Create {
             screen.note("nothing has been published yet, so the key can use nothing; `weirctl apply` comes next");
             return Ok(());
         }
+        if self.aliases.is_empty() && self.models.is_empty() {
+            return Ok(());
+        }
+        let draft = base.draft(store)?;
         let Ok(snapshot) = Snapshot::compile(base.revision(), &draft) else { return Ok(()) };
         let catalog = &snapshot.catalog;
         let target_of = |name: &str| draft.aliases.iter().find(|a| a.is.name == name).map(|a| a.is.target.clone());

@@ -106,7 +106,9 @@ impl Set {
                 follow(&*store, pointer, &self.how.wait, screen)?
             }
         };
-        Ok(json!({"id": id, "limits": limits, "changed": pointer.is_some(), "nodes": nodes}))
+        Ok(
+            json!({"id": id, "limits": limits, "changed": pointer.is_some(), "revision": pointer.map(|at| at.revision), "nodes": nodes}),
+        )
     }
 
     fn of_credential(&self, vendor: &str, name: &str, place: &Place, screen: &Screen) -> Result<Value, Failure> {

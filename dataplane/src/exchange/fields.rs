@@ -85,8 +85,8 @@ pub fn limits(head: &mut Head, dialect: Dialect, key: &Key) {
         return;
     }
     let now = clock::now();
-    let requests = key.state.requests_left(&key.limits, now);
-    let tokens = key.state.tokens_left(&key.limits, now);
+    let requests = key.state.get().requests_left(&key.limits, now);
+    let tokens = key.state.get().tokens_left(&key.limits, now);
     for (left, word) in [(requests, "requests"), (tokens, "tokens")] {
         let Some(left) = left else { continue };
         match dialect {

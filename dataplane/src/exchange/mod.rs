@@ -41,6 +41,7 @@ use crate::memory::{self, Hold, Pressure};
 use crate::meter::{Bill, Meter, Subject};
 use crate::parse::{self, NoRoute, Route};
 use crate::refusal::Refusal;
+use crate::resolve;
 use crate::wire::http1::{Method, Name};
 use crate::wire::media;
 
@@ -227,7 +228,27 @@ async fn collected<'l>(
         request,
         pin: object.as_ref(),
     };
-    candidates::serve(&asked, place, sink, teller).await
+    let done = candidates::serve(&asked, place, sink, teller).await;
+    done.inspect_err(|refusal| {
+        if is_lost(scene, request, query, key, &call.model, refusal.code) {
+            scene.core.gauges.add(Counter::Lost, 1);
+        }
+    })
+}
+
+/// Whether a refusal that looks like its caller's mistake is the newest catalog's doing: the one before it would have led the
+/// call somewhere. A name that somebody made up never did.
+fn is_lost(scene: &Scene<'_>, request: &Request, query: &[u8], key: &Key, name: &str, code: Code) -> bool {
+    let Some(before) = scene.live.before.as_deref() else { return false };
+    // A vendor of the caller's own language was never in want of a word.
+    let language = match code {
+        Code::ModelNotFound | Code::NoEligibleVendor => None,
+        Code::DialectMismatch | Code::Untranslatable => Some(scene.dialect),
+        _ => return false,
+    };
+    let then = auth::key_of(request, query, scene.live, before);
+    then.is_some_and(|then| resolve::leads_somewhere(before, then, name, language))
+        && !resolve::leads_somewhere(&scene.live.snapshot, key, name, language)
 }
 
 const SHED: &str = "The gateway has more to do than it can, and this tenant asks for more than its share.";

@@ -11,10 +11,11 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use weir_shared::fault::{Actor, Code};
+use weir_shared::fault::Code;
 
 use super::candidates;
 use super::follow::State;
+use super::lately::Judged;
 use super::mirrors;
 use super::shapes;
 use crate::clock;
@@ -202,7 +203,8 @@ fn status(desk: &Desk) -> String {
         "connections_open": totals.of(Counter::ConnectionsOpen),
         "requests_in_flight": totals.of(Counter::InFlight),
         "requests": totals.of(Counter::Requests),
-        "errors": errors(&totals),
+        "judged": Judged::of(&totals),
+        "lately": desk.state.lately.since(),
     });
     if let Some(live) = desk.newest.get() {
         value["candidates"] = candidates::status(&live);
@@ -225,15 +227,6 @@ fn status(desk: &Desk) -> String {
             .collect();
     }
     format!("{value:#}\n")
-}
-
-/// Requests that went wrong and not by their caller's doing, as far as a policy can be to blame: also a name that leads nowhere.
-fn errors(totals: &gauge::Totals) -> u64 {
-    let policy =
-        |code: Code| code.actor() != Actor::Caller || matches!(code, Code::ModelNotFound | Code::NoEligibleVendor);
-    let refused = Code::ALL.iter().zip(totals.refusals).filter(|(code, _)| policy(**code)).map(|(_, count)| count);
-    // A stream that broke off is among them, by the code that it ended with.
-    refused.sum()
 }
 
 fn metrics_text(desk: &Desk) -> String {

@@ -53,10 +53,11 @@ impl Builder {
 
     /// The configuration for the cores, and what of it cannot be used on this node. `Err`: a vendor cannot be reached at
     /// all the way the operator means it; then the whole revision is refused.
-    pub fn build(&mut self, snapshot: Snapshot, book: &Book) -> Result<Made, String> {
+    pub fn build(&mut self, snapshot: Snapshot, before: Option<Arc<Snapshot>>, book: &Book) -> Result<Made, String> {
         let catalog = Arc::clone(&snapshot.catalog);
         let (pepper, seal) = (self.pepper.clone(), self.seal);
-        let live = Live { snapshot, targets: Vec::with_capacity(catalog.vendors.len()), pepper, seal };
+        let snapshot = Arc::new(snapshot);
+        let live = Live { snapshot, before, targets: Vec::with_capacity(catalog.vendors.len()), pepper, seal };
         let mut made = Made { live, warnings: Vec::new(), kept: Vec::new() };
         for place in 0..catalog.vendors.len() {
             let target = self.target(&catalog, place, book, &mut made)?;

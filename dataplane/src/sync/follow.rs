@@ -1,6 +1,6 @@
 //! Following the store: on a thread of its own, with calls that block.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use weir_shared::store::{self, Folder, Store, StoreError};
 use super::addresses::Book;
 use super::build::{Builder, Made};
 use super::credentials::Kept;
+use super::lately::Lately;
 use super::lineage::Lineage;
 use super::say;
 use crate::clock;
@@ -42,6 +43,8 @@ pub struct State {
     pub kept_changed: tokio::sync::Notify,
     /// What of the current revision cannot be used on this node, as of when it was built.
     pub warnings: Mutex<Vec<String>>,
+    /// How requests went, for who compares.
+    pub lately: Lately,
     /// The store could not be read at the last try.
     pub stale: AtomicBool,
     /// Wall clock, seconds, of the last successful look at the store.
@@ -83,8 +86,11 @@ pub struct Follower {
     current: Option<(Pointer, Arc<Live>)>,
     /// Applied, and not yet kept beside us as the last good one.
     unkept: Option<(Pointer, Manifest)>,
-    /// What was read for it, so that it can be kept when the store is gone already.
+    /// What was read for it, so that it can be kept when the store is gone already: not more than a little, because a whole
+    /// deployment would be held twice.
     read: HashMap<Digest, Vec<u8>>,
+    /// Our own copy has all of this.
+    mirrored: BTreeMap<String, Digest>,
     /// The store's pointer at the last look; a wait is for another one.
     looked: Option<Pointer>,
     /// The newest pointer that was tried, applied or not.
@@ -100,13 +106,16 @@ pub struct Follower {
 const FIRST_PATIENCE: Duration = Duration::from_millis(1_500);
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a few changed parts come to.
+const READ_BYTES_MAX: usize = 4 << 20;
+
 /// Between two looks at a store that fails: the first soon, later ones spread, so that a fleet does not come back at once.
 const RETRY_MAX_MS: u64 = 5_000;
 
 impl Follower {
     pub fn new(settings: Settings, newest: Arc<Newest>) -> Result<Self, String> {
         let folder = settings.state.join("snapshot");
-        let mirror = Folder::open(&folder).map_err(|error| error.to_string())?.keeping(2);
+        let mirror = Folder::open(&folder).map_err(|error| error.to_string())?.as_mirror();
         let state = Arc::new(State {
             book: Book::open(folder.join("addresses.json")),
             names_changed: tokio::sync::Notify::new(),
@@ -123,6 +132,7 @@ impl Follower {
             kept: Mutex::default(),
             kept_changed: tokio::sync::Notify::new(),
             warnings: Mutex::default(),
+            lately: Lately::default(),
             stale: AtomicBool::new(true),
             looked_at: AtomicU64::new(0),
         });
@@ -138,6 +148,7 @@ impl Follower {
             current: None,
             unkept: None,
             read: HashMap::new(),
+            mirrored: BTreeMap::new(),
             looked: None,
             tried: None,
             served,
@@ -181,6 +192,7 @@ impl Follower {
         let manifest = self.mirror.manifest(pointer).map_err(|error| error.to_string())?;
         self.load(pointer, &manifest, true).map_err(|refused| refused.to_string())?;
         self.served = Some(*pointer);
+        self.mirrored = manifest.parts;
         Ok(())
     }
 
@@ -333,11 +345,15 @@ impl Follower {
             (Some(store), false) => &**store,
             _ => &self.mirror,
         };
-        let previous = self.current.as_ref().map(|(_, live)| &live.snapshot);
-        let mut read = HashMap::new();
+        let previous = self.current.as_ref().map(|(_, live)| &*live.snapshot);
+        let (mut read, mut held) = (HashMap::new(), 0);
         let fetch = |_: &str, digest: &Digest| {
             let bytes = store.value(digest)?;
-            read.insert(*digest, bytes.clone());
+            // Our own copy needs no second one.
+            if !from_mirror && held + bytes.len() <= READ_BYTES_MAX {
+                held += bytes.len();
+                read.insert(*digest, bytes.clone());
+            }
             Ok(bytes)
         };
         let snapshot =
@@ -345,8 +361,13 @@ impl Follower {
                 Refused::Store(error @ StoreError::Unavailable(_)) => NotLoaded::Store(error),
                 refused => NotLoaded::Refused(refused.to_string()),
             })?;
+        // Keys that come and go leave the catalog as it is, and whoever watches how it does compares with the one before it.
+        let before = self.current.as_ref().and_then(|(_, live)| {
+            let same = Arc::ptr_eq(&live.snapshot.catalog, &snapshot.catalog);
+            if same { live.before.clone() } else { Some(Arc::clone(&live.snapshot)) }
+        });
         let Made { live, warnings, kept } =
-            self.builder.build(snapshot, &self.state.book).map_err(NotLoaded::Refused)?;
+            self.builder.build(snapshot, before, &self.state.book).map_err(NotLoaded::Refused)?;
         memory::set_limit(live.snapshot.catalog.gateway.sizes.memory_bytes_max);
         let live = Arc::new(live);
         self.state.names_changed.notify_one();
@@ -356,8 +377,7 @@ impl Follower {
         self.state.tell_warnings();
         self.state.kept_changed.notify_one();
         self.current = Some((*pointer, live));
-        // Our own copy needs no second one.
-        self.read = if from_mirror { HashMap::new() } else { read };
+        self.read = read;
         metrics::gauge!("weir_config_revision").set(pointer.revision as f64);
         let mut page = self.state.page.lock().unwrap_or_else(PoisonError::into_inner);
         page.applied = pointer.revision;
@@ -381,7 +401,10 @@ impl Follower {
     fn keep(&mut self) {
         let Some((pointer, manifest)) = self.unkept.take() else { return };
         match self.copy(&pointer, &manifest) {
-            Ok(()) => self.read.clear(),
+            Ok(()) => {
+                self.read = HashMap::new();
+                self.mirrored = manifest.parts;
+            }
             Err(error) => {
                 say("error", "last_good_not_kept", &error.to_string());
                 self.unkept = Some((pointer, manifest));
@@ -391,7 +414,8 @@ impl Follower {
 
     fn copy(&self, pointer: &Pointer, manifest: &Manifest) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
-        for digest in manifest.parts.values() {
+        let new = manifest.parts.iter().filter(|(name, digest)| self.mirrored.get(*name) != Some(digest));
+        for (_, digest) in new {
             if self.mirror.value(digest).is_err() {
                 match self.read.get(digest) {
                     Some(bytes) => self.mirror.put_value(bytes)?,

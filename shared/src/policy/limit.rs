@@ -1,5 +1,6 @@
 //! Limits per minute and of concurrency, exact however many cores share them. Time is an argument.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::key::LimitsDraft;
@@ -103,6 +104,17 @@ pub struct LimitState {
     requests_full_at: AtomicU64,
     tokens_full_at: AtomicU64,
     running: AtomicU32,
+}
+
+/// Counts that are made when they are first needed: most keys of a large deployment never call a node. Snapshots share the
+/// cell and not what is in it, so that a key's first call is counted once, whichever snapshot it began with.
+#[derive(Debug, Default)]
+pub struct LimitCell(OnceLock<Box<LimitState>>);
+
+impl LimitCell {
+    pub fn get(&self) -> &LimitState {
+        self.0.get_or_init(Box::default)
+    }
 }
 
 /// What is left of a limit, for the headers that tell callers.

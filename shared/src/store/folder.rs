@@ -25,6 +25,8 @@ use crate::keyspace::{Canary, MANIFESTS_KEPT, Manifest, NodePage, Pointer, is_no
 pub struct Folder {
     root: PathBuf,
     manifests_kept: usize,
+    /// Its only writer has just looked whether all values are there.
+    mirror: bool,
     watch: Mutex<Option<Watch>>,
 }
 
@@ -40,13 +42,18 @@ impl Folder {
         for folder in ["values", "manifests", "nodes"] {
             fs::create_dir_all(root.join(folder)).map_err(|error| unavailable(&root, &error))?;
         }
-        Ok(Self { root, manifests_kept: MANIFESTS_KEPT, watch: Mutex::new(None) })
+        Ok(Self { root, manifests_kept: MANIFESTS_KEPT, mirror: false, watch: Mutex::new(None) })
     }
 
-    /// For a mirror that needs no history.
+    /// Fewer than the usual number of manifests, for tests.
     pub fn keeping(mut self, manifests: usize) -> Self {
         self.manifests_kept = manifests.max(1);
         self
+    }
+
+    /// A copy of the newest revision, for a node: it needs no history, and nobody else writes to it.
+    pub fn as_mirror(self) -> Self {
+        Self { mirror: true, ..self.keeping(2) }
     }
 
     fn read(&self, path: &Path, what: impl FnOnce() -> String) -> Result<Vec<u8>, StoreError> {
@@ -58,6 +65,10 @@ impl Folder {
 
     /// All or nothing: written beside, synced, renamed.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        self.replace_by(path, bytes, true)
+    }
+
+    fn replace_by(&self, path: &Path, bytes: &[u8], lasting: bool) -> Result<(), StoreError> {
         let write = || {
             // A name that nobody else takes: the first processes of two containers have the same id.
             let mut random = [0; 8];
@@ -65,7 +76,9 @@ impl Folder {
             let beside = path.with_extension(format!("new-{:016x}", u64::from_le_bytes(random)));
             let mut file = File::create_new(&beside)?;
             file.write_all(bytes)?;
-            file.sync_all()?;
+            if lasting {
+                file.sync_all()?;
+            }
             fs::rename(&beside, path)
         };
         write().map_err(|error| unavailable(path, &error))
@@ -89,16 +102,19 @@ impl Folder {
         Ok(files)
     }
 
-    /// Drops manifests beyond the kept ones, and values that no manifest names any more.
+    /// Drops manifests beyond the kept ones and, now and then, values that no manifest names any more.
     ///
     /// A value that somebody is about to name survives because it is younger than an hour.
-    fn prune(&self) -> Result<(), StoreError> {
+    fn prune(&self, revision: u64) -> Result<(), StoreError> {
         let files = self.manifest_files()?;
         let Some(surplus) = files.len().checked_sub(self.manifests_kept).filter(|surplus| *surplus > 0) else {
             return Ok(());
         };
         for file in &files[..surplus] {
             let _ = fs::remove_file(file);
+        }
+        if !revision.is_multiple_of(SWEEP_EVERY) {
+            return Ok(());
         }
         let mut named = std::collections::HashSet::new();
         for file in &files[surplus..] {
@@ -185,7 +201,7 @@ impl Store for Folder {
         if let Some(now) = now.filter(|now| !pointer.is_after(now)) {
             return Err(StoreError::Conflict { now: Some(now) });
         }
-        for (name, digest) in &manifest.parts {
+        for (name, digest) in manifest.parts.iter().filter(|_| !self.mirror) {
             if !self.value_path(digest).exists() {
                 return Err(StoreError::Missing(format!("value of {name}")));
             }
@@ -193,7 +209,7 @@ impl Store for Folder {
         self.replace(&self.manifest_path(manifest.epoch, manifest.revision), &manifest.encode())?;
         let text = serde_json::to_vec(&pointer).unwrap_or_default();
         self.replace(&self.root.join("pointer"), &text)?;
-        self.prune()?;
+        self.prune(manifest.revision)?;
         Ok(pointer)
     }
 
@@ -246,7 +262,8 @@ impl Store for Folder {
 
     fn write_page(&self, page: &NodePage) -> Result<(), StoreError> {
         let path = self.page_path(&page.node)?;
-        self.replace(&path, &serde_json::to_vec(page).unwrap_or_default())
+        // It is written again in two seconds, and one that a crash tears is passed over.
+        self.replace_by(&path, &serde_json::to_vec(page).unwrap_or_default(), false)
     }
 
     fn pages(&self) -> Result<Vec<NodePage>, StoreError> {
@@ -286,6 +303,9 @@ impl Folder {
 }
 
 const CANARY: &str = "pointer-canary";
+
+/// Looking at every value and every kept manifest reads megabytes; it need not be done with each revision.
+const SWEEP_EVERY: u64 = 16;
 
 /// A publisher writes its values first and names them seconds later.
 const VALUE_GRACE: Duration = Duration::from_secs(3_600);
