@@ -124,7 +124,7 @@ pub fn of_folder(folder: &Path, since: u64) -> Result<Collected, Failure> {
     let mut nodes = BTreeSet::new();
     for segment in journal::segments(folder)? {
         segment.read(|record| {
-            if record.time_ns / 1_000_000_000 >= since {
+            if record.time_ns / 1_000_000_000 >= since && record.mirror_of.is_none() {
                 collected.shapes.push(Asked::of(record, 1_000));
             }
         })?;

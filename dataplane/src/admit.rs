@@ -24,8 +24,8 @@ impl Drop for Place<'_> {
 pub struct Ticket<'l> {
     pub key: &'l Key,
     pub tokens: u64,
-    /// Given back when the ticket goes, whichever way.
-    _place: Place<'l>,
+    /// Given back when the ticket goes, whichever way. None of a copy of a call: it takes nothing of the key's.
+    place: Option<Place<'l>>,
     slot: Option<Slot>,
 }
 
@@ -80,22 +80,42 @@ pub fn admit<'l>(
     let slot = journal.reserve(record_bytes).map_err(|_| Exhausted::JournalFull)?;
     let key = place.key;
     key.state.get().take(&key.limits, tokens, now).map_err(Exhausted::Limit)?;
-    Ok(Ticket { key, tokens, _place: place, slot: Some(slot) })
+    Ok(Ticket { key, tokens, place: Some(place), slot: Some(slot) })
+}
+
+/// For a copy of a call of this key: room for its record, while there is plenty of everything.
+pub fn aside<'l>(
+    key: &'l Key,
+    tokens: u64,
+    journal: &Rc<Journal>,
+    record_bytes: usize,
+) -> Result<Ticket<'l>, Exhausted> {
+    if memory::pressure() > Pressure::None {
+        return Err(Exhausted::Memory);
+    }
+    let slot = journal.reserve(record_bytes).map_err(|_| Exhausted::JournalFull)?;
+    Ok(Ticket { key, tokens, place: None, slot: Some(slot) })
 }
 
 impl Ticket<'_> {
     /// The request is over and used so many tokens. What is left is the room for its record.
     pub fn settle(mut self, used: u64, now: clock::Nanos) -> Option<Slot> {
-        let slot = self.slot.take();
-        self.key.state.get().used(&self.key.limits, self.tokens, used, now);
-        slot
+        if self.place.is_some() {
+            self.key.state.get().used(&self.key.limits, self.tokens, used, now);
+        }
+        self.slot.take()
     }
 
     /// The request never reached a vendor.
     pub fn void(mut self, now: clock::Nanos) -> Option<Slot> {
-        let slot = self.slot.take();
-        self.key.state.get().void(&self.key.limits, self.tokens, now);
-        slot
+        self.give_back(now);
+        self.slot.take()
+    }
+
+    fn give_back(&self, now: clock::Nanos) {
+        if self.place.is_some() {
+            self.key.state.get().void(&self.key.limits, self.tokens, now);
+        }
     }
 }
 
@@ -103,7 +123,7 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         // Settled and voided tickets have given their slot away.
         if self.slot.take().is_some() {
-            self.key.state.get().void(&self.key.limits, self.tokens, clock::now());
+            self.give_back(clock::now());
         }
     }
 }

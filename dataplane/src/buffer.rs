@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 /// Holds a usual event several times over, and keeps a thousand slow streams within a few megabytes. Measured, as the
 /// other one: dataplane/README.md.
-pub const SMALL: usize = 2 << 10;
+pub const SMALL: usize = 7 << 8;
 /// Holds a usual request or answer whole. Measured: beyond it a burst gains little, see dataplane/README.md.
 pub const LARGE: usize = 32 << 10;
 

@@ -1,12 +1,13 @@
 //! What one core owns: nothing of it is shared with another thread but by the counters.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use weir_shared::id::RequestId;
 
+use crate::aside::Aside;
 use crate::clock;
 use crate::gauge::Gauges;
 use crate::journal::Journal;
@@ -22,6 +23,9 @@ pub struct Core {
     pub pools: Pools,
     pub logger: Arc<Logger>,
     pub strain: Strain,
+    pub aside: Aside,
+    /// For work that outlives the request that began it.
+    own: OnceCell<Weak<Self>>,
     node: u32,
     sequence: Cell<u64>,
     newest: Arc<Newest>,
@@ -86,6 +90,8 @@ impl Core {
             pools: Pools::default(),
             logger,
             strain: Strain::new(late_ms),
+            aside: Aside::default(),
+            own: OnceCell::new(),
             node: u32::from_le_bytes([a, b, c, 0]),
             // So that ids of two runs within one millisecond differ.
             sequence: Cell::new(clock::wall_ns() & 0xffff_ffff),
@@ -93,6 +99,17 @@ impl Core {
             seen: RefCell::new((u64::MAX, None)),
             phase,
         }
+    }
+
+    pub fn shared(self) -> Rc<Self> {
+        let core = Rc::new(self);
+        let _ = core.own.set(Rc::downgrade(&core));
+        core
+    }
+
+    /// A handle of itself, for work that outlives the request that began it.
+    pub fn handle(&self) -> Option<Rc<Self>> {
+        self.own.get()?.upgrade()
     }
 
     /// The newest configuration. One load when nothing has changed.

@@ -15,6 +15,7 @@ pub mod gauge;
 pub mod journal;
 pub mod socket;
 pub mod race;
+pub mod aside;
 pub mod deadline;
 pub mod link;
 pub mod secret;

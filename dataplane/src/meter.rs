@@ -28,7 +28,7 @@ pub struct Meter<'l> {
     prompt_bytes: u64,
     pub reading: Reading,
     /// What was delivered before another candidate went on with it.
-    carried: Option<Box<Carried>>,
+    carried: Option<Box<Carried<'l>>>,
     /// The vendor began to answer: from here on what was said is owed.
     pub delivered: bool,
     record: Record<'l>,
@@ -39,10 +39,12 @@ pub struct Meter<'l> {
 
 /// The parts of an answer that is others' to end, each at its own prices.
 #[derive(Clone, Copy, Default)]
-struct Carried {
+struct Carried<'l> {
     usage: Usage,
     cost: Nano,
     sale: Nano,
+    /// Who said the last of it: model, the vendor's name for it, vendor, credential.
+    by: [&'l str; 4],
 }
 
 /// What a closed meter says: for the log line and the headers.
@@ -70,6 +72,8 @@ pub struct Subject<'l> {
     pub stream: bool,
     pub started: Nanos,
     pub prompt_bytes: usize,
+    /// The call that this one is a copy of: nobody is served by it, and what it costs is the operator's.
+    pub mirror_of: Option<RequestId>,
 }
 
 /// Without a price there is nothing to pay: files, batches, and what lists them.
@@ -92,8 +96,10 @@ pub fn record_bytes(model: Option<&Model>, vendor: &Vendor, tenant: &str) -> usi
 
 impl<'l> Meter<'l> {
     pub fn open(ticket: Ticket<'l>, gauges: &'l Gauges, subject: &Subject<'l>) -> Self {
-        gauges.add(Counter::Admitted, 1);
-        gauges.add(Counter::InFlight, 1);
+        if subject.mirror_of.is_none() {
+            gauges.add(Counter::Admitted, 1);
+            gauges.add(Counter::InFlight, 1);
+        }
         let key = ticket.key;
         let record = Record {
             id: subject.id,
@@ -105,7 +111,9 @@ impl<'l> Meter<'l> {
             model: subject.model.map_or("", |model| &model.id),
             upstream_model: subject.model.map_or("", |model| &model.upstream),
             vendor: &subject.vendor.name,
-            flags: if subject.stream { flag::STREAM } else { 0 },
+            flags: if subject.stream { flag::STREAM } else { 0 }
+                | if subject.mirror_of.is_some() { flag::MIRRORED } else { 0 },
+            mirror_of: subject.mirror_of,
             outcome: Outcome::Cancelled,
             attempts: Vec::with_capacity(1),
             ..Record::default()
@@ -172,18 +180,33 @@ impl<'l> Meter<'l> {
         self.record.flags |= flag::CONTINUED;
     }
 
-    /// What was delivered until here is owed, at this candidate's prices; another may go on with it. Says what all of it
-    /// used.
-    pub fn carry(&mut self) -> Usage {
-        let (usage, flags) = self.usage(Outcome::Partial);
+    /// Several answer.
+    pub fn fanned_out(&mut self) {
+        self.record.flags |= flag::FANNED_OUT;
+    }
+
+    /// What all of it used by now.
+    pub fn used_so_far(&self) -> Usage {
+        let carried = self.carried.as_ref().map_or(Usage::NONE, |carried| carried.usage);
+        carried.plus(self.usage(Outcome::Complete).0)
+    }
+
+    /// What was delivered until here is owed, at this candidate's prices; another may go on with it, or answer as well.
+    /// Says what all of it used.
+    pub fn carry(&mut self, outcome: Outcome) -> Usage {
+        let (usage, flags) = self.usage(outcome);
         let (cost, sale) = self.amounts(&usage);
         let (cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
+        let mut credential = "";
         if let Some(last) = self.record.attempts.last_mut() {
-            (last.outcome, last.cost) = (Outcome::Partial, cost);
+            (last.outcome, last.cost) = (outcome, cost);
+            credential = last.credential;
         }
         self.record.flags |= flags;
         self.reading = Reading::default();
+        let Record { model, upstream_model, vendor, .. } = self.record;
         let carried = self.carried.get_or_insert_default();
+        carried.by = [model, upstream_model, vendor, credential];
         carried.usage = carried.usage.plus(usage);
         carried.cost = Nano(carried.cost.0.saturating_add(cost.0));
         carried.sale = Nano(carried.sale.0.saturating_add(sale.0));
@@ -209,7 +232,10 @@ impl<'l> Meter<'l> {
     pub fn preview(&self) -> (Nano, Nano) {
         let (usage, _) = self.usage(Outcome::Complete);
         let (cost, sale) = self.amounts(&usage);
-        (cost.unwrap_or_default(), sale.unwrap_or_default())
+        let (before, sold) =
+            self.carried.as_ref().map_or_else(Default::default, |carried| (carried.cost, carried.sale));
+        let add = |amount: Nano, before: Nano| Nano(amount.0.saturating_add(before.0));
+        (add(cost.unwrap_or_default(), before), add(sale.unwrap_or_default(), sold))
     }
 
     /// Writes the record. `None`: it had been written before.
@@ -220,16 +246,23 @@ impl<'l> Meter<'l> {
         let now = clock::now();
         let carried = self.carried.take();
         // Who was to go on and said nothing is owed nothing.
-        let is_silent = carried.is_some() && self.reading.events == 0;
+        let is_silent = carried.is_some() && self.reading.is_empty();
         let (usage, mut flags) = if is_silent { (Usage::NONE, 0) } else { self.usage(outcome) };
         let (cost, sale) = if is_silent { (Ok(Nano(0)), Ok(Nano(0))) } else { self.amounts(&usage) };
         if cost.is_err() || sale.is_err() {
             flags |= flag::OVERFLOW;
         }
+        let is_mirrored = self.record.mirror_of.is_some();
+        let sale = if is_mirrored { Ok(Nano(0)) } else { sale };
         let (own_cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
         let carried = carried.map(|carried| *carried).unwrap_or_default();
         let last_tokens_out = usage.answer_tokens();
         let usage = usage.plus(carried.usage);
+        if is_silent {
+            // The record names who was heard, not who was asked last.
+            let record = &mut self.record;
+            [record.model, record.upstream_model, record.vendor, record.credential] = carried.by;
+        }
         let cost = Nano(own_cost.0.saturating_add(carried.cost.0));
         let sale = Nano(sale.0.saturating_add(carried.sale.0));
         let micros = |from: Nanos, to: Nanos| (to.saturating_sub(from)) / 1_000;
@@ -246,14 +279,12 @@ impl<'l> Meter<'l> {
         (record.cost, record.sale) = (cost, sale);
         record.total_us = u32::try_from(total_us).unwrap_or(u32::MAX);
         record.first_byte_us = u32::try_from(first_byte_us).unwrap_or(u32::MAX);
-        if let Some(last) = record.attempts.last_mut() {
+        // What was carried over has its own word.
+        if let Some(last) = record.attempts.last_mut().filter(|_| !is_silent) {
             record.credential = last.credential;
-            // What was carried over has its own word.
-            if !is_silent {
-                last.outcome = outcome;
-            }
+            last.outcome = outcome;
             // Of one that was given up, what its prompt cost is noted already.
-            if !is_silent && self.delivered {
+            if self.delivered {
                 last.cost = own_cost;
             }
         }
@@ -333,6 +364,13 @@ impl<'l> Meter<'l> {
 
     fn count(&self, usage: &Usage, cost: Nano, sale: Nano, outcome: Outcome, total_us: u64, first_byte_us: u64) {
         let gauges = self.gauges;
+        if self.record.flags & flag::OVERFLOW == 0 {
+            gauges.add(Counter::CostNano, cost.0.unsigned_abs());
+            gauges.add(Counter::SaleNano, sale.0.unsigned_abs());
+        }
+        if self.record.mirror_of.is_some() {
+            return;
+        }
         gauges.sub(Counter::InFlight, 1);
         gauges.add(
             match outcome {
@@ -343,10 +381,6 @@ impl<'l> Meter<'l> {
             },
             1,
         );
-        if self.record.flags & flag::OVERFLOW == 0 {
-            gauges.add(Counter::CostNano, cost.0.unsigned_abs());
-            gauges.add(Counter::SaleNano, sale.0.unsigned_abs());
-        }
         gauges.add(Counter::TokensIn, usage.prompt_tokens());
         gauges.add(Counter::TokensOut, usage.answer_tokens());
         if self.record.flags & flag::ESTIMATED != 0 {
@@ -363,6 +397,9 @@ impl<'l> Meter<'l> {
     }
 
     fn credential(&self) -> &'l str {
+        if self.closed {
+            return self.record.credential;
+        }
         self.record.attempts.last().map_or("", |last| last.credential)
     }
 

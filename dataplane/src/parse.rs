@@ -178,11 +178,21 @@ pub struct Call<'b> {
     pub places: Places,
 }
 
+impl<'b> Call<'b> {
+    /// A form that is there whole; all that decides in it is its field `model`.
+    pub fn of_form(model: Cow<'b, str>, model_at: Option<Range<usize>>) -> Self {
+        let places = Places { model: model_at, model_is_bare: true, ..Places::default() };
+        Self { model, choices: 1, places, ..Self::default() }
+    }
+}
+
 #[derive(Debug, Default, Clone)]
 pub struct Places {
     /// Right behind the outermost `{`.
     pub open: usize,
     pub model: Option<Range<usize>>,
+    /// It stands there as it is, without quotes: in a form.
+    pub model_is_bare: bool,
     /// The object that asks for usage (`stream_options`).
     pub usage_object: Option<Range<usize>>,
     /// The value within it.
@@ -400,11 +410,15 @@ pub fn splices(route: &Route, call: &Call<'_>, upstream_model: &str, body: &[u8]
     if let Some(range) = &call.places.model
         && call.model != upstream_model
     {
-        let mut quoted = Vec::with_capacity(upstream_model.len() + 2);
-        quoted.push(b'"');
-        json::escape_into(&mut quoted, upstream_model);
-        quoted.push(b'"');
-        splices.replace(range.clone(), quoted);
+        let mut value = Vec::with_capacity(upstream_model.len() + 2);
+        if call.places.model_is_bare {
+            value.extend_from_slice(upstream_model.as_bytes());
+        } else {
+            value.push(b'"');
+            json::escape_into(&mut value, upstream_model);
+            value.push(b'"');
+        }
+        splices.replace(range.clone(), value);
     }
     if let Some(request) = route.language.usage_request()
         && call.stream

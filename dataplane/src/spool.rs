@@ -86,6 +86,11 @@ impl Spool {
         file.write_all_at(bytes, at).map_err(|_| OutOfMemory)
     }
 
+    /// All of it, when none is in a file.
+    pub fn at_hand(&self) -> Option<&[u8]> {
+        self.file.is_none().then_some(&self.memory)
+    }
+
     /// So much of it as lies between these places and is at hand at once. Nothing behind its end.
     pub fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
         let end = range.end.min(self.len());

@@ -69,8 +69,7 @@ impl Strain {
         }
     }
 
-    #[cfg(test)]
-    fn is_shedding(&self) -> bool {
+    pub fn is_shedding(&self) -> bool {
         self.share.get() != u32::MAX
     }
 }

@@ -1,8 +1,10 @@
 //! A vendor's stream on its way to the caller: whole events only, each checked, one write per read.
 
+mod apart;
 mod overheard;
 mod relayed;
 
+pub use apart::Apart;
 pub use overheard::overhear;
 pub use relayed::relay;
 
@@ -350,12 +352,16 @@ fn conclude(reading: &Reading) -> End {
 }
 
 fn set_idle(incoming: &Incoming, rules: &Rules<'_>) {
+    set_idle_at(incoming, rules.times.idle, rules.total_at_ms);
+}
+
+fn set_idle_at(incoming: &Incoming, idle_ms: u64, total_at_ms: u64) {
     if let Some(link) = incoming.link() {
-        let idle_at = clock::coarse_ms() + rules.times.idle;
-        if idle_at < rules.total_at_ms {
+        let idle_at = clock::coarse_ms() + idle_ms;
+        if idle_at < total_at_ms {
             link.deadline.set_at(idle_at, Why::Idle);
         } else {
-            link.deadline.set_at(rules.total_at_ms, Why::Total);
+            link.deadline.set_at(total_at_ms, Why::Total);
         }
     }
 }

@@ -9,6 +9,7 @@ mod credentials;
 mod fetch;
 mod lately;
 mod lineage;
+mod mirrors;
 mod shapes;
 mod follow;
 

@@ -2,15 +2,12 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
 
 use monoio::net::TcpStream;
@@ -19,6 +16,7 @@ use weir_shared::fault::Code;
 use weir_shared::policy::time::Times;
 
 use crate::accept::{Caller, Head, Sink, Unreadable};
+use crate::aside::unwinding;
 use crate::clock;
 use crate::core::Core;
 use crate::deadline::{self, Deadline, TICK_MS, Why};
@@ -136,7 +134,7 @@ impl Doors {
 
 /// Runs one core until the process drains.
 pub fn run(driver: Driver, core: Core, doors: Doors) -> io::Result<()> {
-    let core = Rc::new(core);
+    let core = core.shared();
     driver.run(async move {
         // Deadlines count from the coarse clock: before its first look at the time it stands still, an hour in the past.
         core.gauges.heartbeat_ms.store(clock::tick(), Ordering::Relaxed);
@@ -183,7 +181,7 @@ async fn tick(core: Rc<Core>, listening: Vec<Door>, open: Rc<Cell<usize>>) {
                 deadline::cut_vendors();
                 cut_ticks += 1;
             }
-            if open.get() == 0 || cut_ticks > LAST_WORDS_TICKS {
+            if (open.get() == 0 && core.aside.is_idle()) || cut_ticks > LAST_WORDS_TICKS {
                 break;
             }
         }
@@ -424,14 +422,4 @@ fn canonical(address: IpAddr) -> IpAddr {
         IpAddr::V4(v4) if v4 == Ipv4Addr::UNSPECIFIED => address,
         canonical => canonical,
     }
-}
-
-/// Polls a future and turns its panic into an error.
-async fn unwinding<F: Future>(mut future: Pin<Box<F>>) -> Result<F::Output, ()> {
-    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(_) => Poll::Ready(Err(())),
-    })
-    .await
 }

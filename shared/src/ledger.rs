@@ -66,12 +66,18 @@ pub mod flag {
     pub const OVERFLOW: u16 = 8;
     /// Another candidate went on with what one had begun: usage and cost are those of both, each at its own prices.
     pub const CONTINUED: u16 = 16;
+    /// A copy of somebody's call, whose answer reached nobody: its cost is the operator's.
+    pub const MIRRORED: u16 = 32;
+    /// Several candidates answered: usage and cost are those of all, each at its own prices.
+    pub const FANNED_OUT: u16 = 64;
     pub const NAMES: &[(u16, &str)] = &[
         (ESTIMATED, "estimated"),
         (USAGE_INVALID, "usage_invalid"),
         (STREAM, "stream"),
         (OVERFLOW, "overflow"),
         (CONTINUED, "continued"),
+        (MIRRORED, "mirrored"),
+        (FANNED_OUT, "fanned_out"),
     ];
 }
 
@@ -125,6 +131,8 @@ pub struct Record<'a> {
     pub attempts: Vec<Attempt<'a>>,
     /// When there was something to choose.
     pub choice: Option<Box<Choice<'a>>>,
+    /// The call that this one is a copy of.
+    pub mirror_of: Option<RequestId>,
 }
 
 /// What a choice between candidates was made by, so that it can be made again. The dice are the record's `seed`.
@@ -161,6 +169,7 @@ mod tag {
     pub const ASKED: u8 = 9;
     pub const LABEL: u8 = 10;
     pub const CHOICE: u8 = 11;
+    pub const MIRROR_OF: u8 = 12;
 }
 
 /// The bytes that [`Choice`] may take of a record.
@@ -266,6 +275,9 @@ impl Record<'_> {
                     credential,
                 ],
             );
+        }
+        if let Some(id) = self.mirror_of {
+            writer.tail(tag::MIRROR_OF, &[&id.0.to_le_bytes()]);
         }
         if let Some(choice) = &self.choice {
             writer.name(tag::ASKED, &choice.asked);
@@ -426,6 +438,7 @@ fn decode(mut reader: Reader<'_>) -> Result<Record<'_>, Damage> {
                 let seed = record.seed;
                 decode_choice(Reader(value), seed, record.choice.get_or_insert_default())?;
             }
+            tag::MIRROR_OF => record.mirror_of = Some(RequestId(u128::from_le_bytes(Reader(value).array()?))),
             _ => {}
         }
     }

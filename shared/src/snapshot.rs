@@ -369,7 +369,7 @@ impl Catalog {
         let (models, by_id) = compile_models(&draft.models, &vendors, previous, faults);
         let (aliases, routes) = (NameMap::default(), NameMap::default());
         let mut catalog = Self { gateway, tenants, vendors, models, aliases, routes, by_id, digest, tenants_digest };
-        catalog.compile_routes(draft, faults);
+        catalog.compile_routes(draft, previous, faults);
         for alias in &draft.aliases {
             let (name, target) = (&alias.is.name, &alias.is.target);
             if catalog.named(target).next().is_none() && catalog.route(target).is_none() {
@@ -385,7 +385,7 @@ impl Catalog {
         catalog
     }
 
-    fn compile_routes(&mut self, draft: &Draft, faults: &mut Vec<Fault>) {
+    fn compile_routes(&mut self, draft: &Draft, previous: Option<&Self>, faults: &mut Vec<Fault>) {
         for route in &draft.routes {
             let name = &route.is.name;
             if !good_model_name(name) {
@@ -393,7 +393,13 @@ impl Catalog {
                     Fault::new(&route.source, format!("route {name:?}: not a usable name"), MODEL_NAME_FIX).at("name"),
                 );
             }
-            let compiled = routing::compile(route, &self.models, |name| self.named(name).collect(), faults);
+            let compiled = routing::compile(
+                route,
+                &self.models,
+                |name| self.named(name).collect(),
+                previous.and_then(|previous| previous.routes.get(name.as_str())),
+                faults,
+            );
             if self.routes.insert(name.as_str().into(), compiled).is_some() {
                 let what = format!("route {name:?} is written twice");
                 faults.push(Fault::new(&route.source, what, "remove one of them"));

@@ -141,25 +141,39 @@ fn several_may_go_on() {
     add(&mut setup, Dialect::Gemini, "two", "events=9,fault=eof@2");
     add(&mut setup, Dialect::OpenAi, "three", "events=4");
     add(&mut setup, Dialect::OpenAi, "dead", "error=503");
+    add(&mut setup, Dialect::Gemini, "mute", "events=9,fault=reset@0");
     setup.folder(&route("r", &["one", "two", "three"]));
     setup.folder(&route("last", &["one", "dead"]));
+    setup.folder(&route("mute", &["one", "mute"]));
     let weir = setup.start();
-    for caller in Speaks::ALL {
-        let (reading, id) = ask(&weir, caller, "r", &Ask::of("hi"));
-        assert_eq!(reading.map(|reading| reading.end), Ok(End::Finished), "{caller:?}");
-        let record = weir.record(&id);
-        let outcomes: Vec<_> = record.attempts.iter().map(|call| call.outcome).collect();
-        assert_eq!(outcomes, [Outcome::Partial, Outcome::Partial, Outcome::Complete], "{caller:?}");
-        assert_eq!(record.attempts.iter().map(|call| call.cost.0).sum::<i64>(), record.cost.0);
-        // Nobody is left: the caller is told, and pays for what it read.
-        let (reading, id) = ask(&weir, caller, "last", &Ask::of("hi"));
-        let reading = reading.expect("a legal stream");
-        assert!(reading.end != End::Finished && !reading.text.is_empty(), "{caller:?} {reading:?}");
-        let record = weir.record(&id);
-        assert_eq!((record.outcome, record.attempts.len()), (Outcome::Partial, 2), "{caller:?}");
-        assert_eq!((record.attempts[1].outcome, record.attempts[1].cost.0), (Outcome::Failed, 0), "{caller:?}");
-        assert_eq!(record.attempts[0].cost, record.cost, "{caller:?}");
-    }
+    std::thread::scope(|scope| {
+        Speaks::ALL.iter().for_each(|caller| drop(scope.spawn(|| parts_of(&weir, *caller))));
+    });
+}
+
+fn parts_of(weir: &Gateway, caller: Speaks) {
+    let (reading, id) = ask(weir, caller, "r", &Ask::of("hi"));
+    assert_eq!(reading.map(|reading| reading.end), Ok(End::Finished), "{caller:?}");
+    let record = weir.record(&id);
+    let outcomes: Vec<_> = record.attempts.iter().map(|call| call.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Partial, Outcome::Partial, Outcome::Complete], "{caller:?}");
+    assert_eq!(record.attempts.iter().map(|call| call.cost.0).sum::<i64>(), record.cost.0);
+    // Nobody is left: the caller is told, and pays for what it read.
+    let (reading, id) = ask(weir, caller, "last", &Ask::of("hi"));
+    let reading = reading.expect("a legal stream");
+    assert!(reading.end != End::Finished && !reading.text.is_empty(), "{caller:?} {reading:?}");
+    let record = weir.record(&id);
+    assert_eq!((record.outcome, record.attempts.len()), (Outcome::Partial, 2), "{caller:?}");
+    assert_eq!((record.attempts[1].outcome, record.attempts[1].cost.0), (Outcome::Failed, 0), "{caller:?}");
+    assert_eq!(record.attempts[0].cost, record.cost, "{caller:?}");
+    // One that began and said nothing is not whose answer it is.
+    let (reading, id) = ask(weir, caller, "mute", &Ask::of("hi"));
+    assert!(reading.is_ok_and(|reading| reading.end != End::Finished), "{caller:?}");
+    let record = weir.record(&id);
+    let named = (record.model, record.vendor, record.credential, record.attempts.len());
+    assert_eq!(named, ("one", "vendor-one", "main", 2), "{caller:?}");
+    assert_eq!((record.attempts[1].vendor, record.attempts[1].outcome), ("vendor-mute", Outcome::Failed));
+    assert_eq!(record.attempts[0].cost, record.cost, "{caller:?}");
 }
 
 /// What comes behind the words is told whole: a second one that goes on with words and then calls a tool.

@@ -396,6 +396,54 @@ fn the_next_credential_for_a_form() {
     table.end();
 }
 
+/// A route leads a form to its candidates, and a vendor that fails leaves it to the next: as the form was, but for the model.
+#[test]
+fn the_next_candidate_for_a_form() {
+    let mut setup = Setup::new("objects-form-candidates");
+    setup.folder(weir_tests::NO_BREAKER);
+    let faults = ["error=503", "error=429", "fault=reset@0", "events=1"];
+    for (place, words) in faults.iter().enumerate() {
+        setup.add(Model::new(Dialect::OpenAi, &format!("name=ill-{place},{words}")).id(&format!("ill-{place}")));
+        let to = format!("[[route]]\nname = \"hear-{place}\"\nto.order = [\"claude\", \"ill-{place}\", \"well\"]\n");
+        setup.folder(&to);
+    }
+    setup.add(Model::new(Dialect::OpenAi, "name=well,events=3").id("well"));
+    // Another language has no word for sound.
+    setup.add(Model::new(Dialect::Anthropic, "name=claude,events=3").id("claude"));
+    let weir = setup.start();
+    let form = |model: &str| {
+        let field = format!("--BOUND\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n");
+        let part = "--BOUND\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n\u{7f}\"model\":\r\n--BOUND--\r\n";
+        (field + part).into_bytes()
+    };
+    let mut table = Table::new();
+    for (place, words) in faults.iter().enumerate() {
+        let name = format!("hear-{place}");
+        let mut request = Request::new("POST", "/v1/audio/transcriptions")
+            .header("Content-Type", "multipart/form-data; boundary=BOUND");
+        request.body = form(&name);
+        let answer = weir.call(&request);
+        let outcome = || {
+            same("status", answer.status, 200).map_err(|why| why + &answer.text())?;
+            let record = weir.record(&answer.request_id());
+            let (model, calls) = if *words == "events=1" { ("ill-3", 1) } else { ("well", 2) };
+            same("model", (record.model, record.attempts.len()), (model, calls))?;
+            let asked = if calls == 1 { format!("name=ill-{place},{words}") } else { "name=well,events=3".to_owned() };
+            let sent = weir.vendor().last(&asked).ok_or("nobody was asked")?.body;
+            ensure(sent == form("upstream-model"), String::from_utf8_lossy(&sent))?;
+            let told = weir.ctl(&["explain", &answer.request_id(), "--json"]);
+            same("candidates", told["choice"]["candidates"].as_array().map(Vec::len), Some(3))
+        };
+        table.case(*words, outcome());
+    }
+    let mut request =
+        Request::new("POST", "/v1/audio/transcriptions").header("Content-Type", "multipart/form-data; boundary=BOUND");
+    request.body = form("nobody");
+    table.case("nobody", same("status", weir.call(&request).status, 404));
+    weir.lives();
+    table.end();
+}
+
 #[test]
 fn forms_that_are_none() {
     let desk = Desk::open("objects-bad-forms");

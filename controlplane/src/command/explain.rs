@@ -43,6 +43,10 @@ struct Told {
     vendor: String,
     choice: Option<(String, String, weir_shared::routing::Shape, weir_shared::routing::Vitals)>,
     attempts: Vec<(String, String, u16, &'static str, u32)>,
+    /// The request that this one is a copy of.
+    mirror_of: Option<String>,
+    /// Its copies.
+    mirrors: Vec<String>,
 }
 
 impl Told {
@@ -58,6 +62,8 @@ impl Told {
             vendor: record.vendor.to_owned(),
             choice: choice.map(|c| (c.asked.clone().into_owned(), c.label.to_owned(), c.shape, c.vitals)),
             attempts: record.attempts.iter().map(attempt).collect(),
+            mirror_of: record.mirror_of.map(|id| id.to_string()),
+            mirrors: Vec::new(),
         }
     }
 }
@@ -91,6 +97,14 @@ impl Explain {
         for by_hand in draft.overlay.words(told.time) {
             screen.say(format!("{} {}", screen.paint.odd("by hand:"), crate::table::harmless(&by_hand)));
         }
+        if let Some(original) = &told.mirror_of {
+            screen.say(format!(
+                "a copy of {original}, for its route's mirror: its answer reached nobody, its cost is the operator's"
+            ));
+        }
+        for copy in &told.mirrors {
+            screen.say(format!("mirrored: {copy} is a copy of it"));
+        }
         let choice = match &told.choice {
             None => {
                 screen.say(format!("one candidate, {}/{}: there was nothing to choose", told.vendor, told.model));
@@ -110,21 +124,24 @@ impl Explain {
         });
         Ok(json!({
             "id": self.id.trim(), "revision": told.revision, "key": told.key, "vendor": told.vendor, "model": told.model,
-            "by_hand": draft.overlay.words(told.time), "choice": choice, "attempts": attempts.collect::<Vec<_>>(),
+            "by_hand": draft.overlay.words(told.time), "choice": choice,
+            "mirror_of": told.mirror_of, "mirrors": told.mirrors, "attempts": attempts.collect::<Vec<_>>(),
         }))
     }
 }
 
 fn find(folder: &std::path::Path, id: &str) -> Result<Told, Failure> {
-    let mut found = None;
+    let (mut found, mut mirrors) = (None, Vec::new());
     for segment in journal::segments(folder)?.iter().rev() {
         segment.read(|record| {
             if record.id.to_string() == id {
                 found = Some(Told::of(record));
+            } else if record.mirror_of.is_some_and(|original| original.to_string() == id) {
+                mirrors.push(record.id.to_string());
             }
         })?;
         if let Some(found) = found.take() {
-            return Ok(found);
+            return Ok(Told { mirrors, ..found });
         }
     }
     let next = "a request that was refused before a vendor was asked (404, no_eligible_vendor, upstream_drained, upstream_unavailable …) \

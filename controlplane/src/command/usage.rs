@@ -110,6 +110,7 @@ impl By {
 
     fn of(self, record: &Record<'_>, out: &mut String) {
         match self {
+            Self::Key | Self::Tenant if record.mirror_of.is_some() => out.push_str(OPERATOR),
             Self::Key => out.push_str(record.key.as_str()),
             Self::Model => out.push_str(record.model),
             Self::Vendor => out.push_str(record.vendor),
@@ -122,6 +123,8 @@ impl By {
     }
 }
 
+/// Whose copies of calls are that a route mirrors.
+const OPERATOR: &str = "(operator)";
 const NANOS: u64 = 1_000_000_000;
 /// Between the parts of a group's name: no name holds it.
 const SEPARATOR: char = '\u{1f}';
@@ -242,7 +245,8 @@ impl Usage {
         let to = until.map_or(u64::MAX, |until| until.saturating_mul(NANOS));
         for segment in &segments {
             let end = segment.read(|record| {
-                let wanted = self.key.as_deref().is_none_or(|key| key == record.key.as_str());
+                let is_own = record.mirror_of.is_none();
+                let wanted = self.key.as_deref().is_none_or(|key| is_own && key == record.key.as_str());
                 if !wanted || record.time_ns < from || record.time_ns >= to {
                     return;
                 }

@@ -47,6 +47,11 @@ impl Request {
         self.head.get(name, &self.bytes)
     }
 
+    /// The same head once more, for who outlives it.
+    pub fn head_again(&self, started: clock::Nanos) -> Self {
+        Self { head: self.head.clone(), bytes: self.head_bytes().to_vec(), started }
+    }
+
     /// Keeps what is there in no more memory than it takes: a stream may last for minutes.
     pub fn shrink(&mut self) {
         if self.bytes.capacity() > 2 * self.bytes.len() + 256 {

@@ -7,6 +7,7 @@ pub mod text;
 pub mod call;
 pub mod event;
 pub mod proof;
+pub mod chorus;
 pub mod compose;
 pub mod answer;
 pub mod speech;
@@ -216,6 +217,11 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Nothing was read: no event, and no whole answer.
+    pub fn is_empty(&self) -> bool {
+        self.events == 0 && self.output_bytes == 0 && self.usage.is_none()
+    }
+
     /// A whole answer has an `error`. An object with an id keeps it; without one, the answer is the error.
     fn take_error(&mut self, has_id: bool, blames_caller: bool) {
         self.tells_failure |= has_id;

@@ -60,7 +60,10 @@ impl Language for Plain {
     }
 
     fn leaves_nothing(&self, endpoint: &Endpoint) -> bool {
-        matches!(endpoint.path, "embeddings" | "moderations")
+        matches!(
+            endpoint.path,
+            "embeddings" | "moderations" | "audio/speech" | "audio/transcriptions" | "audio/translations"
+        )
     }
 
     fn names_objects(&self) -> bool {

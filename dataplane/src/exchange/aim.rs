@@ -43,7 +43,8 @@ impl<'a, 'l> Aim<'a, 'l> {
         let translation = translated(asked, vendor, model, telling)?;
         let foreign = translation.as_ref().and_then(|translation| translation.body.as_deref());
         let asked_route = translation.as_ref().map_or(asked.route, |translation| &translation.route);
-        let shape = shape::rule(vendor, asked_route, model.is_some()).filter(|rule| rule.changes_body());
+        let shape =
+            shape::rule(vendor, asked_route, model.is_some()).filter(|rule| rule.changes_body() && !asked.is_form);
         let mut splices = Splices::default();
         if foreign.is_none() {
             let leaves = shape.is_some_and(|rule| rule.without.iter().any(|name| &**name == "model"));

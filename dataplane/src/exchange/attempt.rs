@@ -26,7 +26,7 @@ use crate::live::Target;
 use crate::meter::{Meter, called};
 use crate::parse::{Route, Splices};
 use crate::refusal::Refusal;
-use crate::route::{self, FURTHER_ATTEMPTS, Pass, REST_NS, REST_NS_MAX, Trial, Tried};
+use crate::route::{Errand, FURTHER_ATTEMPTS, Pass, Passes, REST_NS, REST_NS_MAX, Trial};
 use crate::secret::{Badge, Pieces, Secret};
 use crate::translate::{Naming, Translation};
 use crate::upstream::shape::{Place, write_target};
@@ -59,7 +59,7 @@ pub struct Plan<'p, 's> {
     pub object_id: &'p str,
 }
 
-impl Plan<'_, '_> {
+impl<'s> Plan<'_, 's> {
     pub fn times(&self) -> Times {
         let mut times = self.vendor.times;
         let reasoning = self.model.is_some_and(|model| model.reasoning);
@@ -100,6 +100,12 @@ impl Plan<'_, '_> {
             own_fields,
         );
         head
+    }
+
+    /// The vendor's credentials for this call, one after the other.
+    pub fn passes(&self) -> Passes<'_, 's> {
+        let Self { vendor, target, model, key, tokens, pinned, .. } = *self;
+        Passes::new(Errand { live: self.scene.live, vendor, target, model, key, tokens, pinned })
     }
 
     /// About how long the prompt is.
@@ -250,32 +256,19 @@ pub async fn run<'s>(
     round: &Round<'_>,
 ) -> Result<Attempted<'s>, Missed> {
     let gauges = &plan.scene.core.gauges;
-    let mut tried = Tried::default();
+    let mut passes = plan.passes();
     let mut last: Option<Missed> = None;
-    let is_drained = |credential: &_| route::is_drained(plan.scene.live, plan.vendor, credential);
     while round.calls.get() < round.calls_max {
         // The first change of credential is free, like the first change of candidate.
-        if tried.count() > 1 && !FURTHER_ATTEMPTS.spend() {
+        if passes.count() > 1 && !FURTHER_ATTEMPTS.spend() {
             break;
         }
         let since = clock::now();
-        let next = route::next_pass(
-            plan.vendor,
-            plan.target,
-            plan.model,
-            plan.key,
-            plan.tokens,
-            &tried,
-            plan.pinned,
-            &is_drained,
-            since,
-        );
-        let pass = match next {
+        let pass = match passes.next(since) {
             Ok(pass) => pass,
             // What the vendor said to the one before is worth more than that nothing is left.
             Err(none) => return Err(last.unwrap_or_else(|| Missed::of(none.into(), Onward::Elsewhere))),
         };
-        tried.add(pass.place);
         let mut trial = match plan.model.map(|model| Trial::begin(plan.vendor, model, pass.place, round.dice, since)) {
             Some(None) if plan.pinned.is_none() => {
                 let tripped =
@@ -285,7 +278,7 @@ pub async fn run<'s>(
             }
             trial => trial.flatten(),
         };
-        if tried.count() > 1 {
+        if passes.count() > 1 {
             gauges.add(Counter::CredentialsSkipped, 1);
         }
         if round.calls.get() == 0 {

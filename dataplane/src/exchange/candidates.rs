@@ -6,6 +6,7 @@ use std::pin::pin;
 
 use weir_shared::fault::Code;
 use weir_shared::ledger;
+use weir_shared::policy::mirroring::Mirror;
 use weir_shared::policy::resilience::{Harm, Trying};
 use weir_shared::policy::time::Times;
 use weir_shared::routing::{Candidate, need};
@@ -13,12 +14,13 @@ use weir_shared::snapshot::Key;
 
 use super::aim::{Aim, Telling};
 use super::attempt::{self, Attempted, CALLS_MAX, Found, Missed, Onward, Plan, Round};
-use super::continuation;
 use super::deliver::{self, Delivered, Manner};
 use super::hedge::{self, Hedging};
+use super::mirror;
 use super::queue::{self, Placed};
 use super::waiter::Waiter;
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
+use super::{continuation, fan_out};
 use crate::accept::{Request, Sink};
 use crate::admit::{self, Place};
 use crate::clock;
@@ -31,7 +33,7 @@ use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::resolve;
 use crate::route::{self, Choice, FURTHER_ATTEMPTS};
-use crate::translate::Translation;
+use crate::translate::{self, Translation};
 
 /// A call as its caller said it: the same for every candidate.
 pub struct Asked<'a, 'l> {
@@ -39,12 +41,21 @@ pub struct Asked<'a, 'l> {
     pub route: &'a Route,
     pub call: &'a parse::Call<'a>,
     pub bytes: &'a [u8],
+    /// The body is a form, and no JSON.
+    pub is_form: bool,
     /// With the vendors' own ids in it, when it names objects.
     pub opened: Option<&'a [u8]>,
     pub key: &'l Key,
     pub query: &'a [u8],
     pub request: &'a Request,
     pub pin: Option<&'a objects::Pin>,
+}
+
+impl<'a> Asked<'a, '_> {
+    /// What a model reads of it, as far as bytes tell: a form is pictures and sound.
+    pub fn prompt(&self) -> &'a [u8] {
+        if self.is_form { b"" } else { self.bytes }
+    }
 }
 
 pub async fn serve<'l>(
@@ -59,21 +70,27 @@ pub async fn serve<'l>(
         Placed::Object => None,
         Placed::Gone => return Ok(Done::Gone(None)),
     };
-    let Prepared { mut remaining, first: mut aim, tokens, room, told, hedging } = prepare(asked, choice, teller)?;
+    let Prepared { mut remaining, first: mut aim, tokens, room, told, hedging, mirror } =
+        prepare(asked, choice, teller)?;
     if let Some(known) = aim.translation.as_deref().and_then(Translation::known) {
         return fields::guessed(scene, asked.request, sink, &known).await;
     }
-    let ticket = admit::admit(place, tokens, &scene.core.journal, room, call.stream, asked.request.started)?;
+    // Each of several answers takes as much.
+    let reserved = tokens.saturating_mul(u64::from(remaining.fan_out));
+    let ticket = admit::admit(place, reserved, &scene.core.journal, room, call.stream, asked.request.started)?;
     teller.stream = call.stream;
     FURTHER_ATTEMPTS.earn();
-    let mut meter = open_meter(scene, ticket, aim.model, aim.vendor, call.stream, asked.request, asked.bytes.len());
+    let mut meter = open_meter(scene, ticket, aim.model, aim.vendor, call.stream, asked.request, asked.prompt().len());
     told.into_iter().for_each(|told| meter.chosen(told));
+    let twin = mirror.and_then(|mirror| mirror::send(asked, mirror));
     let late_ms = hedging.as_ref().zip(aim.model).and_then(|(hedging, model)| hedging.late_after(model));
     let result = remaining.run(asked, &mut aim, tokens, hedging.as_ref().zip(late_ms), sink, &mut meter).await;
     if let (Some(hedging), Some(model), true) = (&hedging, aim.model, meter.delivered) {
         hedging.earn(model);
     }
-    settle(result, &mut meter, teller)
+    let ended = settle(result, &mut meter, teller);
+    twin.into_iter().for_each(|twin| twin.original(&ended));
+    ended
 }
 
 /// What is known before anybody is asked. The choice itself is not kept: a stream may last for minutes, and of a thousand of
@@ -87,6 +104,8 @@ struct Prepared<'a, 'l> {
     told: Option<Box<ledger::Choice<'l>>>,
     /// When its route asks a second one while the first is late.
     hedging: Option<Hedging<'l>>,
+    /// When a copy of the call goes to somebody else.
+    mirror: Option<&'l Mirror>,
 }
 
 /// `choice`: none for a call about an object, which goes to its vendor.
@@ -99,7 +118,7 @@ fn prepare<'a, 'l>(
         let mut remaining = Remaining::of_objects(asked)?;
         let first = remaining.aim_next(asked)?;
         let room = meter::record_bytes(None, first.vendor, &asked.key.tenant.name);
-        return Ok(Prepared { remaining, first, tokens: 0, room, told: None, hedging: None });
+        return Ok(Prepared { remaining, first, tokens: 0, room, told: None, hedging: None, mirror: None });
     };
     let mut remaining = Remaining::of_choice(asked, &choice)?;
     let first = remaining.aim_next(asked)?;
@@ -109,11 +128,12 @@ fn prepare<'a, 'l>(
         teller.route = (choice.way.name(), choice.ranked.label.map_or("", |label| label));
     }
     let hedging = Hedging::of(&choice, asked.call.stream).filter(|_| generates(asked) && remaining.has_more());
-    Ok(Prepared { remaining, first, tokens, room, told, hedging })
+    let mirror = mirror::drawn(asked, &choice);
+    Ok(Prepared { remaining, first, tokens, room, told, hedging, mirror })
 }
 
 /// A generated answer may be generated twice: what the first left at its vendor, nobody knows the id of.
-fn generates(asked: &Asked<'_, '_>) -> bool {
+pub fn generates(asked: &Asked<'_, '_>) -> bool {
     let language = asked.route.language;
     language.speech().is_some() || language.leaves_nothing(asked.route.endpoint)
 }
@@ -166,6 +186,8 @@ pub struct Remaining {
     turns: u32,
     trying: Trying,
     seed: u64,
+    /// Answers to the call.
+    fan_out: u32,
     /// What the first candidate's language could not say; told when nobody's can.
     unsayable: Option<Box<Refusal>>,
 }
@@ -184,7 +206,16 @@ impl Remaining {
             objects::may_batch(scene.live, asked.key, vendor)?;
         }
         let trying = Trying::default();
-        Ok(Self { waiting: Vec::new(), at: 0, vendor: Some(vendor), turns: 0, trying, seed: 0, unsayable: None })
+        Ok(Self {
+            waiting: Vec::new(),
+            at: 0,
+            vendor: Some(vendor),
+            turns: 0,
+            trying,
+            seed: 0,
+            fan_out: 1,
+            unsayable: None,
+        })
     }
 
     fn of_choice(asked: &Asked<'_, '_>, choice: &Choice<'_>) -> Result<Self, Refusal> {
@@ -203,11 +234,13 @@ impl Remaining {
         let (mut trying, seed) = (choice.way.trying(), choice.shape.seed);
         // What its vendor keeps, another does not know.
         trying.continues &= asked.call.stream && asked.pin.is_none() && asked.route.language.speech().is_some();
-        Ok(Self { waiting, at: 0, vendor: None, turns: 0, trying, seed, unsayable: None })
+        let fan_out = fan_out_of(asked, choice)?;
+        trying.attempts_max = trying.attempts_max.max(fan_out);
+        Ok(Self { waiting, at: 0, vendor: None, turns: 0, trying, seed, fan_out, unsayable: None })
     }
 
     /// The next candidate in whose language the call can be said.
-    fn aim_next<'a, 'l>(&mut self, asked: &Asked<'a, 'l>) -> Result<Aim<'a, 'l>, Refusal> {
+    pub fn aim_next<'a, 'l>(&mut self, asked: &Asked<'a, 'l>) -> Result<Aim<'a, 'l>, Refusal> {
         if let Some(vendor) = self.vendor {
             return Aim::at(asked, None, vendor, Telling::Once);
         }
@@ -215,7 +248,7 @@ impl Remaining {
         while let Some(candidate) = self.waiting.get(self.at) {
             self.at += 1;
             let model = &models[candidate.model as usize];
-            let telling = if self.trying.continues { Telling::Lasting } else { Telling::Once };
+            let telling = if self.trying.continues || self.fan_out > 1 { Telling::Lasting } else { Telling::Once };
             match Aim::at(asked, Some(model), model.vendor, telling) {
                 Ok(aim) => return Ok(aim),
                 Err(refusal) => {
@@ -230,6 +263,11 @@ impl Remaining {
     fn dice(&self) -> u64 {
         let candidate = self.at.checked_sub(1).and_then(|at| self.waiting.get(at));
         route::candidate_dice(self.seed, candidate.map_or(0, |candidate| candidate.at))
+    }
+
+    /// Candidates that were asked.
+    pub fn turns(&self) -> u32 {
+        self.turns
     }
 
     /// Whether the route and the record have room for one more.
@@ -261,6 +299,10 @@ impl Remaining {
                     let round = hedge::Both { hedging, late_ms, tokens, began_ms, calls: &calls };
                     // Only who may have two pays for the room that two take.
                     Box::pin(hedge::run(self, asked, aim, &round, sink, meter)).await
+                }
+                None if self.fan_out > 1 => {
+                    let way = fan_out::Way { answers: self.fan_out, tokens, began_ms, calls: &calls };
+                    Box::pin(fan_out::run(self, asked, aim, &way, sink, meter)).await
                 }
                 None if self.trying.continues => {
                     let way = continuation::Way { tokens, began_ms, calls: &calls };
@@ -396,6 +438,23 @@ impl Remaining {
         }
     }
 }
+
+/// How many answers the call's route gives. What is not generated is there once; what an object of a vendor's is part of,
+/// only its vendor answers.
+fn fan_out_of(asked: &Asked<'_, '_>, choice: &Choice<'_>) -> Result<u32, Refusal> {
+    let answers = choice.way.route.map_or(1, |route| route.fan_out);
+    if answers < 2 || asked.pin.is_some() {
+        return Ok(1);
+    }
+    match translate::has_room_for_several(asked.route) {
+        None => Ok(1),
+        Some(true) => Ok(answers),
+        Some(false) => Err(Refusal::new(Code::DialectMismatch, ONE_ANSWER)),
+    }
+}
+
+const ONE_ANSWER: &str = "This model gives several answers to a call, and an answer of this path has room for one. Ask for \
+                          it by chat completions, or by Gemini's generateContent.";
 
 enum Next<'a, 'l> {
     Candidate(Box<Aim<'a, 'l>>),

@@ -88,7 +88,7 @@ async fn mend<'a, 'l>(
     sink: &mut Sink<'_>,
     meter: &mut Meter<'l>,
 ) -> Result<Delivered, Missed> {
-    let mut used = meter.carry();
+    let mut used = meter.carry(Outcome::Partial);
     while let Some(said) = relay.begun()
         && let Some(aim) = remaining.goes_on(asked, &said, way.calls)
     {
@@ -118,7 +118,7 @@ async fn mend<'a, 'l>(
             Err(again) => {
                 // Nobody pays for one that added nothing.
                 if meter.reading.output_bytes > 0 {
-                    used = meter.carry();
+                    used = meter.carry(Outcome::Partial);
                 } else {
                     meter.missed();
                 }

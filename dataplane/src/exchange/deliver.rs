@@ -180,7 +180,7 @@ fn harm_of_end(code: Code) -> Option<Harm> {
     }
 }
 
-fn earned(trial: Option<&Trial<'_>>, bill: Option<&Bill>) {
+pub fn earned(trial: Option<&Trial<'_>>, bill: Option<&Bill>) {
     if let (Some(trial), Some(bill)) = (trial, bill) {
         trial.earned(bill.last_cost, bill.last_tokens_out);
     }
@@ -318,7 +318,7 @@ pub fn missed(code: Code) -> Missed {
     }
 }
 
-fn ending(end: End) -> (bool, Option<Code>, Outcome) {
+pub fn ending(end: End) -> (bool, Option<Code>, Outcome) {
     match end {
         End::Complete => (false, None, Outcome::Complete),
         End::Cancelled => (true, None, Outcome::Cancelled),
@@ -328,7 +328,7 @@ fn ending(end: End) -> (bool, Option<Code>, Outcome) {
 }
 
 /// The connection returns to its pool when its answer has ended; one whose last chunk is still under way is not waited for.
-fn give_back(plan: &Plan<'_, '_>, incoming: &mut Incoming) {
+pub fn give_back(plan: &Plan<'_, '_>, incoming: &mut Incoming) {
     if let Some(link) = incoming.take_reusable() {
         plan.scene.core.pools.give(link);
     }
@@ -425,7 +425,7 @@ pub async fn document<'s>(
     Ok(Delivered { status, code: None, outcome: Outcome::Complete, bill, gone: written.is_err() })
 }
 
-fn cost_field(head: &mut Head, plan: &Plan<'_, '_>, meter: &Meter<'_>) {
+pub fn cost_field(head: &mut Head, plan: &Plan<'_, '_>, meter: &Meter<'_>) {
     if plan.scene.live.snapshot.catalog.gateway.cost_header && plan.model.is_some() {
         let (_, sale) = meter.preview();
         head.dollars(b"x-weir-cost", sale);

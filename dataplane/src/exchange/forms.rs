@@ -1,7 +1,8 @@
 //! Forms: forwarded as they come, once the model is known. A file of half a gigabyte never lies in our memory.
 //!
-//! What comes before the model waits in a spool. A form that is there whole when it is sent is like JSON: its length is
-//! known, and after a refusal the next credential gets it. One that is still coming can be said once only.
+//! What comes before the model waits in a spool. A form that is there whole in memory goes the way of all calls: its
+//! name may be a route's, and after a failure the next candidate gets it. A larger one goes to one vendor: there whole, it is said
+//! again after a refusal with the next credential; still coming, it can be said once only.
 
 use std::ops::Range;
 use std::pin::pin;
@@ -12,6 +13,7 @@ use weir_shared::policy::time::Times;
 use weir_shared::snapshot::Key;
 
 use super::attempt::{self, Plan};
+use super::candidates::{self, Asked};
 use super::deliver::{self, Delivered, Manner, Wants};
 use super::waiter::Waiter;
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
@@ -24,11 +26,11 @@ use crate::dialect::BodyKind;
 use crate::gauge::{Counter, Timing};
 use crate::memory::Hold;
 use crate::meter::{self, Meter};
-use crate::parse::{Route, Splices};
+use crate::parse::{self, Route, Splices};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::resolve;
-use crate::route::{self, Pass, Tried};
+use crate::route::{self, Pass};
 use crate::spool::{MEMORY_BYTES_MAX, Spool};
 use crate::upstream::{self, Length};
 use crate::wire::chunked::{self, Decoder};
@@ -69,17 +71,27 @@ pub async fn forward<'l>(
         Ok(found) => found,
         Err(unreadable) => return Refusal::of_unreadable(unreadable).map_or(Ok(Done::Gone(None)), Err),
     };
-    let (model, vendor_place) = match (&found, wants_model) {
-        (Some(field), _) => {
+    if wants_model && found.is_none() {
+        return Err(Refusal::new(Code::InvalidBody, "The form has no field 'model'.").closing());
+    }
+    if source.done
+        && let Some(bytes) = source.spool.at_hand()
+    {
+        scene.core.gauges.add(Counter::BytesFromCallers, bytes.len() as u64);
+        let name = found.as_ref().map(|field| source.name(field)).unwrap_or_default();
+        let call = parse::Call::of_form(name.into(), found.map(|at| at.start as usize..at.end as usize));
+        let opened = None;
+        let asked = Asked { scene, route, call: &call, bytes, is_form: true, opened, key, query, request, pin: None };
+        return candidates::serve(&asked, place, sink, teller).await;
+    }
+    let (model, vendor_place) = match &found {
+        Some(field) => {
             let name = source.name(field);
             let model = resolve::resolve(live, key, &name, route.language.dialect(), |_| false)
                 .map_err(|error| Refusal::from(error).closing())?;
             (Some(model), model.vendor)
         }
-        (None, true) => {
-            return Err(Refusal::new(Code::InvalidBody, "The form has no field 'model'.").closing());
-        }
-        (None, false) => (None, objects::vendor(scene, key, request).map_err(Refusal::closing)?),
+        None => (None, objects::vendor(scene, key, request).map_err(Refusal::closing)?),
     };
     let (vendor, target) = live.target(vendor_place);
     let tokens = if model.is_some() { admit::expected_tokens(source.spool.len() as usize, None, 0, 1) } else { 0 };
@@ -124,42 +136,27 @@ async fn send<'s>(
     meter: &mut Meter<'s>,
 ) -> Result<Delivered, Refusal> {
     let gauges = &plan.scene.core.gauges;
-    let whole = source.done;
-    let mut tried = Tried::default();
-    let is_drained = |credential: &_| route::is_drained(plan.scene.live, plan.vendor, credential);
+    let is_whole = source.done;
+    let mut passes = plan.passes();
     let mut last: Option<Refusal> = None;
     for _ in 0..attempt::CALLS_MAX {
         let since = clock::now();
-        let next = route::next_pass(
-            plan.vendor,
-            plan.target,
-            plan.model,
-            plan.key,
-            plan.tokens,
-            &tried,
-            None,
-            &is_drained,
-            since,
-        );
-        let pass = match next {
+        let pass = match passes.next(since) {
             Ok(pass) => pass,
             Err(none) => return Err(last.unwrap_or_else(|| none.into())),
         };
-        tried.add(pass.place);
         match last {
             None => gauges.time(Timing::Admission, (since - plan.request.started) / 1_000),
             Some(_) => gauges.add(Counter::CredentialsSkipped, 1),
         }
-        let refusal = match say(plan, &pass, source, sink, meter, since).await? {
+        let (refusal, status) = match say(plan, &pass, source, sink, meter, since).await? {
             Said::Delivered(delivered) => return Ok(delivered),
-            Said::Refused(refusal, status) => {
-                attempt::rest(pass.secret, &refusal, status);
-                if !whole || !matches!(status, 401 | 403 | 429) {
-                    return Err(refusal);
-                }
-                refusal
-            }
+            Said::Refused(refusal, status) => (refusal, status),
         };
+        attempt::rest(pass.secret, &refusal, status);
+        if !is_whole || !matches!(status, 401 | 403 | 429) {
+            return Err(refusal);
+        }
         source.again();
         last = Some(refusal);
     }

@@ -5,9 +5,11 @@ mod attempt;
 mod candidates;
 mod continuation;
 mod deliver;
+mod fan_out;
 mod fields;
 mod forms;
 mod hedge;
+mod mirror;
 mod models;
 mod objects;
 mod queue;
@@ -219,6 +221,7 @@ async fn collected<'l>(
         route,
         call: &call,
         bytes,
+        is_form: false,
         opened: opened.as_deref(),
         key,
         query,
@@ -305,6 +308,7 @@ fn open_meter<'l>(
         stream,
         started: request.started,
         prompt_bytes,
+        mirror_of: None,
     };
     Meter::open(ticket, &scene.core.gauges, &subject)
 }

@@ -99,7 +99,7 @@ fn choose<'l>(asked: &Asked<'_, 'l>) -> Result<Choice<'l>, Refusal> {
         route: asked.route,
         call: asked.call,
         request: asked.request,
-        body: asked.bytes,
+        body: asked.prompt(),
         reaches: &|model| translate::reaches(asked.route, model),
         seed: dice(scene.request_id.0 as u64, 0),
         now: clock::now(),

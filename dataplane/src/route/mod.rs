@@ -13,7 +13,7 @@ mod quota;
 mod trial;
 
 pub use budget::FURTHER_ATTEMPTS;
-pub use pass::{NoPass, Pass, REST_NS, REST_NS_MAX, Tried, next_pass, retry_in};
+pub use pass::{Errand, NoPass, Pass, Passes, REST_NS, REST_NS_MAX, retry_in};
 pub use quota::learn;
 pub use trial::Trial;
 
@@ -129,6 +129,12 @@ pub fn candidate_dice(seed: u64, at: u8) -> u64 {
     dice(seed, 0x1_0000 + u64::from(at))
 }
 
+/// Whether a call may go to this model although nobody waits for its answer: its vendor's places and quotas are for those
+/// who wait.
+pub fn is_well(live: &Live, key: &Key, model: u32, shape: &Shape, now: Nanos) -> bool {
+    vital(live, key, model, candidate_dice(shape.seed, u8::MAX), shape, now).grade == Grade::Passing
+}
+
 /// A candidate is as well as the best of its credentials.
 fn vital(live: &Live, key: &Key, place: u32, dice: u64, shape: &Shape, now: Nanos) -> Vital {
     let (now_s, prompt_tokens) = (shape.now_s, u64::from(shape.prompt_tokens));
@@ -171,7 +177,7 @@ fn vital(live: &Live, key: &Key, place: u32, dice: u64, shape: &Shape, now: Nano
 }
 
 /// Whether an operator took this credential out of traffic.
-pub fn is_drained(live: &Live, vendor: &Vendor, credential: &Credential) -> bool {
+fn is_drained(live: &Live, vendor: &Vendor, credential: &Credential) -> bool {
     let overlay = &live.snapshot.overlay;
     !overlay.is_empty() && overlay.drains_credential(&vendor.name, &credential.name, clock::wall_seconds())
 }

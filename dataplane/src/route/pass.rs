@@ -8,7 +8,7 @@ use weir_shared::policy::limit::Exceeded;
 use weir_shared::snapshot::Key;
 
 use crate::clock;
-use crate::live::Target;
+use crate::live::{Live, Target};
 use crate::secret::{Secret, Shown};
 
 /// One credential for one attempt; its place among the concurrent calls is given back when it ends.
@@ -32,22 +32,59 @@ pub enum NoPass {
     Busy { retry_in_ns: u64 },
 }
 
+/// What a credential is chosen for.
+pub struct Errand<'c, 'l> {
+    pub live: &'l Live,
+    pub vendor: &'l Vendor,
+    pub target: &'l Target,
+    pub model: Option<&'l Model>,
+    pub key: &'c Key,
+    pub tokens: u64,
+    /// Only this one may be used.
+    pub pinned: Option<usize>,
+}
+
+/// The credentials of one vendor for one call, each once.
+pub struct Passes<'c, 'l> {
+    errand: Errand<'c, 'l>,
+    tried: Tried,
+}
+
+impl<'c, 'l> Passes<'c, 'l> {
+    pub fn new(errand: Errand<'c, 'l>) -> Self {
+        Self { errand, tried: Tried::default() }
+    }
+
+    /// How many there have been.
+    pub fn count(&self) -> u32 {
+        self.tried.count()
+    }
+
+    pub fn next(&mut self, now: clock::Nanos) -> Result<Pass<'l>, NoPass> {
+        let Errand { live, vendor, target, model, key, tokens, pinned } = self.errand;
+        let is_drained = |credential: &_| super::is_drained(live, vendor, credential);
+        let pass = next_pass(vendor, target, model, key, tokens, &self.tried, pinned, &is_drained, now)?;
+        self.tried.add(pass.place);
+        Ok(pass)
+    }
+}
+
 /// The credentials that a request has been through.
 #[derive(Default)]
-pub struct Tried([u64; 4]);
+struct Tried([u64; 4]);
 
 impl Tried {
-    pub fn has(&self, place: usize) -> bool {
+    fn has(&self, place: usize) -> bool {
         self.0.get(place / 64).is_none_or(|word| word & 1 << (place % 64) != 0)
     }
 
-    pub fn add(&mut self, place: usize) {
+    fn add(&mut self, place: usize) {
         if let Some(word) = self.0.get_mut(place / 64) {
             *word |= 1 << (place % 64);
         }
     }
 
-    pub fn count(&self) -> u32 {
+    fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 }
@@ -62,7 +99,7 @@ thread_local! {
 /// By the vendor's own word some have nothing left for the model, and are not asked; one that may have too little is asked
 /// when no other has more.
 #[expect(clippy::too_many_arguments, reason = "all that a credential is chosen by")]
-pub fn next_pass<'l>(
+fn next_pass<'l>(
     vendor: &'l Vendor,
     target: &'l Target,
     model: Option<&Model>,

@@ -10,7 +10,7 @@ use crate::dialect::Reading;
 use crate::dialect::relay::{Heard, Relay};
 use crate::gauge::{Counter, Gauges};
 use crate::memory::Hold;
-use crate::upstream::Incoming;
+use crate::upstream::{Failure, Incoming};
 
 /// A vendor's own words about its failure are told only when there are any.
 const FAILED: &str = "The vendor failed in the middle of its answer.";
@@ -51,32 +51,13 @@ pub async fn relay(
                 return (End::Cancelled, None);
             }
         };
-        let ended = match &read {
-            Ok(0) => Some(None),
-            Ok(_) => None,
-            Err(failure) => Some(Some(failure.code())),
-        };
-        if matches!(ended, Some(None)) {
-            relay.last_line(&mut input);
-        }
         // ── say it again
         let before = reading.events;
-        let heard = relay.feed(&input, &mut output, reading);
+        let end = say(relay, &incoming, &read, &mut input, &mut output, reading);
         gauges.add(Counter::Events, reading.events - before);
         if reading.events > before {
             set_idle(&incoming, rules);
         }
-        let end = match (heard, ended) {
-            (Heard::Malformed(_), _) => Some(End::Broken(Code::UpstreamInvalid)),
-            (Heard::Failed, _) => Some(End::Broken(Code::UpstreamError)),
-            (Heard::More, None) if !incoming.is_done() => None,
-            (Heard::More, Some(Some(code))) => Some(End::Broken(code)),
-            (Heard::Over | Heard::More, _) => {
-                relay.close(&mut output, reading);
-                // A last event is no reason to be over: what was cut short often has one, too.
-                Some(if reading.finished { End::Complete } else { End::Broken(Code::UpstreamCut) })
-            }
-        };
         // ── what is not whole stays
         let done = relay.unfinished().min(input.len());
         let kept = input.len() - done;
@@ -137,6 +118,36 @@ pub async fn relay(
     }
 }
 
+/// Says again what a read brought. `Some`: how the stream ended with it.
+pub(super) fn say(
+    relay: &mut Relay<'_>,
+    incoming: &Incoming,
+    read: &Result<usize, Failure>,
+    input: &mut Vec<u8>,
+    output: &mut Vec<u8>,
+    reading: &mut Reading,
+) -> Option<End> {
+    if matches!(read, Ok(0)) {
+        relay.last_line(input);
+    }
+    let ended = match read {
+        Ok(0) => Some(None),
+        Ok(_) => None,
+        Err(failure) => Some(Some(failure.code())),
+    };
+    match (relay.feed(input, output, reading), ended) {
+        (Heard::Malformed(_), _) => Some(End::Broken(Code::UpstreamInvalid)),
+        (Heard::Failed, _) => Some(End::Broken(Code::UpstreamError)),
+        (Heard::More, None) if !incoming.is_done() => None,
+        (Heard::More, Some(Some(code))) => Some(End::Broken(code)),
+        (Heard::Over | Heard::More, _) => {
+            relay.close(output, reading);
+            // A last event is no reason to be over: what was cut short often has one, too.
+            Some(if reading.finished { End::Complete } else { End::Broken(Code::UpstreamCut) })
+        }
+    }
+}
+
 /// Whether another vendor may do better than this one did.
 fn can_be_mended(code: Code, reading: &Reading) -> bool {
     let vendors = matches!(
@@ -170,7 +181,7 @@ async fn suspend(
 }
 
 /// The unfinished tail in a buffer that fits it and what comes: large in a burst, small again behind it.
-fn rest(mut input: Vec<u8>, done: usize) -> Vec<u8> {
+pub(super) fn rest(mut input: Vec<u8>, done: usize) -> Vec<u8> {
     let kept = input.len() - done;
     if done == 0 && kept > 0 {
         // One event that is longer than what was read so far: it goes on in the same buffer.

@@ -16,6 +16,7 @@ use weir_shared::fault::Code;
 use super::candidates;
 use super::follow::State;
 use super::lately::Judged;
+use super::mirrors;
 use super::shapes;
 use crate::clock;
 use crate::core::Phase;
@@ -256,7 +257,10 @@ fn metrics_text(desk: &Desk) -> String {
     ] {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }
-    desk.newest.get().iter().for_each(|live| candidates::metrics(live, &mut out));
+    desk.newest.get().iter().for_each(|live| {
+        candidates::metrics(live, &mut out);
+        mirrors::metrics(live, &mut out);
+    });
     let _ = writeln!(
         out,
         "# HELP weir_driver The driver under the runtime.\n# TYPE weir_driver gauge\nweir_driver{{name=\"{}\"}} 1",

@@ -35,7 +35,8 @@ pub fn sample(folder: &Path, since_s: u64, most: usize) -> io::Result<Sample> {
         read += segment.bytes;
         let Ok((_, records)) = Records::open(&bytes) else { continue };
         // A damaged end is the journal's to report.
-        for record in records.map_while(Result::ok).filter(|record| record.time_ns / 1_000_000_000 >= since_s) {
+        let asked = |record: &Record<'_>| record.time_ns / 1_000_000_000 >= since_s && record.mirror_of.is_none();
+        for record in records.map_while(Result::ok).filter(asked) {
             thinned.offer(record);
         }
     }

@@ -4,6 +4,7 @@ use weir_shared::catalog::Vendor;
 
 use super::count::BYTES_PER_TOKEN;
 use super::{Kind, Naming, Task, Translation, Untranslated, judge, route_to, spoken, written};
+use crate::dialect::answer::Answer;
 use crate::dialect::call::{Call, Format, Role, Tongue, ToolChoice, Turn, What};
 use crate::dialect::fallen::Fallen;
 use crate::dialect::speech::{Asked, Heading, Malformed, Recipient, Speech, Unreadable};
@@ -147,11 +148,15 @@ impl Generation<'_> {
     ) -> Result<Vec<u8>, Malformed> {
         let mut reader = self.vendor.reader(vendor.deviations);
         let answer = relay::fold(reader.as_mut(), body, reading)?;
+        let mut out = Vec::with_capacity(body.len() + ROOM);
+        self.say(&answer, naming, &mut out);
+        Ok(out)
+    }
+
+    pub fn say(&self, answer: &Answer, naming: Naming<'_>, out: &mut Vec<u8>) {
         let Naming { id, model, created_s } = naming;
         let heading = Heading { id, model, created_s, call: &self.call, sse: !self.listed };
-        let mut out = Vec::with_capacity(body.len() + ROOM);
-        self.caller.write_answer(&answer, &heading, &mut out);
-        Ok(out)
+        self.caller.write_answer(answer, &heading, out);
     }
 }
 

@@ -8,10 +8,11 @@ mod rerank;
 
 use weir_shared::catalog::{Dialect, Model, Untranslatable, Vendor};
 
+use crate::dialect::answer::Answer;
 use crate::dialect::call::Tongue;
 use crate::dialect::fallen::Fallen;
-use crate::dialect::relay::Relay;
-use crate::dialect::speech::{Framing, Heading, Malformed, ReadEvents};
+use crate::dialect::relay::{self, Relay};
+use crate::dialect::speech::{Framing, Heading, Malformed, ReadEvents, WriteEvents};
 use crate::dialect::text::Text;
 use crate::dialect::{self, Language, Reading};
 use crate::memory::Hold;
@@ -80,6 +81,11 @@ pub fn reaches(route: &Route, model: &Model) -> bool {
     }
 }
 
+/// Whether an answer to calls of this endpoint has room for several; `None` when they generate nothing.
+pub fn has_room_for_several(route: &Route) -> Option<bool> {
+    generate::caller(route).map(|caller| matches!(caller.tongue(), Tongue::Chat | Tongue::Generate))
+}
+
 /// Brings a call into its vendor's language; `None` when it passes as it is.
 pub fn translate<'b>(task: &Task<'_, 'b>) -> Result<Option<Translation<'b>>, Untranslated> {
     if let Some(caller) = generate::caller(task.route) {
@@ -123,6 +129,25 @@ impl Translation<'_> {
     pub fn reader(&self, vendor: &Vendor) -> Option<(Framing, Box<dyn ReadEvents>)> {
         let Kind::Generate(generation) = &self.kind else { return None };
         Some((generation.vendor.framing(), generation.vendor.reader(vendor.deviations)))
+    }
+
+    /// Who writes the caller's stream.
+    pub fn writer<'h>(&self, heading: &'h Heading<'h>) -> Option<Box<dyn WriteEvents + 'h>> {
+        let Kind::Generate(generation) = &self.kind else { return None };
+        Some(generation.caller.writer(heading))
+    }
+
+    /// A whole answer, read.
+    pub fn fold(&self, vendor: &Vendor, body: &[u8], reading: &mut Reading) -> Option<Result<Answer, Malformed>> {
+        let Kind::Generate(generation) = &self.kind else { return None };
+        Some(relay::fold(generation.vendor.reader(vendor.deviations).as_mut(), body, reading))
+    }
+
+    /// A whole answer, as the caller reads it.
+    pub fn say(&self, answer: &Answer, naming: Naming<'_>, out: &mut Vec<u8>) {
+        if let Kind::Generate(generation) = &self.kind {
+            generation.say(answer, naming, out);
+        }
     }
 
     pub fn relay<'h>(&self, vendor: &Vendor, heading: &'h Heading<'h>) -> Option<Relay<'h>> {

@@ -2,6 +2,7 @@
 
 pub mod hedging;
 pub mod limit;
+pub mod mirroring;
 pub mod queueing;
 pub mod resilience;
 pub mod routing;

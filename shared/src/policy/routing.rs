@@ -19,6 +19,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::hedging::{Hedge, HedgeDraft};
+use super::mirroring::{Mirror, MirrorDraft};
 use super::resilience::Trying;
 use crate::resolve::Pattern;
 
@@ -58,6 +59,12 @@ pub struct RouteDraft {
     /// A second candidate is asked when the first is late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<HedgeDraft>,
+    /// A share of its calls goes to another model as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorDraft>,
+    /// So many candidates answer each call, and the caller gets all of their answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fan_out: Option<u32>,
 }
 
 /// A branch that is only a model may be written as its name.
@@ -191,6 +198,9 @@ pub struct Route {
     pub require: Require,
     pub trying: Trying,
     pub hedge: Option<Hedge>,
+    pub mirror: Option<Mirror>,
+    /// Answers to one call; 1 as a rule.
+    pub fan_out: u32,
 }
 
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use crate::draft::Sourced;
 use crate::fault::{Fault, Source};
 use crate::health::Pace;
 use crate::policy::hedging::Hedge;
+use crate::policy::mirroring::Mirror;
 use crate::policy::resilience::Trying;
 use crate::policy::routing::{
     BRANCHES_MAX, Branch, BranchDraft, BranchTable, CANDIDATES_MAX, CONDITIONS_MAX, Condition, Is, Measure, Require,
@@ -17,11 +18,12 @@ use crate::resolve::Pattern;
 
 use super::need;
 
-/// `named`: the models that a name means, in the operator's order.
+/// `named`: the models that a name means, in the operator's order. `before`: the route of this name so far.
 pub fn compile(
     Sourced { source, is }: &Sourced<RouteDraft>,
     models: &[Model],
     named: impl Fn(&str) -> Vec<u32>,
+    before: Option<&Route>,
     faults: &mut Vec<Fault>,
 ) -> Route {
     let mut compiler = Compiler {
@@ -37,6 +39,8 @@ pub fn compile(
     let root = compiler.branch(&is.to, "to", 0);
     compiler.trying(is);
     let hedge = compiler.hedge(is);
+    let mirror = compiler.mirror(is, before);
+    let fan_out = compiler.fan_out(is);
     compiler.bounds();
     let Compiler { places, conditions, sticky, .. } = compiler;
     debug_assert!(places.iter().all(|&place| (place as usize) < models.len()));
@@ -49,6 +53,8 @@ pub fn compile(
         require: require(&is.regions, is.zero_retention, is.no_training),
         trying: trying(is),
         hedge,
+        mirror,
+        fan_out,
     }
 }
 
@@ -280,6 +286,42 @@ impl Compiler<'_> {
             self.fault("hedge", "it hedges, and says that no call is said twice", fix);
         }
         Some(draft.compile(|(key, what, fix)| self.fault(&key, what, fix)))
+    }
+
+    fn mirror(&mut self, is: &RouteDraft, before: Option<&Route>) -> Option<Mirror> {
+        let draft = is.mirror.as_ref()?;
+        if !(1..=100).contains(&draft.percent) {
+            self.fault("mirror.percent", format!("percent = {} is out of range", draft.percent), "1 to 100");
+        }
+        let model = match (self.named)(&draft.to)[..] {
+            [model] => model,
+            [] => {
+                let fix = "add it to the catalog, or correct the name";
+                self.fault("mirror.to", format!("there is no model {:?}", draft.to), fix);
+                return None;
+            }
+            _ => {
+                let what = format!("{:?} is served by several vendors", draft.to);
+                self.fault("mirror.to", what, "say which one: VENDOR/MODEL");
+                return None;
+            }
+        };
+        let before = before.and_then(|route| route.mirror.as_ref()).filter(|mirror| *mirror.to == *draft.to);
+        let tally = before.map(|mirror| Arc::clone(&mirror.tally)).unwrap_or_default();
+        Some(Mirror { to: draft.to.as_str().into(), model, percent: draft.percent, tally })
+    }
+
+    fn fan_out(&mut self, is: &RouteDraft) -> u32 {
+        let Some(answers) = is.fan_out else { return 1 };
+        if !(2..=ATTEMPTS_MAX).contains(&answers) {
+            let fix = format!("2 to {ATTEMPTS_MAX}, or leave it out");
+            self.fault("fan_out", format!("fan_out = {answers} is out of range"), fix);
+        }
+        if is.hedge.is_some() || is.continuation == Some(true) {
+            let fix = "fan_out alone: all of its candidates are asked from the start";
+            self.fault("fan_out", "several answers, and a hedge or continuation", fix);
+        }
+        answers.clamp(1, ATTEMPTS_MAX)
     }
 
     fn bounds(&mut self) {

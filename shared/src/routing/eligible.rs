@@ -1,11 +1,12 @@
 //! The hard constraints, before any choice. Only this file can say that a candidate may see a call.
 
 use crate::catalog::{Model, Vendor};
-use crate::policy::routing::{CANDIDATES_MAX, Require};
+use crate::policy::mirroring::Mirror;
+use crate::policy::routing::{CANDIDATES_MAX, Require, Route};
 use crate::snapshot::{Key, Snapshot};
 
 use super::way::{Way, is_able};
-use super::{Shape, need};
+use super::{Shape, dice, need};
 
 /// Why a candidate may not see a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -54,7 +55,7 @@ impl Eligible {
         let mut short = 0;
         for (at, &place) in way.places().iter().enumerate() {
             let model = &snapshot.catalog.models[place as usize];
-            let unfit = unfit(way, snapshot, key, shape, at, place, model);
+            let unfit = unfit(way.require(), snapshot, key, shape, shape.reach & 1 << at != 0, place, model);
             eligible.unfit[at] = unfit;
             match unfit {
                 None => eligible.mask |= 1 << at,
@@ -84,12 +85,13 @@ impl Eligible {
     }
 }
 
+/// `reached`: the call can be said in its language.
 fn unfit(
-    way: &Way<'_>,
+    require: Option<&Require>,
     snapshot: &Snapshot,
     key: &Key,
     shape: &Shape,
-    at: usize,
+    reached: bool,
     place: u32,
     model: &Model,
 ) -> Option<Unfit> {
@@ -97,11 +99,11 @@ fn unfit(
         return Some(Unfit::Forbidden);
     }
     let vendor = snapshot.vendor_of(model);
-    let required = way.require().into_iter().chain([&key.tenant.require]);
+    let required = require.into_iter().chain([&key.tenant.require]);
     if let Some(unfit) = required.filter_map(|require| breaks(require, vendor)).next() {
         return Some(unfit);
     }
-    if shape.reach & 1 << at == 0 {
+    if !reached {
         return Some(Unfit::Language);
     }
     if !is_able(model, shape.needs) {
@@ -112,6 +114,27 @@ fn unfit(
     let media = shape.needs & (need::IMAGES | need::AUDIO | need::FILES) != 0;
     (model.context_tokens > 0 && prompt > model.context_tokens && !media).then_some(Unfit::Context)
 }
+
+/// What a call of this route also goes to: drawn by its dice, and held to the same constraints as any candidate, a guess
+/// included. `None`: not drawn. `reached`: the call can be said in the mirror's language.
+pub fn mirrored<'s>(
+    route: &'s Route,
+    snapshot: &Snapshot,
+    key: &Key,
+    shape: &Shape,
+    reached: impl Fn(&Model) -> bool,
+) -> Option<(&'s Mirror, Result<(), Unfit>)> {
+    let mirror = route.mirror.as_ref()?;
+    if dice(shape.seed, MIRROR_DICE) % 100 >= u64::from(mirror.percent) {
+        return None;
+    }
+    let model = &snapshot.catalog.models[mirror.model as usize];
+    let unfit = unfit(Some(&route.require), snapshot, key, shape, reached(model), mirror.model, model);
+    Some((mirror, unfit.map_or(Ok(()), Err)))
+}
+
+/// Candidates and branches have numbers of their own below this.
+const MIRROR_DICE: u64 = 0x2_0000;
 
 /// What of this a vendor breaks.
 pub fn breaks(require: &Require, vendor: &Vendor) -> Option<Unfit> {

@@ -14,7 +14,7 @@ mod million_tests;
 mod tests;
 
 pub use compile::{compile, require};
-pub use eligible::{Eligible, Unfit, breaks};
+pub use eligible::{Eligible, Unfit, breaks, mirrored};
 pub use rank::{Candidate, Ranked, Seen, Unseen, Witness, likely_cost, rank};
 pub use way::{Asker, Way, conditions, holds, sticky_hash};
 

@@ -116,6 +116,56 @@ fn a_bare_name_means_all_its_vendors_in_their_order() {
     assert_eq!(case(1).order(&snapshot, "default", "nothing"), "");
 }
 
+fn route(more: serde_json::Value) -> serde_json::Value {
+    let mut route = serde_json::json!({ "name": "r", "to": "a/one" });
+    route.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::json!([route])
+}
+
+#[test]
+fn a_share_is_mirrored_and_held_to_what_its_call_is_bound_to() {
+    let of = |to: &str, percent: u32| {
+        let route = route(serde_json::json!({ "mirror": { "to": to, "percent": percent } }));
+        Snapshot::compile(1, &draft(route)).unwrap()
+    };
+    let drawn = |snapshot: &Snapshot, tenant: &str, seed: u64, reached: bool| {
+        let shape = case(seed).shape;
+        let route = snapshot.catalog.route("r").unwrap();
+        mirrored(route, snapshot, key_of(snapshot, tenant), &shape, |_| reached).map(|(_, fit)| fit)
+    };
+    let quarter = of("b/one", 25);
+    let count = (0..10_000).filter(|seed| drawn(&quarter, "default", dice(*seed, 9), true).is_some()).count();
+    assert!((2_300..2_700).contains(&count), "{count}");
+    let all = of("b/one", 100);
+    assert_eq!(drawn(&all, "default", 1, true), Some(Ok(())));
+    // The second of the vendors is in the us, and the call may not be sayable there.
+    assert_eq!(drawn(&all, "europe", 1, true), Some(Err(Unfit::Region)));
+    assert_eq!(drawn(&all, "default", 1, false), Some(Err(Unfit::Language)));
+    let plain = Snapshot::compile(1, &draft(route(serde_json::json!({})))).unwrap();
+    assert_eq!(drawn(&plain, "default", 1, true), None);
+}
+
+#[test]
+fn what_is_wrong_with_mirrors_and_fan_outs_is_named() {
+    let faults = |more: serde_json::Value| {
+        let faults = Snapshot::compile(1, &draft(route(more))).unwrap_err();
+        faults.iter().map(ToString::to_string).collect::<String>()
+    };
+    for (more, words) in [
+        (serde_json::json!({ "mirror": { "to": "b/one", "percent": 0 } }), "percent = 0 is out of range"),
+        (serde_json::json!({ "mirror": { "to": "b/one", "percent": 101 } }), "percent = 101 is out of range"),
+        (serde_json::json!({ "mirror": { "to": "one", "percent": 5 } }), "served by several vendors"),
+        (serde_json::json!({ "mirror": { "to": "b/none", "percent": 5 } }), "no model \"b/none\""),
+        (serde_json::json!({ "fan_out": 1 }), "fan_out = 1 is out of range"),
+        (serde_json::json!({ "fan_out": 5 }), "fan_out = 5 is out of range"),
+        (serde_json::json!({ "fan_out": 2, "continuation": true }), "several answers, and a hedge or continuation"),
+        (serde_json::json!({ "fan_out": 2, "hedge": {} }), "several answers, and a hedge or continuation"),
+    ] {
+        let said = faults(more);
+        assert!(said.contains(words), "{said}");
+    }
+}
+
 #[test]
 fn an_order_is_obeyed_and_an_alias_leads_to_a_route() {
     let snapshot = compiled(serde_json::json!({ "order": ["c/one", "a/one", "c/one", "b/one"] }));
