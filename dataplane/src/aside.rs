@@ -18,8 +18,8 @@ pub struct Aside {
     running: Rc<Cell<usize>>,
 }
 
-/// One piece of it is under way.
-struct Place(Rc<Cell<usize>>);
+/// One piece of it may be under way.
+pub struct Place(Rc<Cell<usize>>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -28,24 +28,29 @@ impl Drop for Place {
 }
 
 impl Aside {
-    pub fn has_room(&self) -> bool {
-        self.running.get() < RUNNING_MAX
+    /// `None`: as much as may be is under way.
+    pub fn place(&self) -> Option<Place> {
+        let running = self.running.get();
+        (running < RUNNING_MAX).then(|| {
+            self.running.set(running + 1);
+            Place(Rc::clone(&self.running))
+        })
     }
 
     pub fn is_idle(&self) -> bool {
         self.running.get() == 0
     }
+}
 
-    pub fn spawn(&self, gauges: &Arc<Gauges>, work: impl Future<Output = ()> + 'static) {
-        self.running.set(self.running.get() + 1);
-        let (place, gauges) = (Place(Rc::clone(&self.running)), Arc::clone(gauges));
-        monoio::spawn(async move {
-            let _place = place;
-            if unwinding(Box::pin(work)).await.is_err() {
-                gauges.add(Counter::Panics, 1);
-            }
-        });
-    }
+/// Work that nobody waits for. A panic stays in it.
+pub fn spawn(place: Place, gauges: &Arc<Gauges>, work: impl Future<Output = ()> + 'static) {
+    let gauges = Arc::clone(gauges);
+    monoio::spawn(async move {
+        let _place = place;
+        if unwinding(Box::pin(work)).await.is_err() {
+            gauges.add(Counter::Panics, 1);
+        }
+    });
 }
 
 /// Polls a future and turns its panic into an error: it stays where it is.

@@ -61,6 +61,11 @@ impl Deadline {
         Self::entry(None, false)
     }
 
+    /// The same deadline, for who stops its clock.
+    pub fn handle(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+
     fn entry(socket: Option<Socket>, upstream: bool) -> Self {
         let entry = Rc::new(Entry {
             socket,

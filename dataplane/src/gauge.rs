@@ -51,7 +51,7 @@ counters! {
     Failovers "weir_failovers_total" counter "Calls that went on to another candidate.",
     Hedges "weir_hedges_total" counter "Second candidates that were asked beside the first, because it was late or the route races.",
     HedgesWon "weir_hedges_won_total" counter "Of these, the ones that answered sooner.",
-    FannedOut "weir_fanned_out_total" counter "Calls that several candidates answered, all of them for the caller.",
+    FannedOut "weir_fanned_out_total" counter "Calls of routes with several answers, of which at least one came.",
     Mirrored "weir_mirrored_total" counter "Copies of calls that were sent to the models that routes mirror to.",
     Continuations "weir_continuations_total" counter "Calls that were to go on with an answer that broke off.",
     Shed "weir_shed_total" counter "Calls that a core under strain did not take.",

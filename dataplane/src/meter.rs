@@ -414,6 +414,13 @@ pub fn called<'l>(vendor: &'l str, credential: &'l str, status: u16, outcome: Ou
     Attempt { vendor, credential, status, outcome, micros, cost: Nano(0) }
 }
 
+/// What an answer cost by its vendor's own word, where that can be believed.
+pub fn told_cost(model: &Model, reading: &Reading) -> Option<(Nano, Usage)> {
+    let believed = |usage: &Usage| !reading.usage_invalid && usage.tokens() <= plausible_tokens(Some(model));
+    let usage = reading.usage.filter(believed)?;
+    Some((model.price.cost(&usage, reading.tier).ok()?.round(0).ok()?, usage))
+}
+
 /// Many times what the model can read and write at once: several choices, runs of tools, and catalogs that lag behind.
 fn plausible_tokens(model: Option<&Model>) -> u64 {
     const TIMES: u64 = 64;

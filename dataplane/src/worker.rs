@@ -181,6 +181,10 @@ async fn tick(core: Rc<Core>, listening: Vec<Door>, open: Rc<Cell<usize>>) {
                 deadline::cut_vendors();
                 cut_ticks += 1;
             }
+            if open.get() == 0 {
+                // What is left is work for nobody: it is not waited for, but its records are written.
+                deadline::cut_vendors();
+            }
             if (open.get() == 0 && core.aside.is_idle()) || cut_ticks > LAST_WORDS_TICKS {
                 break;
             }

@@ -1,5 +1,6 @@
 //! A failed vendor is invisible: routes, breakers, failover, constraints, and what operators change by hand.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use weir_shared::ledger::{Outcome, Record};
@@ -74,7 +75,21 @@ struct Case {
 /// With a healthy second candidate, every fault before the first output is a good answer, in every caller's language.
 #[test]
 fn faults_before_the_first_output_are_invisible() {
-    let mut setup = Setup::new("routing-before");
+    every_fault("routing-before", &["well"], unseen);
+}
+
+/// Without one, it is an error that the caller's language knows, and that tells nothing of the vendor.
+#[test]
+fn faults_of_the_only_candidate_are_told() {
+    every_fault("routing-alone", &[], told);
+}
+
+/// Judges an answer, and what the record of it says.
+type Judge = fn(&Case, &Answer, Duration, &Record<'_>) -> Result<(), String>;
+
+/// Each fault before the first output meets each caller's language, whole and as a stream where it can.
+fn every_fault(name: &str, others: &[&str], judge: Judge) {
+    let mut setup = Setup::new(name);
     setup.folder(NO_BREAKER);
     add(&mut setup, Dialect::Anthropic, "well", "events=4");
     let mut cases = Vec::new();
@@ -84,37 +99,67 @@ fn faults_before_the_first_output_are_invisible() {
         let id = format!("ill-{place}");
         add(&mut setup, Dialect::OpenAi, &id, words);
         let name = format!("r-{place}");
-        setup.folder(&route(&name, &format!("order = [\"{id}\", \"well\"]")));
-        // Every caller's language meets every kind of fault; each fault meets two of them.
-        for turn in 0..2 {
-            let caller = Speaks::ALL[(place + turn * 3) % Speaks::ALL.len()];
+        let candidates: Vec<&str> = std::iter::once(id.as_str()).chain(others.iter().copied()).collect();
+        setup.folder(&route(&name, &format!("order = {candidates:?}")));
+        for caller in Speaks::ALL {
             cases.push(Case { words, caller, stream, route: name.clone() });
         }
     }
     let weir = setup.start();
     let mut table = Table::new();
-    for group in cases.chunks(16) {
+    let mut answers: Vec<(Answer, Duration)> = Vec::new();
+    let weir = &weir;
+    for group in cases.chunks(48) {
         let outcomes: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = group.iter().map(|case| scope.spawn(|| unseen(&weir, case))).collect();
+            let asked = |case: &Case| {
+                let started = clock::now();
+                let ask = Ask { stream: case.stream, ..Ask::of("hi") };
+                let answer = weir.call(&case.caller.request(&case.route, &ask));
+                (answer, started.elapsed())
+            };
+            let threads: Vec<_> = group.iter().map(|case| scope.spawn(move || asked(case))).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });
-        for (case, outcome) in group.iter().zip(outcomes) {
-            table.case(format!("{:?} {} {}", case.caller, case.stream, case.words), outcome);
-        }
+        answers.extend(outcomes);
+    }
+    let records: HashMap<String, Record<'_>> =
+        weir.records().into_iter().map(|record| (record.id.to_string(), record)).collect();
+    for (case, (answer, took)) in cases.iter().zip(&answers) {
+        let record = records.get(&answer.request_id()).ok_or_else(|| format!("no record: {}", answer.text()));
+        let outcome = record.and_then(|record| judge(case, answer, *took, record));
+        table.case(format!("{:?} {} {}", case.caller, case.stream, case.words), outcome);
     }
     weir.lives();
     table.end();
 }
 
-fn unseen(weir: &Gateway, case: &Case) -> Result<(), String> {
-    let started = clock::now();
-    let answer = weir.call(&case.caller.request(&case.route, &Ask { stream: case.stream, ..Ask::of("hi") }));
-    let took = started.elapsed();
-    let reading = case.caller.read(&answer, case.stream)?;
+fn told(case: &Case, answer: &Answer, _: Duration, record: &Record<'_>) -> Result<(), String> {
+    let text = format!("{:?} {}", answer.headers, answer.text());
+    for word in ["127.0.0.1", "vendor-ill", "secret", "os error"] {
+        ensure(!text.contains(word), format!("it tells {word:?}: {text}"))?;
+    }
+    ensure(record.outcome != Outcome::Complete, format!("{:?}", record.outcome))?;
+    if answer.status == 200 {
+        // The head was out when the vendor failed.
+        ensure(case.stream, format!("a good answer: {text}"))?;
+        let reading = case.caller.read(answer, true)?;
+        return ensure(reading.end != End::Finished, "it looks finished");
+    }
+    ensure(answer.status >= 400, format!("{}", answer.status))?;
+    let json = serde_json::from_slice::<serde_json::Value>(&answer.body).map_err(|_| format!("no JSON: {text}"))?;
+    let words = match case.caller {
+        Speaks::Cohere | Speaks::Converse => &json["message"],
+        Speaks::Messages if json["type"] != "error" => return Err(format!("no error of its language: {json}")),
+        _ => &json["error"]["message"],
+    };
+    ensure(words.as_str().is_some_and(|words| !words.is_empty()), format!("no words: {json}"))
+}
+
+fn unseen(case: &Case, answer: &Answer, took: Duration, record: &Record<'_>) -> Result<(), String> {
+    let reading = case.caller.read(answer, case.stream)?;
     same("end", reading.end, End::Finished)?;
     ensure(!reading.text.is_empty(), "no text")?;
     ensure(took < Duration::from_secs(6), format!("took {took:?}"))?;
-    let record = weir.record(&answer.request_id());
     same("vendor", record.vendor, "vendor-well")?;
     same("outcome", record.outcome, Outcome::Complete)?;
     // One that refused its credential rests: the next call goes elsewhere at once.

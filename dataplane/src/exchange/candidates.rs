@@ -6,7 +6,6 @@ use std::pin::pin;
 
 use weir_shared::fault::Code;
 use weir_shared::ledger;
-use weir_shared::policy::mirroring::Mirror;
 use weir_shared::policy::resilience::{Harm, Trying};
 use weir_shared::policy::time::Times;
 use weir_shared::routing::{Candidate, need};
@@ -16,7 +15,7 @@ use super::aim::{Aim, Telling};
 use super::attempt::{self, Attempted, CALLS_MAX, Found, Missed, Onward, Plan, Round};
 use super::deliver::{self, Delivered, Manner};
 use super::hedge::{self, Hedging};
-use super::mirror;
+use super::mirror::{self, Drawn};
 use super::queue::{self, Placed};
 use super::waiter::Waiter;
 use super::{Done, Scene, Teller, fields, objects, open_meter, settle};
@@ -82,7 +81,7 @@ pub async fn serve<'l>(
     FURTHER_ATTEMPTS.earn();
     let mut meter = open_meter(scene, ticket, aim.model, aim.vendor, call.stream, asked.request, asked.prompt().len());
     told.into_iter().for_each(|told| meter.chosen(told));
-    let twin = mirror.and_then(|mirror| mirror::send(asked, mirror));
+    let twin = mirror.and_then(|drawn| mirror::send(asked, &drawn));
     let late_ms = hedging.as_ref().zip(aim.model).and_then(|(hedging, model)| hedging.late_after(model));
     let result = remaining.run(asked, &mut aim, tokens, hedging.as_ref().zip(late_ms), sink, &mut meter).await;
     if let (Some(hedging), Some(model), true) = (&hedging, aim.model, meter.delivered) {
@@ -105,7 +104,7 @@ struct Prepared<'a, 'l> {
     /// When its route asks a second one while the first is late.
     hedging: Option<Hedging<'l>>,
     /// When a copy of the call goes to somebody else.
-    mirror: Option<&'l Mirror>,
+    mirror: Option<Drawn<'l>>,
 }
 
 /// `choice`: none for a call about an object, which goes to its vendor.
@@ -265,11 +264,6 @@ impl Remaining {
         route::candidate_dice(self.seed, candidate.map_or(0, |candidate| candidate.at))
     }
 
-    /// Candidates that were asked.
-    pub fn turns(&self) -> u32 {
-        self.turns
-    }
-
     /// Whether the route and the record have room for one more.
     pub fn may_go_on(&self, calls: &Cell<usize>) -> bool {
         self.turns < self.trying.attempts_max && calls.get() < CALLS_MAX
@@ -411,15 +405,19 @@ impl Remaining {
         now + share.max(usual_ms / 4)
     }
 
-    fn go_on<'a, 'l>(&mut self, asked: &Asked<'a, 'l>, missed: &Missed, calls: &Cell<usize>) -> Next<'a, 'l> {
-        let leaves_nothing = asked.route.language.leaves_nothing(asked.route.endpoint);
-        let (elsewhere, again) = match missed.onward {
+    /// Whether a call that came to this may be said to somebody else, and to the same one again.
+    pub fn may_follow(&self, asked: &Asked<'_, '_>, missed: &Missed) -> (bool, bool) {
+        match missed.onward {
             Onward::Elsewhere => (true, true),
-            Onward::Ambiguous => {
-                (self.trying.retry_ambiguous && generates(asked), self.trying.retry_ambiguous && leaves_nothing)
+            Onward::Ambiguous if self.trying.retry_ambiguous => {
+                (generates(asked), asked.route.language.leaves_nothing(asked.route.endpoint))
             }
-            Onward::Nowhere => (false, false),
-        };
+            Onward::Ambiguous | Onward::Nowhere => (false, false),
+        }
+    }
+
+    fn go_on<'a, 'l>(&mut self, asked: &Asked<'a, 'l>, missed: &Missed, calls: &Cell<usize>) -> Next<'a, 'l> {
+        let (elsewhere, again) = self.may_follow(asked, missed);
         if !self.may_go_on(calls) {
             return Next::Nowhere;
         }

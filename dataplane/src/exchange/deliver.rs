@@ -12,6 +12,7 @@ use weir_shared::usage::{Class, Usage};
 
 use super::attempt::{Missed, Onward, Plan, answer_head, harm_of, is_bodyless, is_encoded};
 use super::objects;
+use super::waiter::Waiter;
 use crate::accept::{Head, Sink};
 use crate::buffer;
 use crate::clock;
@@ -358,26 +359,16 @@ pub async fn document<'s>(
         return Err(Missed::of(Refusal::plain(Code::UpstreamInvalid), Onward::Nowhere));
     }
     let incoming = answer.take_body();
-    let (collected, incoming) = collect_document(incoming, sink, limit, plan.admitted_ms + times.total).await;
-    // What it takes of the memory budget is held until the caller has taken it.
-    let (mut body, _hold) = match collected {
-        Ok(collected) => collected,
-        Err(Stopped::Gone) => {
-            meter.delivered = true;
-            return Ok(Delivered::gone(meter));
-        }
-        Err(Stopped::Failed(failure)) => {
-            trial.iter_mut().zip(harm_of(&failure)).for_each(|(trial, harm)| trial.bad(harm));
-            // It was at work on it and billed it: the same one is not asked to do it again.
-            return Err(Missed { again: false, ..Missed::failed(failure, Taken::Yes) });
-        }
-        // What was asked for is larger than what is allowed here: no harm of the vendor's, and no better elsewhere.
-        Err(Stopped::TooLarge) => return Err(Missed::of(Refusal::plain(Code::UpstreamInvalid), Onward::Nowhere)),
-        Err(Stopped::NoMemory) => {
-            let overloaded = Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);
-            return Err(Missed::of(overloaded, Onward::Nowhere));
-        }
+    let gathered = {
+        let gathering = pin!(gather(incoming, limit, plan.admitted_ms + times.total));
+        Waiter::Caller(sink).beside(gathering).await
     };
+    let Some(gathered) = gathered else {
+        meter.delivered = true;
+        return Ok(Delivered::gone(meter));
+    };
+    // What it takes of the memory budget is held until the caller has taken it.
+    let (mut body, _hold, mut incoming) = gathered.map_err(|stopped| stopped.missed(trial))?;
     let mut translated = None;
     if let Some(translation) = plan.translation {
         let said = translation.document(plan.vendor, plan.naming(), &body, &mut meter.reading);
@@ -399,9 +390,7 @@ pub async fn document<'s>(
         // A stored response, a video: what its vendor says of its failure is for the caller, where it lives is not.
         body = scrub(&body, plan.secrets(&pass.shown));
     }
-    if let Some(mut incoming) = incoming {
-        give_back(plan, &mut incoming);
-    }
+    give_back(plan, &mut incoming);
     meter.delivered = true;
     let now = clock::now();
     meter.first_byte(now);
@@ -432,19 +421,35 @@ pub fn cost_field(head: &mut Head, plan: &Plan<'_, '_>, meter: &Meter<'_>) {
     }
 }
 
-enum Stopped {
-    Gone,
+/// Why a whole answer was not collected.
+pub enum Stopped {
     Failed(Failure),
+    /// What was asked for is larger than what is allowed here: no harm of the vendor's, and no better elsewhere.
     TooLarge,
     NoMemory,
 }
 
-async fn collect_document(
+impl Stopped {
+    /// As the failure of a candidate whose answer it was.
+    pub fn missed(self, trial: &mut Option<Trial<'_>>) -> Missed {
+        match self {
+            Self::Failed(failure) => {
+                trial.iter_mut().zip(harm_of(&failure)).for_each(|(trial, harm)| trial.bad(harm));
+                // It was at work on it and billed it: the same one is not asked to do it again.
+                Missed { again: false, ..Missed::failed(failure, Taken::Yes) }
+            }
+            Self::TooLarge => Missed::of(Refusal::plain(Code::UpstreamInvalid), Onward::Nowhere),
+            Self::NoMemory => Missed::of(Refusal::plain(Code::Overloaded).retry_in(1_000_000_000), Onward::Nowhere),
+        }
+    }
+}
+
+/// A whole answer, and what it takes of the memory budget. May be dropped while it runs: its connection goes with it.
+pub async fn gather(
     mut incoming: Box<Incoming>,
-    sink: &mut Sink<'_>,
-    limit: u64,
+    most: u64,
     total_at_ms: u64,
-) -> (Result<(Vec<u8>, Hold), Stopped>, Option<Box<Incoming>>) {
+) -> Result<(Vec<u8>, Hold, Box<Incoming>), Stopped> {
     if let Some(link) = incoming.link() {
         link.deadline.set_at(total_at_ms, Why::Total);
     }
@@ -455,34 +460,16 @@ async fn collect_document(
     };
     loop {
         if body.len() > buffer::LARGE && hold.grow_to(2 * body.len() as u64).is_err() {
-            return (Err(Stopped::NoMemory), None);
+            return Err(Stopped::NoMemory);
         }
-        let socket = incoming.link().map(|link| link.link.socket.clone());
-        let (read, bytes) = {
-            let mut reading = pin!(incoming.more(body));
-            let first = {
-                let mut gone = pin!(sink.caller.gone());
-                either(reading.as_mut(), gone.as_mut()).await
-            };
-            match first {
-                Either::First(arrived) => arrived,
-                Either::Second(()) => {
-                    if let Some(socket) = socket {
-                        socket.shut();
-                    }
-                    let (_, body) = reading.await;
-                    buffer::give_back(body);
-                    return (Err(Stopped::Gone), None);
-                }
-            }
-        };
+        let (read, bytes) = incoming.more(body).await;
         body = bytes;
         match read {
-            Ok(_) if incoming.is_done() => return (Ok((body, hold)), Some(incoming)),
-            Ok(0) => return (Ok((body, hold)), Some(incoming)),
-            Ok(_) if body.len() as u64 > limit => return (Err(Stopped::TooLarge), None),
+            Ok(_) if incoming.is_done() => return Ok((body, hold, incoming)),
+            Ok(0) => return Ok((body, hold, incoming)),
+            Ok(_) if body.len() as u64 > most => return Err(Stopped::TooLarge),
             Ok(_) => {}
-            Err(failure) => return (Err(Stopped::Failed(failure)), None),
+            Err(failure) => return Err(Stopped::Failed(failure)),
         }
     }
 }

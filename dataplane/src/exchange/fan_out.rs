@@ -22,14 +22,14 @@ use super::waiter::Waiter;
 use crate::accept::{HEAD_ROOM, Sink};
 use crate::buffer;
 use crate::clock::{self, Nanos};
-use crate::deadline::Why;
+use crate::deadline::Deadline;
 use crate::dialect::Reading;
 use crate::dialect::answer::Answer;
 use crate::dialect::chorus::{self, Chorus};
 use crate::dialect::relay::Relay;
 use crate::gauge::Counter;
 use crate::memory::Hold;
-use crate::meter::{Meter, called};
+use crate::meter::{self, Meter, called};
 use crate::refusal::Refusal;
 use crate::route::FURTHER_ATTEMPTS;
 use crate::stream::{Apart, End};
@@ -47,7 +47,10 @@ struct Stage<'s, 'a, 'l, 'h> {
     said: &'s RefCell<Vec<u8>>,
     /// Whose answer each lane's is.
     names: RefCell<Vec<&'l str>>,
-    answers: u32,
+    /// Of the vendors that are being read, for who waits for the caller.
+    clocks: RefCell<Vec<Option<Deadline>>>,
+    /// What the caller's writer keeps of all answers.
+    hold: RefCell<Hold>,
 }
 
 /// One answer.
@@ -59,6 +62,8 @@ struct Lane<'l> {
     by: Option<(Option<&'l Model>, &'l Vendor, Nanos)>,
     reading: Reading,
     answer: Option<Answer>,
+    /// What the answer takes of the memory budget, until the caller has it.
+    hold: Hold,
     first_byte: Option<Nanos>,
     ended: Option<Result<End, Missed>>,
 }
@@ -66,7 +71,7 @@ struct Lane<'l> {
 impl Lane<'_> {
     /// Somebody is to pay for it.
     fn is_delivered(&self) -> bool {
-        self.answer.is_some() || self.reading.output_bytes > 0 || matches!(self.ended, Some(Ok(End::Complete)))
+        self.reading.output_bytes > 0 || matches!(self.ended, Some(Ok(End::Complete)))
     }
 }
 
@@ -94,6 +99,14 @@ pub async fn run<'a, 'l>(
     };
     let chorus = Chorus::new(writer);
     let said = RefCell::new(head_room());
+    // All that are to answer are settled before any is asked, so that each knows whether somebody could take its place.
+    let mut others: Vec<Aim<'a, 'l>> = Vec::new();
+    while others.len() + 1 < way.answers as usize
+        && let Ok(other) = remaining.aim_next(asked)
+    {
+        others.push(other);
+    }
+    let count = 1 + others.len();
     let stage = Stage {
         asked,
         remaining: RefCell::new(remaining),
@@ -102,18 +115,19 @@ pub async fn run<'a, 'l>(
         began_ms: way.began_ms,
         chorus: plan.stream.then_some(&chorus),
         said: &said,
-        names: RefCell::new(vec![""; way.answers as usize]),
-        answers: way.answers,
+        names: RefCell::new(vec![""; count]),
+        clocks: RefCell::new((0..count).map(|_| None).collect()),
+        hold: RefCell::default(),
     };
-    let mut lanes: Vec<Lane<'l>> = (0..way.answers as usize).map(|number| Lane { number, ..Lane::default() }).collect();
+    let mut lanes: Vec<Lane<'l>> = (0..count).map(|number| Lane { number, ..Lane::default() }).collect();
     let came = {
-        let all = lanes.iter_mut().map(|lane| -> Pin<Box<dyn Future<Output = ()>>> {
-            let first = (lane.number == 0).then_some(aim);
-            Box::pin(stage.lane(lane, first))
-        });
+        let aims = std::iter::once(aim).chain(&others);
+        let all = lanes
+            .iter_mut()
+            .zip(aims)
+            .map(|(lane, aim)| -> Pin<Box<dyn Future<Output = ()>>> { Box::pin(stage.lane(lane, aim)) });
         listen(&plan, &stage, all.collect(), sink).await
     };
-    asked.scene.core.gauges.add(Counter::FannedOut, 1);
     if came.is_none() {
         lanes.iter_mut().for_each(cancelled);
         tell(&mut lanes, meter);
@@ -124,6 +138,7 @@ pub async fn run<'a, 'l>(
     if !lanes.iter().any(Lane::is_delivered) {
         return Err(missed(lanes));
     }
+    asked.scene.core.gauges.add(Counter::FannedOut, 1);
     let said = said.into_inner();
     if plan.stream {
         Ok(end_stream(&plan, &chorus, broke, said, sink, meter).await)
@@ -160,7 +175,12 @@ async fn listen<'f>(
             }
             name(plan, stage, chorus, &mut named, sink);
             let out = stage.said.take();
+            // A slow reader is not its vendors' silence.
+            let left: Vec<_> = stage.clocks.borrow().iter().map(|clock| clock.as_ref().map(Deadline::pause)).collect();
             let (written, spare) = sink.chunk(out, false).await;
+            for (clock, left) in stage.clocks.borrow().iter().zip(left) {
+                clock.iter().zip(left).for_each(|(clock, left)| clock.resume(left));
+            }
             *stage.said.borrow_mut() = spare;
             written.ok()?;
         }
@@ -185,10 +205,8 @@ fn name(
 }
 
 impl<'a, 'l> Stage<'_, 'a, 'l, '_> {
-    async fn lane(&self, lane: &mut Lane<'l>, first: Option<&Aim<'a, 'l>>) {
-        if let Some(aim) = first
-            && self.ask(lane, aim).await
-        {
+    async fn lane(&self, lane: &mut Lane<'l>, first: &Aim<'a, 'l>) {
+        if self.ask(lane, first).await {
             return;
         }
         while let Some(aim) = self.next() {
@@ -200,9 +218,7 @@ impl<'a, 'l> Stage<'_, 'a, 'l, '_> {
 
     fn next(&self) -> Option<Box<Aim<'a, 'l>>> {
         let remaining = &mut *self.remaining.borrow_mut();
-        // As many as there are to be answers are asked in any case; who is to take another's place comes out of the budget.
-        let is_free = remaining.turns() < self.answers;
-        if !remaining.may_go_on(self.calls) || !remaining.has_more() || !(is_free || FURTHER_ATTEMPTS.spend()) {
+        if !remaining.may_go_on(self.calls) || !remaining.has_more() || !FURTHER_ATTEMPTS.spend() {
             return None;
         }
         remaining.aim_next(self.asked).ok().map(Box::new)
@@ -222,7 +238,10 @@ impl<'a, 'l> Stage<'_, 'a, 'l, '_> {
             Ok(Attempted::Gone) => Err(Missed::of(Refusal::plain(Code::UpstreamError), Onward::Nowhere)),
             Err(missed) => Err(missed),
         };
-        let is_over = !matches!(&heard, Err(missed) if missed.onward != Onward::Nowhere);
+        let is_over = match &heard {
+            Ok(_) => true,
+            Err(missed) => !self.remaining.borrow().may_follow(self.asked, missed).0,
+        };
         lane.ended = Some(heard);
         is_over
     }
@@ -237,15 +256,15 @@ impl<'a, 'l> Stage<'_, 'a, 'l, '_> {
         lane.reading = Reading::default();
         let heard = match deliver::manner(plan, &found.answer) {
             Ok(Manner::Stream) => self.stream(plan, found, lane, times).await,
-            Ok(Manner::Document) => document(plan, found, lane, times).await,
+            Ok(Manner::Document) => document(plan, found, lane, times).await?,
             Ok(Manner::Bytes) | Err(_) => End::Broken(Code::UpstreamInvalid),
         };
         deliver::judge(&mut found.trial, heard, &lane.reading);
         let usage = lane.reading.usage;
         found.pass.used(usage.map_or(plan.tokens, |usage| usage.tokens()));
-        if let (Some(trial), Some(usage), Some(model)) = (&found.trial, usage, plan.model) {
-            let cost = model.price.cost(&usage, lane.reading.tier).ok().and_then(|exact| exact.round(0).ok());
-            trial.earned(cost.unwrap_or_default(), usage.answer_tokens());
+        let told = plan.model.and_then(|model| meter::told_cost(model, &lane.reading));
+        if let (Some(trial), Some((cost, usage))) = (&found.trial, told) {
+            trial.earned(cost, usage.answer_tokens());
         }
         match heard {
             End::Complete => Ok(End::Complete),
@@ -267,7 +286,7 @@ impl<'a, 'l> Stage<'_, 'a, 'l, '_> {
         let mut apart = Apart::new(relay, times, plan.admitted_ms + times.total, event_bytes_max);
         let mut incoming = found.answer.take_body();
         let mut input = buffer::small();
-        let mut hold = Hold::default();
+        self.clocks.borrow_mut()[lane.number] = incoming.link().map(|link| link.deadline.handle());
         apart.begin(&incoming);
         let end = loop {
             let (read, bytes) = incoming.more(input).await;
@@ -281,7 +300,7 @@ impl<'a, 'l> Stage<'_, 'a, 'l, '_> {
                 found.trial.iter_mut().for_each(|trial| trial.first_event(now));
             }
             let held = chorus.held();
-            if held > buffer::LARGE && hold.grow_to(held as u64).is_err() {
+            if held > buffer::LARGE && self.hold.borrow_mut().grow_to(held as u64).is_err() {
                 end = end.or(Some(End::Broken(Code::Overloaded)));
             }
             if let Some(end) = end {
@@ -291,6 +310,7 @@ impl<'a, 'l> Stage<'_, 'a, 'l, '_> {
             once().await;
         };
         buffer::give_back(input);
+        self.clocks.borrow_mut()[lane.number] = None;
         if end == End::Complete {
             incoming.drain_now();
             deliver::give_back(plan, &mut incoming);
@@ -313,30 +333,35 @@ async fn once() {
 }
 
 /// Of each of several answers in one piece.
-const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
 
-async fn document(plan: &Plan<'_, '_>, found: &mut Found<'_>, lane: &mut Lane<'_>, times: &Times) -> End {
-    let Some(translation) = plan.translation else { return End::Broken(Code::UpstreamInvalid) };
-    let incoming = found.answer.take_body();
-    if let Some(link) = incoming.link() {
-        link.deadline.set_at(plan.admitted_ms + times.total, Why::Total);
-    }
-    let mut body = buffer::small();
-    if !attempt::collect(incoming, &mut body, DOCUMENT_BYTES_MAX, plan).await {
-        buffer::give_back(body);
-        return End::Broken(Code::UpstreamCut);
-    }
-    lane.first_byte.get_or_insert(clock::now());
-    let read = translation.fold(plan.vendor, &body, &mut lane.reading);
+async fn document(
+    plan: &Plan<'_, '_>,
+    found: &mut Found<'_>,
+    lane: &mut Lane<'_>,
+    times: &Times,
+) -> Result<End, Missed> {
+    let Some(translation) = plan.translation else { return Ok(End::Broken(Code::UpstreamInvalid)) };
+    let total_at_ms = plan.admitted_ms + times.total;
+    let gathered = deliver::gather(found.answer.take_body(), DOCUMENT_BYTES_MAX, total_at_ms).await;
+    let (body, hold, mut incoming) = gathered.map_err(|stopped| stopped.missed(&mut found.trial))?;
+    deliver::give_back(plan, &mut incoming);
+    let mut reading = Reading::default();
+    let read = translation.fold(plan.vendor, &body, &mut reading);
     buffer::give_back(body);
-    match read {
-        Some(Ok(_)) if lane.reading.failed => End::VendorFailed,
+    Ok(match read {
+        // Nobody hears what is no whole answer, so nobody pays for it.
+        Some(Ok(_)) if reading.failed => {
+            lane.reading.blames_caller = reading.blames_caller;
+            End::VendorFailed
+        }
         Some(Ok(answer)) => {
-            lane.answer = Some(answer);
+            lane.first_byte.get_or_insert(clock::now());
+            (lane.answer, lane.reading, lane.hold) = (Some(answer), reading, hold);
             End::Complete
         }
         Some(Err(_)) | None => End::Broken(Code::UpstreamInvalid),
-    }
+    })
 }
 
 fn cancelled(lane: &mut Lane<'_>) {
@@ -427,7 +452,8 @@ async fn whole(
     sink: &mut Sink<'_>,
     meter: &mut Meter<'_>,
 ) -> Delivered {
-    let answers = lanes.into_iter().filter_map(|lane| Some((lane.number, lane.answer?)));
+    let (answers, _holds): (Vec<_>, Vec<_>) =
+        lanes.into_iter().filter_map(|lane| Some(((lane.number, lane.answer?), lane.hold))).unzip();
     let mut head = attempt::answer_head(plan, 200, None);
     head.field(b"content-type", b"application/json");
     let mut body = Vec::new();

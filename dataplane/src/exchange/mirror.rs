@@ -17,18 +17,19 @@ use weir_shared::policy::time::Times;
 use weir_shared::routing::{dice, mirrored};
 
 use super::aim::{Aim, Telling};
-use super::attempt::{self, Attempted, CALLS_MAX, Found, Plan, Round};
+use super::attempt::{self, Attempted, Found, Plan, Round};
 use super::candidates::{Asked, generates};
-use super::deliver::{self, Manner};
+use super::deliver::{self, Manner, Stopped};
 use super::waiter::Waiter;
 use super::{Done, Scene, fields};
 use crate::accept::Request;
 use crate::admit;
+use crate::aside;
 use crate::auth;
 use crate::buffer;
 use crate::clock;
 use crate::core::{Core, LiveHere};
-use crate::deadline::Why;
+use crate::dialect::AnswerKind;
 use crate::dialect::relay::Relay;
 use crate::gauge::Counter;
 use crate::live::Live;
@@ -40,8 +41,15 @@ use crate::route::{self, Choice};
 use crate::stream::{Apart, End};
 use crate::translate;
 
-/// What the call's route mirrors to, when its dice say so and the copy can be sent.
-pub fn drawn<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> Option<&'l Mirror> {
+/// The call's dice say that it is mirrored.
+pub struct Drawn<'l> {
+    mirror: &'l Mirror,
+    /// A copy of it may be sent.
+    is_free: bool,
+}
+
+/// Whether a copy of the call goes to what its route mirrors to.
+pub fn drawn<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> Option<Drawn<'l>> {
     let (live, core) = (asked.scene.live, asked.scene.core);
     let route = choice.way.route.filter(|route| route.mirror.is_some())?;
     let snapshot = &live.snapshot;
@@ -49,15 +57,12 @@ pub fn drawn<'l>(asked: &Asked<'_, 'l>, choice: &Choice<'l>) -> Option<&'l Mirro
         snapshot.vendor_of(model).dialect == asked.route.language.dialect() || translate::reaches(asked.route, model)
     };
     let (mirror, fit) = mirrored(route, snapshot, asked.key, &choice.shape, reached)?;
-    // An object lives at one vendor, and what nobody could say twice is not said twice.
-    let is_plain = !asked.is_form && asked.pin.is_none() && asked.opened.is_none() && generates(asked);
-    let is_calm = core.aside.has_room() && !core.strain.is_shedding() && !core.phase().is_draining();
+    // An object lives at one vendor, what nobody could say twice is not said twice, and sound is not compared.
+    let is_comparable = asked.route.endpoint.answer == AnswerKind::Json && generates(asked);
+    let is_plain = !asked.is_form && asked.pin.is_none() && asked.opened.is_none() && is_comparable;
+    let is_calm = !core.strain.is_shedding() && !core.phase().is_draining();
     let is_well = || route::is_well(live, asked.key, mirror.model, &choice.shape, clock::now());
-    if is_plain && is_calm && fit.is_ok() && is_well() {
-        return Some(mirror);
-    }
-    not_sent(&mirror.tally);
-    None
+    Some(Drawn { mirror, is_free: is_plain && is_calm && fit.is_ok() && is_well() })
 }
 
 fn not_sent(tally: &MirrorTally) {
@@ -108,18 +113,19 @@ fn side(is_good: bool, bill: Option<&meter::Bill>) -> Side {
     }
 }
 
-/// Sends a copy of the call on its way.
-pub fn send(asked: &Asked<'_, '_>, mirror: &Mirror) -> Option<Rc<Twin>> {
-    let parcel = Parcel::of(asked, mirror.model);
-    let Some(parcel) = parcel else {
+/// Sends a copy of the admitted call on its way.
+pub fn send(asked: &Asked<'_, '_>, drawn: &Drawn<'_>) -> Option<Rc<Twin>> {
+    let mirror = drawn.mirror;
+    let place = drawn.is_free.then(|| asked.scene.core.aside.place()).flatten();
+    let ready = place.and_then(|place| Some((place, Parcel::of(asked, mirror.model)?)));
+    let Some((place, parcel)) = ready else {
         not_sent(&mirror.tally);
         return None;
     };
     let tally = Arc::clone(&mirror.tally);
     let twin = Rc::new(Twin { tally, original: Cell::new(None), copy: Cell::new(None) });
     let core = Rc::clone(&parcel.core);
-    core.gauges.add(Counter::Mirrored, 1);
-    core.aside.spawn(&core.gauges, carry(parcel, Rc::clone(&twin)));
+    aside::spawn(place, &core.gauges, carry(parcel, Rc::clone(&twin)));
     Some(twin)
 }
 
@@ -176,13 +182,15 @@ async fn carry(parcel: Parcel, twin: Rc<Twin>) {
         from: parcel.from,
     };
     match delivered(&parcel, &scene).await {
-        Some(side) => twin.copy(side),
+        Some(Some(side)) => twin.copy(side),
+        // It was too long to be read, which says nothing of it.
+        Some(None) => {}
         None => not_sent(&twin.tally),
     }
 }
 
 /// `None`: no vendor was asked.
-async fn delivered(parcel: &Parcel, scene: &Scene<'_>) -> Option<Side> {
+async fn delivered(parcel: &Parcel, scene: &Scene<'_>) -> Option<Option<Side>> {
     let (live, request) = (scene.live, &parcel.request);
     let key = auth::authenticate(request, &parcel.query, parcel.from, live).ok()?;
     let call = parse::call(&parcel.route, &parcel.body, &parcel.query).ok()?;
@@ -213,35 +221,49 @@ async fn delivered(parcel: &Parcel, scene: &Scene<'_>) -> Option<Side> {
         prompt_bytes: bytes.len(),
         mirror_of: Some(parcel.original),
     };
+    scene.core.gauges.add(Counter::Mirrored, 1);
     let mut meter = Meter::open(ticket, &scene.core.gauges, &subject);
     *meter.calls() = made;
     Some(match attempted {
-        Some(mut found) => hear(&plan, &mut found, &mut meter, &times).await,
-        None => side(false, meter.close(502, Some(Code::UpstreamError), Outcome::Failed).as_deref()),
+        Ok(mut found) => hear(&plan, &mut found, &mut meter, &times).await,
+        Err(refusal) => {
+            let bill = meter.close(refusal.status, Some(refusal.code), Outcome::Failed);
+            Some(side(false, bill.as_deref()))
+        }
     })
 }
 
-async fn ask<'s>(plan: &Plan<'_, 's>, times: &Times, made: &mut Vec<Attempt<'s>>) -> Option<Found<'s>> {
+async fn ask<'s>(plan: &Plan<'_, 's>, times: &Times, made: &mut Vec<Attempt<'s>>) -> Result<Found<'s>, Refusal> {
     let calls = Cell::new(0);
     let round = Round {
         calls: &calls,
         answer_by_ms: clock::coarse_ms() + times.first_byte,
         is_short: false,
-        calls_max: CALLS_MAX,
+        // One call: the budget of further ones is for those who wait.
+        calls_max: 1,
         dice: dice(plan.scene.request_id.0 as u64, 0),
         asking: Cell::new(None),
     };
     match attempt::run(plan, &mut Waiter::Other, made, times, &round).await {
-        Ok(Attempted::Answered(found)) => Some(found),
-        Ok(Attempted::Gone) | Err(_) => None,
+        Ok(Attempted::Answered(found)) => Ok(found),
+        // Only a caller goes.
+        Ok(Attempted::Gone) => Err(Refusal::plain(Code::UpstreamError)),
+        Err(missed) => Err(missed.refusal),
     }
 }
 
-/// Reads the answer to its end, for its meter.
-async fn hear(plan: &Plan<'_, '_>, found: &mut Found<'_>, meter: &mut Meter<'_>, times: &Times) -> Side {
+/// Reads the answer to its end, for its meter. `None`: it was longer than what is read.
+async fn hear(plan: &Plan<'_, '_>, found: &mut Found<'_>, meter: &mut Meter<'_>, times: &Times) -> Option<Side> {
     let end = match deliver::manner(plan, &found.answer) {
         Ok(Manner::Stream) => stream(plan, found, meter, times).await,
-        Ok(Manner::Document) => document(plan, found, meter, times).await,
+        Ok(Manner::Document) => match document(plan, found, meter, times).await {
+            Ok(end) => end,
+            Err(Stopped::Failed(failure)) => End::Broken(failure.code()),
+            Err(Stopped::TooLarge | Stopped::NoMemory) => {
+                meter.close(200, Some(Code::Overloaded), Outcome::Cancelled);
+                return None;
+            }
+        },
         Ok(Manner::Bytes) | Err(_) => End::Broken(Code::UpstreamInvalid),
     };
     deliver::judge(&mut found.trial, end, &meter.reading);
@@ -251,7 +273,7 @@ async fn hear(plan: &Plan<'_, '_>, found: &mut Found<'_>, meter: &mut Meter<'_>,
     let bill = meter.close(200, code, outcome);
     deliver::earned(found.trial.as_ref(), bill.as_deref());
     found.pass.used(meter.reading.usage.map_or(plan.tokens, |usage| usage.tokens()));
-    side(end == End::Complete, bill.as_deref())
+    Some(side(end == End::Complete, bill.as_deref()))
 }
 
 async fn stream(plan: &Plan<'_, '_>, found: &mut Found<'_>, meter: &mut Meter<'_>, times: &Times) -> End {
@@ -288,18 +310,18 @@ async fn stream(plan: &Plan<'_, '_>, found: &mut Found<'_>, meter: &mut Meter<'_
 }
 
 /// Longer answers are not worth a comparison.
-const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 
-async fn document(plan: &Plan<'_, '_>, found: &mut Found<'_>, meter: &mut Meter<'_>, times: &Times) -> End {
-    let incoming = found.answer.take_body();
-    if let Some(link) = incoming.link() {
-        link.deadline.set_at(plan.admitted_ms + times.total, Why::Total);
-    }
-    let mut body = buffer::small();
-    if !attempt::collect(incoming, &mut body, DOCUMENT_BYTES_MAX, plan).await {
-        buffer::give_back(body);
-        return End::Broken(Code::UpstreamCut);
-    }
+async fn document(
+    plan: &Plan<'_, '_>,
+    found: &mut Found<'_>,
+    meter: &mut Meter<'_>,
+    times: &Times,
+) -> Result<End, Stopped> {
+    let total_at_ms = plan.admitted_ms + times.total;
+    let (body, _hold, mut incoming) =
+        deliver::gather(found.answer.take_body(), DOCUMENT_BYTES_MAX, total_at_ms).await?;
+    deliver::give_back(plan, &mut incoming);
     meter.first_byte(clock::now());
     let read = match plan.translation {
         Some(translation) => {
@@ -308,9 +330,9 @@ async fn document(plan: &Plan<'_, '_>, found: &mut Found<'_>, meter: &mut Meter<
         None => plan.route.language.read_answer(&body, &mut meter.reading).is_ok(),
     };
     buffer::give_back(body);
-    match (read, meter.reading.failed) {
+    Ok(match (read, meter.reading.failed) {
         (false, _) => End::Broken(Code::UpstreamInvalid),
         (true, true) => End::VendorFailed,
         (true, false) => End::Complete,
-    }
+    })
 }

@@ -1,5 +1,5 @@
-//! Who waits while a vendor works: a caller who may hang up and wants signs of life, or somebody who watches the caller and
-//! waits for several vendors at once.
+//! Who waits while a vendor works: a caller who may hang up and wants signs of life, or somebody else who
+//! watches the caller and waits for several vendors at once, or nobody.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -35,7 +35,7 @@ pub struct Mirror {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Side {
     pub is_good: bool,
-    /// 0: of an answer in one piece, which has no first byte of its own.
+    /// Of an answer in one piece: when all of it was there.
     pub first_byte_us: u64,
     pub total_us: u64,
     pub tokens_out: u64,
@@ -47,7 +47,7 @@ pub struct Side {
 pub struct MirrorTally {
     /// By who answered well: both, only the one that counts, only the mirror, neither.
     pub outcomes: [AtomicU64; 4],
-    /// Drawn, and not sent: the mirror may not see the call, is not well, or too many are under way.
+    /// Drawn, and not sent, for whatever reason.
     pub not_sent: AtomicU64,
     /// Sums over the calls that both answered well.
     pub original: Sums,

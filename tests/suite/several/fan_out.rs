@@ -118,7 +118,11 @@ fn one_that_fails_ends_nobody_elses_answer() {
     setup.folder(&route("next", 2, &["dead", "gpt", "claude"]));
     setup.folder(&route("few", 2, &["gpt", "dead"]));
     setup.folder(&route("none", 2, &["dead", "mute"]));
+    add(&mut setup, Dialect::OpenAi, "endless", "events=4,finish=no");
     setup.folder(&route("broken", 2, &["broken", "gpt"]));
+    add(&mut setup, Dialect::Anthropic, "maybe", "events=4,fault=reset");
+    setup.folder(&format!("{}retry_ambiguous = false\n", route("once", 2, &["maybe", "dead", "gpt"])));
+    setup.folder(&route("endless", 2, &["endless", "dead"]));
     let weir = setup.start();
     let mut table = Table::new();
     for stream in [false, true] {
@@ -137,12 +141,23 @@ fn one_that_fails_ends_nobody_elses_answer() {
             };
             table.case(format!("{name} {stream}"), outcome());
         }
+        // Words without an end are no whole answer, and nobody's bill.
+        let answer = ask("endless");
+        let record = weir.record(&answer.request_id());
+        let untold = !stream && answer.status >= 500 && record.sale.0 == 0;
+        let partial = stream && record.outcome == Outcome::Partial && record.sale.0 > 0;
+        table.case(format!("endless {stream}"), ensure(untold || partial, format!("{} {record:?}", answer.text())));
         let answer = ask("none");
         table.case(format!("none {stream}"), ensure(answer.status >= 500, answer.text()));
         let record = weir.record(&answer.request_id());
         let failed = record.outcome == Outcome::Failed && record.sale.0 == 0 && record.attempts.len() >= 2;
         table.case(format!("none {stream}, its record"), ensure(failed, format!("{record:?}")));
     }
+    // Where no call is said twice, one that may have been taken leaves its place to nobody.
+    let answer = weir.chat("once");
+    table.case("once", ensure(answer.status == 200, answer.text()));
+    let named = answer.header("x-weir-choices").unwrap_or_default().to_owned();
+    table.case("once, one answer", same("choices", named.as_str(), "gpt"));
     let answer = weir.stream("broken");
     let outcome = || {
         let reading = answer.read(Call::Chat.grammar())?;

@@ -84,6 +84,21 @@ fn copied(weir: &Gateway, caller: Speaks, route: &str, mirror: &str, stream: boo
     same("explained", told["mirror_of"].as_str(), Some(id.as_str()))
 }
 
+/// Sound is not compared, so it is not copied: it would only count as its model's failure.
+#[test]
+fn speech_is_not_copied() {
+    let mut setup = Setup::new("mirror-speech");
+    add(&mut setup, Dialect::OpenAi, "first", "events=3");
+    add(&mut setup, Dialect::OpenAi, "other", "events=3");
+    setup.folder(&route("r", "first", "other", 100));
+    let weir = setup.start();
+    let mut request = weir_tests::Request::new("POST", "/v1/audio/speech").header("Content-Type", "application/json");
+    request.body = br#"{"model":"r","input":"hello","voice":"alloy"}"#.to_vec();
+    assert_eq!(weir.call(&request).status, 200);
+    assert!(within(Duration::from_secs(5), || not_sent(&weir, "r", "other") == 1), "{}", weir.metrics());
+    assert_eq!(weir.vendor().counter("name=other,events=3").requests, 0);
+}
+
 /// Whatever becomes of a copy, the call itself does not notice, and the key's limits are its caller's alone.
 #[test]
 fn a_mirror_disturbs_nobody() {
@@ -123,11 +138,31 @@ fn a_mirror_disturbs_nobody() {
     });
     table.case("limits", same("refused", refused, 0));
     let took = started.elapsed();
+    table.case("nobody waits for a copy", ensure(took < Duration::from_secs(60), format!("{took:?}")));
     let sent = || weir.vendor().counter("name=late,ttfb=1500ms,events=2").requests;
     table.case("bounded", ensure(sent() < 150 && sent() >= 60, format!("{} copies in {took:?}", sent())));
     table.case("told", ensure(not_sent(&weir, "late", "late") > 0, "nothing was left out"));
     weir.lives();
     table.end();
+}
+
+/// What is read for nobody does not hold up the end of a process, and its record is written all the same.
+#[test]
+fn a_copy_is_not_waited_for_at_the_end() {
+    let mut setup = Setup::new("mirror-end");
+    setup.folder(NO_BREAKER);
+    add(&mut setup, Dialect::OpenAi, "first", "events=3");
+    add(&mut setup, Dialect::OpenAi, "slow", "events=4000,pace=50ms");
+    setup.folder(&route("r", "first", "slow", 100));
+    let mut weir = setup.start();
+    assert_eq!(weir.stream("r").status, 200);
+    let live = |weir: &Gateway| weir.vendor().counter("name=slow,events=4000,pace=50ms").live;
+    assert!(within(Duration::from_secs(5), || live(&weir) == 1), "no copy was sent");
+    weir.terminate();
+    assert_eq!(weir.wait_exit(Duration::from_secs(15)), Some(0));
+    let records = weir_tests::journal::records(&weir.state().join("journal"));
+    let copy = records.iter().find(|record| record.mirror_of.is_some()).expect("the copy has a record");
+    assert_eq!(copy.model, "slow");
 }
 
 /// A copy is held to what the call is bound to, and a share is a share.
