@@ -480,6 +480,11 @@ impl Catalog {
         self.routes.values()
     }
 
+    /// The gateway's own names, not those of a key.
+    pub fn alias_names(&self) -> impl Iterator<Item = &str> {
+        self.aliases.keys().map(|name| &**name)
+    }
+
     /// What a name means once aliases are followed: a key's own first, the gateway's second.
     pub fn followed<'a>(&'a self, name: &'a str, key: &'a Key) -> &'a str {
         let own = key.aliases.get(name).map_or(name, |target| target);

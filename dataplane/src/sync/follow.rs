@@ -33,6 +33,9 @@ pub struct Settings {
     pub data: String,
 }
 
+#[cfg(test)]
+mod model_tests;
+
 /// What others look at.
 pub struct State {
     pub book: Book,
@@ -205,19 +208,25 @@ impl Follower {
                 None => Ok(()),
             };
             // A look whatever the wait said: what is read is what holds, and a lost event costs one renewal at most.
-            let looked = self.look(PATIENCE);
-            self.note(looked.as_ref().err());
-            if looked.is_ok() {
-                self.renew_page();
-            }
-            // After the page: whoever waits for this revision need not wait for our own copy of it.
-            self.keep();
+            let looked = self.turn();
             if waited.and(looked).is_err() {
                 // Not to be waited out: it is tried again as soon as the pause is over.
                 self.looked = None;
                 std::thread::sleep(self.pause());
             }
         }
+    }
+
+    /// One look, and all that follows from it.
+    fn turn(&mut self) -> Result<(), StoreError> {
+        let looked = self.look(PATIENCE);
+        self.note(looked.as_ref().err());
+        if looked.is_ok() {
+            self.renew_page();
+        }
+        // After the page: whoever waits for this revision need not wait for our own copy of it.
+        self.keep();
+        looked
     }
 
     /// A different while for every node.
