@@ -44,6 +44,8 @@ struct Model {
     away: Option<(u32, u32)>,
     /// What somebody else does between two calls of the node's.
     meanwhile: Option<(u32, u64)>,
+    /// It was done, since this was looked at last.
+    disturbed: bool,
 }
 
 #[derive(Clone, Default)]
@@ -59,7 +61,10 @@ impl Shared {
         let mut model = self.model();
         if let Some((calls, seed)) = model.meanwhile.take() {
             match calls {
-                0 => model.happens(&mut Dice(seed)),
+                0 => {
+                    model.disturbed = true;
+                    model.happens(&mut Dice(seed));
+                }
                 _ => model.meanwhile = Some((calls - 1, seed)),
             }
         }
@@ -429,7 +434,8 @@ impl Run {
             return;
         };
         let at = self.follower.current.as_ref().map(|(at, _)| *at).unwrap();
-        let model = self.store.model();
+        let mut model = self.store.model();
+        let disturbed = std::mem::take(&mut model.disturbed);
         let means = model.means.get(&at.digest);
         let content = content_served(&live.snapshot);
         assert_eq!(Some(&Some(content)), means, "{after}: it serves what no revision says; {}", self.story());
@@ -442,6 +448,9 @@ impl Run {
             assert!(at.is_after(&before), "{after}: it went back from {before:?} to {at:?}; {}", self.story());
             let same = at.epoch > before.epoch || model.answered_by == cluster;
             assert!(same, "{after}: it followed another cluster; {}", self.story());
+            let road = model.world.manifests.get(&(before.epoch, before.revision));
+            let parted = road.is_some_and(|manifest| manifest.pointer() != before) && at.epoch == before.epoch;
+            assert!(disturbed || !parted, "{after}: it followed a store that parted from it; {}", self.story());
         }
         let cluster = self.served.filter(|(before, _)| *before == at).map_or(model.answered_by, |(_, cluster)| cluster);
         drop(model);
