@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use weir_shared::draft::SCHEMA;
 use weir_shared::id::Digest;
 use weir_shared::key::Pepper;
 use weir_shared::keyspace::{Manifest, NODE_RENEWAL_SECONDS, NodePage, Pointer, Refusal};
@@ -350,6 +351,12 @@ impl Follower {
     }
 
     fn load(&mut self, pointer: &Pointer, manifest: &Manifest, from_mirror: bool) -> Result<(), NotLoaded> {
+        if manifest.schema > SCHEMA {
+            let (theirs, ours) = (manifest.schema, SCHEMA);
+            return Err(NotLoaded::Refused(format!(
+                "its manifest has schema {theirs}, this build reads up to {ours}; upgrade this node first"
+            )));
+        }
         let store: &dyn Store = match (&self.store, from_mirror) {
             (Some(store), false) => &**store,
             _ => &self.mirror,
