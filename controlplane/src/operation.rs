@@ -77,6 +77,8 @@ pub const ALL: &[Operation] = &[
     change(&["vendor", "credential", "remove"], Role::Admin),
     Operation { without: &["every", "once"], ..read(&["top"], Role::Viewer) },
     Operation { without: &["journal"], ..read(&["explain"], Role::Viewer) },
+    Operation { without: &["journal", "csv"], ..read(&["usage"], Role::Billing) },
+    Operation { without: &["journal"], ..read(&["usage", "verify"], Role::Viewer) },
     read(&["token", "list"], Role::Admin),
     Operation { without: &["certificate"], ..change(&["token", "create"], Role::Admin) },
     change(&["token", "revoke"], Role::Admin),

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value, json};
 use weir_shared::fault::Exit;
 use weir_shared::keyspace::Origin;
@@ -193,8 +195,16 @@ fn encrypted(
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match (&place.server.client_cert, &place.server.client_key) {
+        (Some(certificate), Some(key)) => {
+            let chain = certificates(certificate).map_err(|failure| failure.what)?;
+            let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", key.display());
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
+            config.with_client_auth_cert(chain, key).map_err(|error| error.to_string())?
+        }
+        _ => config.with_no_client_auth(),
+    };
     let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     let connection = rustls::ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())?;
     Ok(rustls::StreamOwned::new(connection, socket))

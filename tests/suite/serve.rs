@@ -180,7 +180,8 @@ fn who_is_bound_to_a_tenant_sees_nothing_else() {
     assert_eq!(made["tenant"], "team", "{made:#}");
     let listed = serve.get("/v1/key/list", &own).json();
     assert_eq!(listed["keys"].as_array().unwrap().len(), 1, "{listed:#}");
-    let others = weir.ctl(&["key", "list", "--json"])["keys"][0]["id"].as_str().unwrap().to_owned();
+    let others = weir.ctl(&["key", "list", "--tenant", "default", "--json"]);
+    let others = others["keys"][0]["id"].as_str().unwrap().to_owned();
     for (answer, what) in [
         (serve.post("/v1/key/create", &own, json!({"tenant": "default"})), "another tenant's key"),
         (serve.get("/v1/key/list?tenant=default", &own), "another tenant's keys"),
@@ -297,6 +298,20 @@ fn over_tls_a_certificate_is_as_good_as_a_token() {
     };
     assert_eq!(by(&ca_file), try_ctl(&weir.setup, &["history"]));
     assert_eq!(by(&file("client.pem")).0, 8, "a server that nobody vouches for");
+    // And with its own certificate, which may look and not change.
+    std::fs::write(folder.join("client.key"), client_key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("stranger.pem"), &stranger).unwrap();
+    std::fs::write(folder.join("stranger.key"), stranger_key.serialize_pem()).unwrap();
+    let as_client = |name: &str, words: &[&str]| {
+        let (pem, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
+        let places = ["--server", &url, "--server-ca", &ca_file, "--client-cert", &pem, "--client-key", &key];
+        try_ctl(&weir.setup, &[&places[..], words].concat())
+    };
+    assert_eq!(as_client("client", &["history"]), try_ctl(&weir.setup, &["history"]));
+    assert_ne!(as_client("client", &["key", "create"]).0, 0);
+    assert_ne!(as_client("stranger", &["history"]).0, 0);
+    let (exit, said) = try_ctl(&weir.setup, &["--server", &url, "--client-cert", &pem, "history"]);
+    assert!(exit == 64 && said.contains("--client-key"), "{said}");
     weir.lives();
 }
 
