@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
-use weir_tests::gateway::try_ctl;
+use weir_tests::gateway::{try_ctl, try_ctl_reading};
 use weir_tests::wire::Wire;
-use weir_tests::{Answer, Call, Gateway, Request, Setup, binary};
+use weir_tests::{Answer, Call, Dialect, Gateway, Model, Request, Setup, binary};
 
 struct Serve {
     child: Child,
@@ -312,6 +312,50 @@ fn over_tls_a_certificate_is_as_good_as_a_token() {
     assert_ne!(as_client("stranger", &["history"]).0, 0);
     let (exit, said) = try_ctl(&weir.setup, &["--server", &url, "--client-cert", &pem, "history"]);
     assert!(exit == 64 && said.contains("--client-key"), "{said}");
+    weir.lives();
+}
+
+/// A vendor's secret is sealed where the command line runs: what goes to the server, and what it leaves behind, opens nowhere else.
+#[test]
+fn a_vendors_secret_is_sealed_before_it_is_sent() {
+    const FIRST: &str = "sk-over-the-api-first";
+    const SECOND: &str = "sk-over-the-api-second";
+    let mut setup = Setup::new("serve-secret");
+    let model = Model::new(Dialect::OpenAi, "name=own,events=2").id("own");
+    setup.add(model.credentials(&[("main", "", "sealed = true")]));
+    let weir = setup.start();
+    let serve = Serve::start(&weir, &[]);
+    let (root, viewer) = (admin(&weir), token(&weir, &["--name", "v", "--role", "operator"]).1);
+    let by = |token: &str, words: &[&str], secret: &str| {
+        let file = weir.setup.scratch.join("token");
+        std::fs::write(&file, token).unwrap();
+        let url = format!("http://{}", serve.address);
+        let places = ["--server", &url, "--token-file", file.to_str().unwrap(), "vendor", "credential"];
+        try_ctl_reading(&weir.setup, &[&places[..], words, &["--wait", "--json"]].concat(), secret.as_bytes())
+    };
+    let shown = || {
+        assert_eq!(weir.chat("own").status, 200);
+        String::from_utf8_lossy(&weir.vendor().last("name=own,events=2").expect("a call").head).into_owned()
+    };
+    assert_eq!(by(&root, &["rotate", "vendor-own"], FIRST).0, 7, "there is none to rotate");
+    assert_ne!(by(&viewer, &["set", "vendor-own"], FIRST).0, 0, "not for operators");
+    let (exit, said) = by(&root, &["set", "vendor-own"], FIRST);
+    assert_eq!(exit, 0, "{said}");
+    assert!(shown().contains(FIRST));
+    let (exit, said) = by(&root, &["rotate", "vendor-own"], SECOND);
+    assert!(exit == 0 && said.contains("\"version\": 2"), "{said}");
+    assert!(shown().contains(SECOND));
+    weir.ctl(&["vendor", "credential", "revert", "vendor-own", "--wait"]);
+    assert!(shown().contains(FIRST));
+    // One that was sealed for another place or version, or is nothing of the kind, is refused or opens nowhere.
+    for (sealed, exit) in
+        [("{}", 64), ("x", 64), (r#"{"version":9,"kek":"k","wrapped":"","sealed":"","since":0,"author":""}"#, 4)]
+    {
+        let answer = serve.post("/v1/vendor/credential/put", &root, json!({"what": "vendor-own", "sealed": sealed}));
+        assert_eq!(answer.header("x-weir-exit"), Some(&*exit.to_string()), "{sealed}: {}", answer.text());
+    }
+    let left = everything(&weir.state()).join("\n") + &weir.log() + &weir.stderr();
+    assert!(!left.contains(FIRST) && !left.contains(SECOND), "it lies in the open");
     weir.lives();
 }
 
