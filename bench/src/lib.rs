@@ -11,6 +11,7 @@ pub mod grammar;
 pub mod histogram;
 pub mod http;
 pub mod provider;
+pub mod storm;
 pub mod load;
 pub mod compare;
 pub mod fleet;

@@ -4,6 +4,7 @@ mod compare;
 mod fleet;
 mod load;
 mod provider;
+mod storm;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ enum Verb {
     Compare(compare::Args),
     /// Measure what an operator's change costs a fleet of nodes
     Fleet(fleet::Args),
+    /// Measure what callers notice of failing vendors, of too much load, and of each other
+    Storm(storm::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -34,6 +37,7 @@ pub fn main() -> ExitCode {
         Verb::Load(args) => load::run(args),
         Verb::Compare(args) => compare::run(args),
         Verb::Fleet(args) => fleet::run(args),
+        Verb::Storm(args) => storm::run(args),
     };
     match outcome {
         Ok(code) => code,

@@ -63,10 +63,27 @@ impl Deployment {
     }
 
     pub fn node_following(&self, name: &str, cores: usize, core: Option<usize>, store: &str) -> io::Result<Node> {
+        self.start(name, cores, core, store, 0)
+    }
+
+    /// One that refuses calls when it is so late.
+    pub fn node_shedding(&self, name: &str, cores: usize, core: Option<usize>, after_ms: u64) -> io::Result<Node> {
+        self.start(name, cores, core, &self.store, after_ms)
+    }
+
+    fn start(
+        &self,
+        name: &str,
+        cores: usize,
+        core: Option<usize>,
+        store: &str,
+        shed_after_ms: u64,
+    ) -> io::Result<Node> {
         let by = core.map_or_else(Vec::new, on_core);
         let mut command = wrapped(&by, &self.programs.weir);
         command.args(["--store", store, "--node", name, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        command.args(["--log", "off", "--shed-after-ms", "0"]).arg("--cores").arg(cores.to_string());
+        command.args(["--log", "off", "--shed-after-ms"]).arg(shed_after_ms.to_string());
+        command.arg("--cores").arg(cores.to_string());
         command.arg("--state").arg(self.root.join(name)).env(CREDENTIAL, "weirbench");
         let secrets = self.root.join("state/secret");
         command.env("WEIR_PEPPER_FILE", secrets.join("pepper")).env("WEIR_SEAL_FILE", secrets.join("seal"));

@@ -2,7 +2,7 @@
 //! are revoked, and a deployment with many keys and models.
 
 mod applied;
-mod deployment;
+pub(crate) mod deployment;
 mod etcd;
 mod large;
 mod one_key;
@@ -128,7 +128,7 @@ fn model_table(vendor: &str, id: &str) -> String {
 }
 
 /// The variable that holds what the vendor is shown.
-const CREDENTIAL: &str = "WEIRBENCH_CREDENTIAL";
+pub(crate) const CREDENTIAL: &str = "WEIRBENCH_CREDENTIAL";
 
 /// What a node does after a change beside serving it (its page, its own copy) is over then.
 const SETTLED: Duration = Duration::from_millis(1_500);

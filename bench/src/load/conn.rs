@@ -38,6 +38,8 @@ pub struct Conn {
 pub enum Step {
     Going,
     Answered,
+    /// Whole, and with another status than 200.
+    Refused(u16),
     Failed(String),
 }
 
@@ -185,7 +187,7 @@ impl Conn {
         self.busy = false;
         self.answered += 1;
         if self.reader.status != 200 {
-            return Step::Failed(format!("status {}", self.reader.status));
+            return Step::Refused(self.reader.status);
         }
         if stream && !self.ended { Step::Failed("no legal end".to_owned()) } else { Step::Answered }
     }

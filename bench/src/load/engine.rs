@@ -31,6 +31,7 @@ pub struct Engine {
     scheduled: u64,
     latency: Histogram,
     answer: Histogram,
+    refused: Histogram,
     first_event: Histogram,
     late: Histogram,
     failures: BTreeMap<String, u64>,
@@ -66,6 +67,7 @@ impl Engine {
             scheduled: 0,
             latency: Histogram::default(),
             answer: Histogram::default(),
+            refused: Histogram::default(),
             first_event: Histogram::default(),
             late: Histogram::default(),
             failures: BTreeMap::new(),
@@ -216,9 +218,18 @@ impl Engine {
                 self.close(slot, conn);
                 self.fail(reason);
             }
-            Step::Answered => {
+            // Its connection lives on as after any other answer.
+            Step::Answered | Step::Refused(_) => {
                 self.note_stream_end(&conn);
-                self.answered(&conn);
+                match step {
+                    Step::Refused(status) => {
+                        if self.counting {
+                            self.refused.record(Moment::now().since(conn.due));
+                        }
+                        self.fail(format!("status {status}"));
+                    }
+                    _ => self.answered(&conn),
+                }
                 if conn.reader.close || !self.options.keepalive {
                     self.close(slot, conn);
                     return;
@@ -349,6 +360,7 @@ impl Engine {
             events_per_second: self.events as f64 / seconds.max(1e-9),
             latency_us: Quantiles::of(&self.latency),
             answer_us: Quantiles::of(&self.answer),
+            refused_us: Quantiles::of(&self.refused),
             first_event_us: Quantiles::of(&self.first_event),
             late_us: Quantiles::of(&self.late),
             unsent: self.waiting.len() as u64,

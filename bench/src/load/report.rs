@@ -21,6 +21,8 @@ pub struct Report {
     pub latency_us: Quantiles,
     /// From the moment it left: what the other side took, without the rig's own lateness.
     pub answer_us: Quantiles,
+    /// Of those that were answered, and not with the answer: from the moment they were due.
+    pub refused_us: Quantiles,
     /// Streams only: from the moment the request was due to its first event.
     pub first_event_us: Quantiles,
     /// How late requests left, open loop only: the rig's own fault, in every latency above.
