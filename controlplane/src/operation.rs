@@ -80,6 +80,7 @@ pub const ALL: &[Operation] = &[
     Operation { without: &["journal"], ..read(&["explain"], Role::Viewer) },
     Operation { without: &["journal", "csv"], ..read(&["usage"], Role::Billing) },
     Operation { without: &["journal"], ..read(&["usage", "verify"], Role::Viewer) },
+    read(&["watch"], Role::Viewer),
     read(&["token", "list"], Role::Admin),
     Operation { without: &["certificate"], ..change(&["token", "create"], Role::Admin) },
     change(&["token", "revoke"], Role::Admin),

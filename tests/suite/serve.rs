@@ -195,6 +195,14 @@ fn who_is_bound_to_a_tenant_sees_nothing_else() {
         assert_eq!(answer.status, 403, "{what}: {}", answer.text());
     }
     assert_eq!(serve.post("/v1/key/revoke", &own, json!({"ids": [made["id"]]})).status, 200);
+    // Who may look at everything follows what is published; it never holds the connection without an end.
+    let viewer = token(&weir, &["--name", "v", "--role", "viewer"]).1;
+    let now = serve.get("/v1/watch?after=0", &viewer).json();
+    assert_eq!(now["news"], true, "{now:#}");
+    let none = serve.get(&format!("/v1/watch?after={}&lasts=100ms", now["revision"]), &viewer).json();
+    assert_eq!((&none["news"], &none["revision"]), (&false.into(), &now["revision"]), "{none:#}");
+    assert_eq!(serve.get("/v1/watch", &viewer).header("x-weir-exit"), Some("64"));
+    assert_eq!(serve.get("/v1/watch?after=0", &own).status, 403);
     // It ends with the next request.
     weir.ctl(&["token", "revoke", &id]);
     assert_eq!(serve.get("/v1/key/list", &own).status, 401);
