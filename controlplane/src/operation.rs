@@ -40,7 +40,7 @@ const fn change(words: &'static [&'static str], needs: Role) -> Operation {
     Operation { changes: true, ..read(words, needs) }
 }
 
-/// Secrets of vendors and the keys that seal them are not here: they are sealed where those keys are.
+/// Keys that seal vendors' secrets are not here, and a secret comes sealed: `set` and `rotate` seal it where they run.
 pub const ALL: &[Operation] = &[
     read(&["status"], Role::Viewer),
     Operation { without: &["last"], ..read(&["history"], Role::Viewer) },
@@ -73,10 +73,14 @@ pub const ALL: &[Operation] = &[
     change(&["tenant", "set"], Role::Billing),
     change(&["tenant", "remove"], Role::Billing),
     read(&["vendor", "credential", "list"], Role::Viewer),
+    change(&["vendor", "credential", "put"], Role::Admin),
     change(&["vendor", "credential", "revert"], Role::Admin),
     change(&["vendor", "credential", "remove"], Role::Admin),
     Operation { without: &["every", "once"], ..read(&["top"], Role::Viewer) },
     Operation { without: &["journal"], ..read(&["explain"], Role::Viewer) },
+    Operation { without: &["journal", "csv"], ..read(&["usage"], Role::Billing) },
+    Operation { without: &["journal"], ..read(&["usage", "verify"], Role::Viewer) },
+    read(&["watch"], Role::Viewer),
     read(&["token", "list"], Role::Admin),
     Operation { without: &["certificate"], ..change(&["token", "create"], Role::Admin) },
     change(&["token", "revoke"], Role::Admin),

@@ -122,6 +122,30 @@ pub struct Server {
         help_heading = "Places"
     )]
     pub server_ca: Option<PathBuf>,
+
+    /// PEM file of a certificate that this command line shows it, in place of a token
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_CLIENT_CERT",
+        hide_short_help = true,
+        value_name = "FILE",
+        requires = "client_key",
+        help_heading = "Places"
+    )]
+    pub client_cert: Option<PathBuf>,
+
+    /// PEM file of that certificate's key
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_CLIENT_KEY",
+        hide_short_help = true,
+        value_name = "FILE",
+        requires = "client_cert",
+        help_heading = "Places"
+    )]
+    pub client_key: Option<PathBuf>,
 }
 
 impl Place {

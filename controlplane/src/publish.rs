@@ -39,6 +39,7 @@ pub struct Stamp {
 /// What the store holds at one moment.
 #[derive(Clone, Debug)]
 pub struct Base {
+    schema: u32,
     pub pointer: Option<Pointer>,
     pub parts: Parts,
     pub epoch: u64,
@@ -53,7 +54,8 @@ impl Base {
     /// Before the first revision.
     pub fn empty() -> Self {
         let (author, reason) = (String::new(), String::new());
-        Self { pointer: None, parts: Parts::new(), epoch: 0, origin: Origin::Unsaid, author, reason, time: 0 }
+        let (schema, parts, origin) = (draft::SCHEMA, Parts::new(), Origin::Unsaid);
+        Self { schema, pointer: None, parts, epoch: 0, origin, author, reason, time: 0 }
     }
 
     pub fn read(store: &dyn Store) -> Result<Self, Failure> {
@@ -64,8 +66,8 @@ impl Base {
     }
 
     fn of(pointer: Pointer, manifest: Manifest) -> Self {
-        let Manifest { parts, epoch, origin, author, reason, time, .. } = manifest;
-        Self { pointer: Some(pointer), parts, epoch, origin, author, reason, time }
+        let Manifest { schema, parts, epoch, origin, author, reason, time, .. } = manifest;
+        Self { schema, pointer: Some(pointer), parts, epoch, origin, author, reason, time }
     }
 
     /// A revision that is still kept.
@@ -134,8 +136,13 @@ impl Base {
         Keys::new(store, self.parts.clone()).all()
     }
 
-    fn manifest(&self, parts: Parts, stamp: &Stamp, raise_epoch: bool) -> Manifest {
-        Manifest {
+    /// The next one. What is carried over into it must not be what this build does not know.
+    fn manifest(&self, parts: Parts, stamp: &Stamp, raise_epoch: bool) -> Result<Manifest, Failure> {
+        if self.schema > draft::SCHEMA {
+            let what = format!("revision {} was written by a newer weirctl", self.revision());
+            return Err(Failure::new(Exit::Store, what).next("use that one; nothing was changed"));
+        }
+        Ok(Manifest {
             schema: draft::SCHEMA,
             revision: self.revision() + 1,
             epoch: self.epoch + u64::from(raise_epoch),
@@ -144,7 +151,7 @@ impl Base {
             time: stamp.time,
             parts,
             origin: stamp.origin.unwrap_or(self.origin),
-        }
+        })
     }
 }
 
@@ -219,7 +226,7 @@ pub fn merged(
     check_with_keys(store, now, draft)?;
     let mut merged = now.kept_parts();
     merged.extend(parts.iter().map(|(name, digest)| (name.clone(), *digest)));
-    Ok(now.manifest(merged, stamp, raise_epoch))
+    now.manifest(merged, stamp, raise_epoch)
 }
 
 /// A tenant may only go when no key of it is left: a node would refuse what the folder alone cannot show.
@@ -417,7 +424,7 @@ pub fn change_keys<T>(
             return Ok((said, None));
         }
         keys.write()?;
-        let manifest = base.manifest(std::mem::take(&mut keys.parts), stamp, false);
+        let manifest = base.manifest(std::mem::take(&mut keys.parts), stamp, false)?;
         match store.publish(&manifest, base.pointer.as_ref()) {
             Ok(pointer) => return Ok((said, Some(pointer))),
             Err(StoreError::Conflict { .. }) => pause(attempt),
@@ -450,7 +457,7 @@ pub fn change_catalog<T>(
         check_with_keys(store, &base, &draft)?;
         let mut parts = base.kept_parts();
         parts.extend(put_draft(store, &draft)?);
-        match store.publish(&base.manifest(parts, &stamp, false), base.pointer.as_ref()) {
+        match store.publish(&base.manifest(parts, &stamp, false)?, base.pointer.as_ref()) {
             Ok(pointer) => return Ok((said, Some(pointer), changes)),
             Err(StoreError::Conflict { .. }) => pause(attempt),
             Err(error) => return Err(error.into()),
@@ -533,7 +540,7 @@ fn change_part<T>(
             Some(None) => drop(parts.remove(name)),
             Some(Some(bytes)) => drop(parts.insert(name.to_owned(), store.put_value(&bytes)?)),
         }
-        match store.publish(&base.manifest(parts, stamp, false), base.pointer.as_ref()) {
+        match store.publish(&base.manifest(parts, stamp, false)?, base.pointer.as_ref()) {
             Ok(pointer) => return Ok((said, Some(pointer))),
             Err(StoreError::Conflict { .. }) => pause(attempt),
             Err(error) => return Err(error.into()),

@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value, json};
 use weir_shared::fault::Exit;
 use weir_shared::keyspace::Origin;
 
+use crate::command::sealed_here;
 use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::operation::Operation;
@@ -26,6 +29,9 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 pub fn run(url: &str, matches: &ArgMatches, place: &Place, screen: &Screen) -> Result<Value, Failure> {
     let (words, own) = leaf(matches);
+    if let ["vendor", "credential", verb @ ("set" | "rotate")] = *words.iter().map(String::as_str).collect::<Vec<_>>() {
+        return sealed(url, own, verb == "rotate", place, screen);
+    }
     let Some(operation) = Operation::of_words(&words) else {
         let what = format!("`weirctl {}` is not done by a server", words.join(" "));
         return Err(Failure::new(Exit::Usage, what).next("leave --server (WEIR_SERVER) out, and name the store"));
@@ -49,6 +55,31 @@ pub fn run(url: &str, matches: &ArgMatches, place: &Place, screen: &Screen) -> R
         given.insert("git".into(), (place.origin() == Origin::Git).into());
     }
     let answer = ask(url, operation, given, place, screen.json)?;
+    shown(url, answer, screen)
+}
+
+/// A vendor's secret never goes there: it is sealed here, for the version that comes next there.
+fn sealed(url: &str, own: &ArgMatches, keeps: bool, place: &Place, screen: &Screen) -> Result<Value, Failure> {
+    let operation = |verb: &str| {
+        let words = ["vendor", "credential", verb].map(str::to_owned);
+        Operation::of_words(&words).ok_or_else(|| strange(url, "it does not take secrets"))
+    };
+    let (list, put) = (operation("list")?, operation("put")?);
+    let next = |vendor: &str, credential: &str| {
+        let answer = ask(url, list, Map::new(), place, true)?;
+        if answer.status != 200 {
+            return Err(told(url, &answer));
+        }
+        let said: Value = serde_json::from_slice(&answer.body).map_err(|_| strange(url, "its answer is no JSON"))?;
+        let known = said["credentials"].as_array().into_iter().flatten();
+        let mut own = known.filter(|known| known["vendor"] == vendor && known["credential"] == credential);
+        Ok(own.next().and_then(|known| known["next_version"].as_u64()).unwrap_or(1))
+    };
+    let given = sealed_here(own, keeps, place, screen, next)?;
+    shown(url, ask(url, put, given, place, screen.json)?, screen)
+}
+
+fn shown(url: &str, answer: Answer, screen: &Screen) -> Result<Value, Failure> {
     if answer.exit == Exit::Changes as u8 {
         screen.ends_with(Exit::Changes);
     }
@@ -193,8 +224,16 @@ fn encrypted(
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match (&place.server.client_cert, &place.server.client_key) {
+        (Some(certificate), Some(key)) => {
+            let chain = certificates(certificate).map_err(|failure| failure.what)?;
+            let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", key.display());
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
+            config.with_client_auth_cert(chain, key).map_err(|error| error.to_string())?
+        }
+        _ => config.with_no_client_auth(),
+    };
     let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
     let connection = rustls::ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())?;
     Ok(rustls::StreamOwned::new(connection, socket))

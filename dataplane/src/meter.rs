@@ -3,7 +3,7 @@
 //! A meter is opened with the ticket right after admission and ends in exactly one record, whichever way the request
 //! goes: [`Meter::close`] writes it, and so does dropping the meter (a caller who hung up, a panic).
 
-use weir_shared::catalog::{Model, Vendor};
+use weir_shared::catalog::{Credential, Model, Vendor};
 use weir_shared::fault::Code;
 use weir_shared::id::RequestId;
 use weir_shared::ledger::{ATTEMPTS_MAX, Attempt, Choice, Outcome, Record, flag};
@@ -20,7 +20,10 @@ pub struct Meter<'l> {
     ticket: Option<Ticket<'l>>,
     gauges: &'l Gauges,
     price: &'l PriceList,
+    /// Of the vendor that is asked: whose they are decides who is billed.
+    credentials: &'l [Credential],
     markup_bp: i32,
+    own_price_bp: i32,
     /// More tokens than this were never used: the vendor's word cannot be believed.
     plausible_tokens: u64,
     started: Nanos,
@@ -76,6 +79,9 @@ pub struct Subject<'l> {
     pub mirror_of: Option<RequestId>,
 }
 
+/// A price as it is, in basis points.
+const WHOLE_BP: i32 = 10_000;
+
 /// Without a price there is nothing to pay: files, batches, and what lists them.
 static FREE: PriceList = PriceList::FREE;
 
@@ -121,7 +127,9 @@ impl<'l> Meter<'l> {
         Self {
             gauges,
             price: subject.model.map_or(&FREE, |model| &model.price),
+            credentials: &subject.vendor.credentials,
             markup_bp: key.tenant.markup_bp,
+            own_price_bp: key.tenant.own_price_bp,
             plausible_tokens: plausible_tokens(subject.model),
             started: subject.started,
             first_byte: None,
@@ -148,6 +156,7 @@ impl<'l> Meter<'l> {
         self.record.model = model.map_or("", |model| &model.id);
         self.record.upstream_model = model.map_or("", |model| &model.upstream);
         self.record.vendor = &vendor.name;
+        self.credentials = &vendor.credentials;
         self.earlier = self.record.attempts.len();
     }
 
@@ -168,6 +177,7 @@ impl<'l> Meter<'l> {
     pub fn missed(&mut self) {
         let reading = std::mem::take(&mut self.reading);
         let told = reading.usage.filter(|usage| !reading.usage_invalid && usage.tokens() <= self.plausible_tokens);
+        let told = told.filter(|_| !self.is_by_own());
         let cost = told.and_then(|usage| self.price.cost(&usage, reading.tier).ok()?.round(0).ok());
         if let Some(last) = self.record.attempts[self.earlier..].last_mut() {
             last.outcome = Outcome::Failed;
@@ -195,6 +205,7 @@ impl<'l> Meter<'l> {
     /// Says what all of it used.
     pub fn carry(&mut self, outcome: Outcome) -> Usage {
         let (usage, flags) = self.usage(outcome);
+        let flags = flags | self.whose();
         let (cost, sale) = self.amounts(&usage);
         let (cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
         let mut credential = "";
@@ -252,6 +263,7 @@ impl<'l> Meter<'l> {
         if cost.is_err() || sale.is_err() {
             flags |= flag::OVERFLOW;
         }
+        flags |= self.whose();
         let is_mirrored = self.record.mirror_of.is_some();
         let sale = if is_mirrored { Ok(Nano(0)) } else { sale };
         let (own_cost, sale) = (cost.unwrap_or(Nano(i64::MAX)), sale.unwrap_or(Nano(i64::MAX)));
@@ -359,7 +371,23 @@ impl<'l> Meter<'l> {
         // A fee per request is owed once anything was delivered.
         let usage = if self.delivered { usage.with(Class::Request, usage.of(Class::Request).max(1)) } else { *usage };
         let exact = self.price.cost(&usage, self.reading.tier);
+        if self.is_by_own() {
+            // Its vendor bills the tenant.
+            return (Ok(Nano(0)), exact.and_then(|pico| pico.round(self.own_price_bp - WHOLE_BP)));
+        }
         (exact.and_then(|pico| pico.round(0)), exact.and_then(|pico| pico.round(self.markup_bp)))
+    }
+
+    fn whose(&self) -> u16 {
+        if self.is_by_own() { flag::OWN_CREDENTIAL } else { 0 }
+    }
+
+    /// Whether the last call of this candidate was by a credential that is the tenant's own.
+    fn is_by_own(&self) -> bool {
+        let Some(last) = self.record.attempts.last().filter(|last| last.vendor == self.record.vendor) else {
+            return false;
+        };
+        self.credentials.iter().any(|known| known.tenant.is_some() && *known.name == *last.credential)
     }
 
     fn count(&self, usage: &Usage, cost: Nano, sale: Nano, outcome: Outcome, total_us: u64, first_byte_us: u64) {

@@ -314,6 +314,8 @@ impl std::fmt::Display for SecretRef {
 pub struct Credential {
     pub name: Arc<str>,
     pub secret: SecretRef,
+    /// Whose own it is; everybody's, when nobody's.
+    pub tenant: Option<Arc<str>>,
     /// What everybody has, less the shares that are somebody's own.
     pub limits: Limits,
     /// Shared by the cores, and carried from one snapshot to the next.
@@ -363,6 +365,13 @@ pub struct Vendor {
     pub no_training: bool,
     pub breaker: BreakerRules,
     pub credentials: Vec<Credential>,
+}
+
+impl Vendor {
+    /// Whether any of its credentials is a tenant's own.
+    pub fn has_owned(&self) -> bool {
+        self.credentials.iter().any(|credential| credential.tenant.is_some())
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -98,6 +98,12 @@ pub struct TenantDraft {
     /// Only vendors that do not train on what they were sent.
     #[serde(default)]
     pub no_training: bool,
+    /// When the credentials that are its own carry its calls: `first` (when left out), `only`, `last`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_credentials: Option<String>,
+    /// What it pays where they do, in basis points of the list price: it pays the vendor itself. Nothing, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_price_bp: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -207,6 +213,9 @@ pub struct CredentialDraft {
     /// It lies sealed in the store, where `weirctl vendor credential set` puts it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
+    /// Whose it is: a tenant's own carries that tenant's calls and nobody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -70,6 +70,8 @@ pub mod flag {
     pub const MIRRORED: u16 = 32;
     /// Several candidates answered: usage and cost are those of all, each at its own prices.
     pub const FANNED_OUT: u16 = 64;
+    /// By a credential that is the tenant's own: its vendor bills the tenant, so it cost the operator nothing.
+    pub const OWN_CREDENTIAL: u16 = 128;
     pub const NAMES: &[(u16, &str)] = &[
         (ESTIMATED, "estimated"),
         (USAGE_INVALID, "usage_invalid"),
@@ -78,6 +80,7 @@ pub mod flag {
         (CONTINUED, "continued"),
         (MIRRORED, "mirrored"),
         (FANNED_OUT, "fanned_out"),
+        (OWN_CREDENTIAL, "own_credential"),
     ];
 }
 

@@ -94,9 +94,46 @@ pub struct Tenant {
     pub models: Allowed,
     /// What must be true of every vendor that sees its calls.
     pub require: Require,
+    pub own_credentials: OwnCredentials,
+    /// What it pays for calls by a credential of its own, in basis points of the list price.
+    pub own_price_bp: i32,
+}
+
+/// When a tenant's own credentials carry its calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OwnCredentials {
+    /// And the operator's when they cannot.
+    #[default]
+    First,
+    /// The operator's never do, at any vendor.
+    Only,
+    /// When the operator's cannot.
+    Last,
+}
+
+impl OwnCredentials {
+    fn parse(name: Option<&str>) -> Option<Self> {
+        match name {
+            None | Some("first") => Some(Self::First),
+            Some("only") => Some(Self::Only),
+            Some("last") => Some(Self::Last),
+            Some(_) => None,
+        }
+    }
 }
 
 impl Tenant {
+    /// In which round a credential is asked for this tenant's calls, the first or the second. `None`: it carries none of them,
+    /// because it is another tenant's, or because this tenant uses its own alone.
+    pub fn round_of(&self, credential: &Credential) -> Option<u8> {
+        match (&credential.tenant, self.own_credentials) {
+            (Some(owner), _) if **owner != *self.name => None,
+            (Some(_), OwnCredentials::First | OwnCredentials::Only) | (None, OwnCredentials::Last) => Some(0),
+            (Some(_), OwnCredentials::Last) | (None, OwnCredentials::First) => Some(1),
+            (None, OwnCredentials::Only) => None,
+        }
+    }
+
     /// Tells tenants apart, most of the time, for as long as a snapshot lives.
     pub fn number(&self) -> usize {
         // Allocations are aligned: the lowest bits are the same for all.
@@ -370,6 +407,7 @@ impl Catalog {
         let (aliases, routes) = (NameMap::default(), NameMap::default());
         let mut catalog = Self { gateway, tenants, vendors, models, aliases, routes, by_id, digest, tenants_digest };
         catalog.compile_routes(draft, previous, faults);
+        catalog.check_owners(draft, faults);
         for alias in &draft.aliases {
             let (name, target) = (&alias.is.name, &alias.is.target);
             if catalog.named(target).next().is_none() && catalog.route(target).is_none() {
@@ -383,6 +421,32 @@ impl Catalog {
             }
         }
         catalog
+    }
+
+    /// A credential of a tenant that does not exist would carry nothing, and one without any that uses its own alone says so of
+    /// all its calls.
+    fn check_owners(&self, draft: &Draft, faults: &mut Vec<Fault>) {
+        for vendor in &draft.vendors {
+            for (place, credential) in vendor.is.credentials.iter().enumerate() {
+                let Some(owner) = &credential.tenant else { continue };
+                if !self.tenants.iter().any(|tenant| *tenant.name == **owner) {
+                    let (vendor_name, name) = (&vendor.is.name, &credential.name);
+                    let what =
+                        format!("vendor {vendor_name:?}, credential {name:?}: its tenant {owner:?} does not exist");
+                    let fix = "add a [[tenant]] of that name, or correct it";
+                    faults.push(Fault::new(&vendor.source, what, fix).at(format!("credential.{place}.tenant")));
+                }
+            }
+        }
+        let owned = self.vendors.iter().flat_map(|vendor| &vendor.credentials);
+        for tenant in &draft.tenants {
+            let owns = |credential: &Credential| credential.tenant.as_deref() == Some(tenant.is.name.as_str());
+            if tenant.is.own_credentials.as_deref() == Some("only") && !owned.clone().any(owns) {
+                let what = format!("tenant {:?} uses its own credentials only, and has none", tenant.is.name);
+                let fix = format!("say tenant = {:?} at a [[vendor.credential]] that is its own", tenant.is.name);
+                faults.push(Fault::new(&tenant.source, what, fix).at("own_credentials"));
+            }
+        }
     }
 
     fn compile_routes(&mut self, draft: &Draft, previous: Option<&Self>, faults: &mut Vec<Fault>) {
@@ -414,6 +478,11 @@ impl Catalog {
 
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.values()
+    }
+
+    /// The gateway's own names, not those of a key.
+    pub fn alias_names(&self) -> impl Iterator<Item = &str> {
+        self.aliases.keys().map(|name| &**name)
     }
 
     /// What a name means once aliases are followed: a key's own first, the gateway's second.
@@ -495,14 +564,31 @@ fn compile_tenants(drafts: &[Sourced<TenantDraft>], faults: &mut Vec<Fault>) -> 
             let fix = "between -10000 (free) and 1000000 (a hundred times) basis points";
             faults.push(Fault::new(source, what, fix).at("markup_bp"));
         }
-        let models = Allowed::new(&is.models);
-        let require = routing::require(&is.regions, is.zero_retention, is.no_training);
-        tenants.push(Arc::new(Tenant { name: is.name.as_str().into(), markup_bp: is.markup_bp, models, require }));
+        let own_credentials = OwnCredentials::parse(is.own_credentials.as_deref()).unwrap_or_else(|| {
+            let what = format!("tenant {:?}: own_credentials = {:?} is not known", is.name, is.own_credentials);
+            faults.push(Fault::new(source, what, "\"first\", \"only\" or \"last\"").at("own_credentials"));
+            OwnCredentials::Only
+        });
+        let own_price_bp = is.own_price_bp.unwrap_or(0);
+        if !(0..=1_000_000).contains(&own_price_bp) {
+            let what = format!("tenant {:?}: own_price_bp = {own_price_bp} is out of range", is.name);
+            let fix = "between 0 (nothing) and 1000000 basis points of the list price; 500 is a fee of 5 %";
+            faults.push(Fault::new(source, what, fix).at("own_price_bp"));
+        }
+        tenants.push(Arc::new(Tenant {
+            name: is.name.as_str().into(),
+            markup_bp: is.markup_bp,
+            models: Allowed::new(&is.models),
+            require: routing::require(&is.regions, is.zero_retention, is.no_training),
+            own_credentials,
+            own_price_bp,
+        }));
     }
     if !tenants.iter().any(|tenant| &*tenant.name == DEFAULT_TENANT) {
         let name = DEFAULT_TENANT.into();
         let (models, require) = (Allowed::default(), Require::default());
-        tenants.push(Arc::new(Tenant { name, markup_bp: 0, models, require }));
+        let own_credentials = OwnCredentials::default();
+        tenants.push(Arc::new(Tenant { name, markup_bp: 0, models, require, own_credentials, own_price_bp: 0 }));
     }
     tenants
 }
@@ -672,7 +758,9 @@ fn compile_credentials(
         let shares = compile_shares(&draft.share, limits, known, &mut fault);
         let common = 100u8.saturating_sub(shares.iter().map(|share| share.percent).sum());
         let limits = if shares.is_empty() { limits } else { limits.part(common) };
-        credentials.push(Credential { name: draft.name.as_str().into(), secret, limits, state, shares });
+        let name: Arc<str> = draft.name.as_str().into();
+        let tenant = draft.tenant.as_deref().map(Into::into);
+        credentials.push(Credential { name, secret, tenant, limits, state, shares });
     }
     if is.credentials.len() > CREDENTIALS_MAX {
         let what = format!("vendor {:?} has {} credentials", is.name, is.credentials.len());

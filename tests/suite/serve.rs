@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
-use weir_tests::gateway::try_ctl;
+use weir_tests::gateway::{try_ctl, try_ctl_reading};
 use weir_tests::wire::Wire;
-use weir_tests::{Answer, Call, Gateway, Request, Setup, binary};
+use weir_tests::{Answer, Call, Dialect, Gateway, Model, Request, Setup, binary};
 
 struct Serve {
     child: Child,
@@ -180,7 +180,8 @@ fn who_is_bound_to_a_tenant_sees_nothing_else() {
     assert_eq!(made["tenant"], "team", "{made:#}");
     let listed = serve.get("/v1/key/list", &own).json();
     assert_eq!(listed["keys"].as_array().unwrap().len(), 1, "{listed:#}");
-    let others = weir.ctl(&["key", "list", "--json"])["keys"][0]["id"].as_str().unwrap().to_owned();
+    let others = weir.ctl(&["key", "list", "--tenant", "default", "--json"]);
+    let others = others["keys"][0]["id"].as_str().unwrap().to_owned();
     for (answer, what) in [
         (serve.post("/v1/key/create", &own, json!({"tenant": "default"})), "another tenant's key"),
         (serve.get("/v1/key/list?tenant=default", &own), "another tenant's keys"),
@@ -194,6 +195,14 @@ fn who_is_bound_to_a_tenant_sees_nothing_else() {
         assert_eq!(answer.status, 403, "{what}: {}", answer.text());
     }
     assert_eq!(serve.post("/v1/key/revoke", &own, json!({"ids": [made["id"]]})).status, 200);
+    // Who may look at everything follows what is published; it never holds the connection without an end.
+    let viewer = token(&weir, &["--name", "v", "--role", "viewer"]).1;
+    let now = serve.get("/v1/watch?after=0", &viewer).json();
+    assert_eq!(now["news"], true, "{now:#}");
+    let none = serve.get(&format!("/v1/watch?after={}&lasts=100ms", now["revision"]), &viewer).json();
+    assert_eq!((&none["news"], &none["revision"]), (&false.into(), &now["revision"]), "{none:#}");
+    assert_eq!(serve.get("/v1/watch", &viewer).header("x-weir-exit"), Some("64"));
+    assert_eq!(serve.get("/v1/watch?after=0", &own).status, 403);
     // It ends with the next request.
     weir.ctl(&["token", "revoke", &id]);
     assert_eq!(serve.get("/v1/key/list", &own).status, 401);
@@ -297,6 +306,64 @@ fn over_tls_a_certificate_is_as_good_as_a_token() {
     };
     assert_eq!(by(&ca_file), try_ctl(&weir.setup, &["history"]));
     assert_eq!(by(&file("client.pem")).0, 8, "a server that nobody vouches for");
+    // And with its own certificate, which may look and not change.
+    std::fs::write(folder.join("client.key"), client_key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("stranger.pem"), &stranger).unwrap();
+    std::fs::write(folder.join("stranger.key"), stranger_key.serialize_pem()).unwrap();
+    let as_client = |name: &str, words: &[&str]| {
+        let (pem, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
+        let places = ["--server", &url, "--server-ca", &ca_file, "--client-cert", &pem, "--client-key", &key];
+        try_ctl(&weir.setup, &[&places[..], words].concat())
+    };
+    assert_eq!(as_client("client", &["history"]), try_ctl(&weir.setup, &["history"]));
+    assert_ne!(as_client("client", &["key", "create"]).0, 0);
+    assert_ne!(as_client("stranger", &["history"]).0, 0);
+    let (exit, said) = try_ctl(&weir.setup, &["--server", &url, "--client-cert", &pem, "history"]);
+    assert!(exit == 64 && said.contains("--client-key"), "{said}");
+    weir.lives();
+}
+
+/// A vendor's secret is sealed where the command line runs: what goes to the server, and what it leaves behind, opens nowhere else.
+#[test]
+fn a_vendors_secret_is_sealed_before_it_is_sent() {
+    const FIRST: &str = "sk-over-the-api-first";
+    const SECOND: &str = "sk-over-the-api-second";
+    let mut setup = Setup::new("serve-secret");
+    let model = Model::new(Dialect::OpenAi, "name=own,events=2").id("own");
+    setup.add(model.credentials(&[("main", "", "sealed = true")]));
+    let weir = setup.start();
+    let serve = Serve::start(&weir, &[]);
+    let (root, viewer) = (admin(&weir), token(&weir, &["--name", "v", "--role", "operator"]).1);
+    let by = |token: &str, words: &[&str], secret: &str| {
+        let file = weir.setup.scratch.join("token");
+        std::fs::write(&file, token).unwrap();
+        let url = format!("http://{}", serve.address);
+        let places = ["--server", &url, "--token-file", file.to_str().unwrap(), "vendor", "credential"];
+        try_ctl_reading(&weir.setup, &[&places[..], words, &["--wait", "--json"]].concat(), secret.as_bytes())
+    };
+    let shown = || {
+        assert_eq!(weir.chat("own").status, 200);
+        String::from_utf8_lossy(&weir.vendor().last("name=own,events=2").expect("a call").head).into_owned()
+    };
+    assert_eq!(by(&root, &["rotate", "vendor-own"], FIRST).0, 7, "there is none to rotate");
+    assert_ne!(by(&viewer, &["set", "vendor-own"], FIRST).0, 0, "not for operators");
+    let (exit, said) = by(&root, &["set", "vendor-own"], FIRST);
+    assert_eq!(exit, 0, "{said}");
+    assert!(shown().contains(FIRST));
+    let (exit, said) = by(&root, &["rotate", "vendor-own"], SECOND);
+    assert!(exit == 0 && said.contains("\"version\": 2"), "{said}");
+    assert!(shown().contains(SECOND));
+    weir.ctl(&["vendor", "credential", "revert", "vendor-own", "--wait"]);
+    assert!(shown().contains(FIRST));
+    // One that was sealed for another place or version, or is nothing of the kind, is refused or opens nowhere.
+    for (sealed, exit) in
+        [("{}", 64), ("x", 64), (r#"{"version":9,"kek":"k","wrapped":"","sealed":"","since":0,"author":""}"#, 4)]
+    {
+        let answer = serve.post("/v1/vendor/credential/put", &root, json!({"what": "vendor-own", "sealed": sealed}));
+        assert_eq!(answer.header("x-weir-exit"), Some(&*exit.to_string()), "{sealed}: {}", answer.text());
+    }
+    let left = everything(&weir.state()).join("\n") + &weir.log() + &weir.stderr();
+    assert!(!left.contains(FIRST) && !left.contains(SECOND), "it lies in the open");
     weir.lives();
 }
 

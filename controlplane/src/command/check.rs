@@ -120,7 +120,7 @@ fn summary(folder: &Folder, place: &Place, screen: &Screen) -> Value {
             own().count().to_string(),
             unverified.to_string(),
             left_out.to_string(),
-            credentials.join(", "),
+            vendor.credentials.iter().map(super::show::named).collect::<Vec<_>>().join(", "),
         ]);
         vendors.push(json!({
             "name": vendor.name, "dialect": vendor.dialect, "base_url": vendor.base_url, "models": own().count(),

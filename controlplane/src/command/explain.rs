@@ -68,6 +68,13 @@ impl Told {
     }
 }
 
+/// Whose own the credential was that carried an attempt.
+fn owner<'d>(draft: &'d Draft, vendor: &str, credential: &str) -> Option<&'d str> {
+    let vendor = draft.vendors.iter().find(|known| known.is.name == vendor)?;
+    let credential = vendor.is.credentials.iter().find(|known| known.name == credential)?;
+    credential.tenant.as_deref()
+}
+
 /// What was found out about each candidate, in the order in which it was looked at.
 #[derive(Default)]
 struct Notes(Vec<(u8, Seen)>);
@@ -116,11 +123,18 @@ impl Explain {
         for (place, (vendor, credential, status, outcome, micros)) in told.attempts.iter().enumerate() {
             let status = if *status == 0 { "no answer".to_owned() } else { status.to_string() };
             let ms = format!("{}.{}", micros / 1_000, micros % 1_000 / 100);
-            table.row([(place + 1).to_string(), vendor.clone(), credential.clone(), status, (*outcome).into(), ms]);
+            let whose = match owner(&draft, vendor, credential) {
+                Some(tenant) => format!("{credential} ({tenant}'s own)"),
+                None => credential.clone(),
+            };
+            table.row([(place + 1).to_string(), vendor.clone(), whose, status, (*outcome).into(), ms]);
         }
         screen.say(table.render(screen.paint));
         let attempts = told.attempts.iter().map(|(vendor, credential, status, outcome, micros)| {
-            json!({"vendor": vendor, "credential": credential, "status": status, "outcome": outcome, "micros": micros})
+            json!({
+                "vendor": vendor, "credential": credential, "tenant": owner(&draft, vendor, credential), "status": status,
+                "outcome": outcome, "micros": micros,
+            })
         });
         Ok(json!({
             "id": self.id.trim(), "revision": told.revision, "key": told.key, "vendor": told.vendor, "model": told.model,

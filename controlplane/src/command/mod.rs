@@ -23,6 +23,8 @@ mod usage;
 mod vendor;
 mod watch;
 
+pub use vendor::sealed_here;
+
 use clap::{CommandFactory, Subcommand};
 use serde_json::Value;
 

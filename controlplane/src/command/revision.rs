@@ -41,9 +41,13 @@ impl Rollback {
         let store = place.existing_store()?;
         let (base, target) = (Base::read(&*store)?, Base::of_revision(&*store, self.revision)?);
         let draft = target.draft(&*store)?;
-        let changes = change::between(&base.draft(&*store)?, &draft);
+        // What a newer weirctl wrote must not keep this one from going back to what it can read.
+        let old = base.draft(&*store).inspect_err(|unread| {
+            screen.note(format!("what it takes back cannot be shown: {}", unread.what));
+        });
+        let changes = old.as_ref().map_or_else(|_| Vec::new(), |old| change::between(old, &draft));
         let mut pointer = base.pointer;
-        if changes.is_empty() {
+        if changes.is_empty() && old.is_ok() {
             screen.say(format!("nothing to change: revision {} says the same as {}", base.revision(), self.revision));
         } else {
             screen.say(change::render(&changes, screen.paint, CHANGES_SHOWN_MAX));
@@ -60,7 +64,8 @@ impl Rollback {
             None => Vec::new(),
         };
         let revision = pointer.map_or(0, |pointer| pointer.revision);
-        Ok(json!({"changed": !changes.is_empty(), "revision": revision, "changes": changes, "nodes": nodes}))
+        let changed = pointer != base.pointer;
+        Ok(json!({"changed": changed, "revision": revision, "changes": changes, "nodes": nodes}))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `show`: what a revision says.
 
 use serde_json::{Value, json};
+use weir_shared::draft::CredentialDraft;
 
 use super::revision::CHANGES_SHOWN_MAX;
 use crate::change;
@@ -23,6 +24,14 @@ pub struct Show {
     revision: Option<u64>,
 }
 
+/// A credential, and whose own it is.
+pub fn named(credential: &CredentialDraft) -> String {
+    match &credential.tenant {
+        Some(tenant) => format!("{} ({tenant}'s own)", credential.name),
+        None => credential.name.clone(),
+    }
+}
+
 impl Show {
     pub fn run(&self, place: &Place, screen: &Screen) -> Result<Value, Failure> {
         let store = place.existing_store()?;
@@ -42,7 +51,7 @@ impl Show {
         let mut table = Table::new(["vendor", "dialect", "base url", ">models", "credentials"]);
         for vendor in draft.vendors.iter().map(|vendor| &vendor.is) {
             let models = draft.models.iter().filter(|model| model.is.vendor == vendor.name).count();
-            let credentials: Vec<_> = vendor.credentials.iter().map(|credential| credential.name.as_str()).collect();
+            let credentials: Vec<_> = vendor.credentials.iter().map(named).collect();
             table.row([
                 vendor.name.clone(),
                 vendor.dialect.clone(),

@@ -37,7 +37,11 @@ impl Status {
             )),
             None => screen.say("nothing has been published yet; start with `weirctl apply`"),
         }
-        let overlay = base.overlay(&*store)?;
+        // The nodes are shown also where a newer weirctl wrote what this one cannot read.
+        let overlay = base.overlay(&*store).unwrap_or_else(|unread| {
+            screen.note(unread.what);
+            Default::default()
+        });
         for by_hand in overlay.words(now) {
             screen.say(format!("{} {}", screen.paint.odd("by hand:"), harmless(&by_hand)));
         }

@@ -2,12 +2,12 @@
 
 use std::io::{IsTerminal, Read};
 
-use clap::Subcommand;
-use serde_json::{Value, json};
+use clap::{ArgMatches, FromArgMatches, Subcommand};
+use serde_json::{Map, Value, json};
 use weir_shared::fault::Exit;
 use weir_shared::keyspace::Pointer;
 use weir_shared::overlay::Part;
-use weir_shared::sealed::{Kek, Place as SealedPlace, Ring, SECRET_BYTES_MAX, SealedDraft, Unsealable};
+use weir_shared::sealed::{Kek, Place as SealedPlace, Ring, SECRET_BYTES_MAX, SealedDraft, Unsealable, Version};
 use weir_shared::secret;
 use weir_shared::store::Store;
 use zeroize::Zeroizing;
@@ -35,6 +35,7 @@ impl Vendor {
         match self {
             Self::Credential(Credential::Set(set)) => set.run(place, screen, false),
             Self::Credential(Credential::Rotate(rotate)) => rotate.set.run(place, screen, true),
+            Self::Credential(Credential::Put(put)) => put.run(place, screen),
             Self::Credential(Credential::Revert(revert)) => revert.run(place, screen),
             Self::Credential(Credential::Remove(remove)) => remove.run(place, screen),
             Self::Credential(Credential::List(list)) => list.run(place, screen),
@@ -47,6 +48,7 @@ impl Vendor {
 pub enum Credential {
     Set(Set),
     Rotate(Rotate),
+    Put(Put),
     Revert(Revert),
     Remove(Remove),
     List(List),
@@ -83,6 +85,29 @@ pub struct Set {
 pub struct Rotate {
     #[command(flatten)]
     set: Set,
+}
+
+/// Put a secret there that was sealed elsewhere
+///
+/// What `set` and `rotate` ask a `weirctl serve` for: the secret is sealed where they run, under the keys that are there.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  weirctl vendor credential put openai --sealed '{\"version\": 1, …}' --wait")]
+pub struct Put {
+    /// VENDOR or VENDOR#CREDENTIAL
+    #[arg(value_name = "WHAT")]
+    what: String,
+
+    /// Of the version that comes next, as the store keeps it: JSON
+    #[arg(long, value_name = "JSON")]
+    sealed: String,
+
+    /// Keep the one that is there beside it
+    #[arg(long)]
+    keeps: bool,
+
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// Go back to the secret before the last rotation
@@ -185,44 +210,14 @@ impl Set {
         let verb = if keeps { "rotate" } else { "set" };
         let stamp = place.stamp(format!("vendor credential {verb} {vendor}#{credential}"));
         let (version, pointer) = publish::change_sealed(&*store, &stamp, |_, all| {
-            let there = all.iter_mut().find(|sealed| sealed.vendor == vendor && sealed.credential == credential);
-            if there.is_none() && keeps {
-                let what = format!("{vendor}#{credential} has no sealed secret to rotate");
-                return Err(
-                    Failure::new(Exit::Missing, what).next("put one there with `weirctl vendor credential set`")
-                );
-            }
-            let version = 1 + there.as_ref().map_or(0, |sealed| highest(sealed));
-            let place = SealedPlace {
-                vendor: &vendor,
-                credential: &credential,
-                version,
-                since: stamp.time,
-                author: &stamp.author,
-            };
+            let version = next_version(all, &vendor, &credential);
+            let (since, author) = (stamp.time, &*stamp.author);
+            let place = SealedPlace { vendor: &vendor, credential: &credential, version, since, author };
             let current = ring.seal(&place, secret.as_bytes()).map_err(unsealable)?;
-            match there {
-                Some(sealed) => {
-                    let before = std::mem::replace(&mut sealed.current, current);
-                    sealed.previous = keeps.then_some(before);
-                }
-                None => {
-                    let (vendor, credential) = (vendor.clone(), credential.clone());
-                    all.push(SealedDraft { vendor, credential, current, previous: None });
-                }
-            }
+            put(all, (&vendor, &credential), current, keeps)?;
             Ok(version)
         })?;
-        let said = format!("{vendor}#{credential} is sealed, version {version}");
-        if !is_asked_for(&*store, &vendor, &credential)? {
-            let fix = format!("say sealed = true at the credential {credential:?} of vendor {vendor:?}, and apply");
-            screen.note(format!("the published folder does not ask for it: {fix}"));
-        }
-        let nodes = told(&*store, pointer.as_ref(), &said, &self.wait, screen)?;
-        Ok(json!({
-            "vendor": vendor, "credential": credential, "version": version, "nodes": nodes,
-            "revision": pointer.map(|pointer| pointer.revision),
-        }))
+        arrived(&*store, (&vendor, &credential), version, pointer, &self.wait, screen)
     }
 
     fn secret(&self) -> Result<Zeroizing<String>, Failure> {
@@ -242,6 +237,111 @@ impl Set {
         }
         Ok(Zeroizing::new(text.to_owned()))
     }
+}
+
+impl Put {
+    fn run(&self, place: &Place, screen: &Screen) -> Result<Value, Failure> {
+        let (vendor, credential) = named(&self.what)?;
+        let wrong = |why: String| Failure::new(Exit::Usage, format!("--sealed: {why}"));
+        if self.sealed.len() > SEALED_BYTES_MAX {
+            return Err(wrong(format!("more than {SEALED_BYTES_MAX} bytes")));
+        }
+        let sealed: Version = serde_json::from_str(&self.sealed).map_err(|error| wrong(error.to_string()))?;
+        let store = place.existing_store()?;
+        let verb = if self.keeps { "rotate" } else { "set" };
+        let stamp = place.stamp(format!("vendor credential {verb} {vendor}#{credential}"));
+        let (version, pointer) = publish::change_sealed(&*store, &stamp, |_, all| {
+            // It is bound to its version: under another it would open nowhere.
+            if sealed.version != next_version(all, &vendor, &credential) {
+                let what = format!("somebody else put a secret of {vendor}#{credential} there in between");
+                return Err(Failure::new(Exit::Conflict, what).next("try again; nothing was changed"));
+            }
+            let current = Version { since: stamp.time, author: stamp.author.clone(), ..sealed.clone() };
+            put(all, (&vendor, &credential), current, self.keeps)?;
+            Ok(sealed.version)
+        })?;
+        arrived(&*store, (&vendor, &credential), version, pointer, &self.wait, screen)
+    }
+}
+
+/// What a server is asked for in the place of `set` or `rotate`: the arguments of `put`, with the secret sealed here. `next` is
+/// the version that the server's store has next.
+pub fn sealed_here(
+    own: &ArgMatches,
+    keeps: bool,
+    place: &Place,
+    screen: &Screen,
+    next: impl FnOnce(&str, &str) -> Result<u64, Failure>,
+) -> Result<Map<String, Value>, Failure> {
+    let set = Set::from_arg_matches(own).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let (vendor, credential) = named(&set.what)?;
+    let version = next(&vendor, &credential)?;
+    let secret = set.secret()?;
+    let ring = ring_or_new(place, screen)?;
+    let stamp = place.stamp("");
+    let (since, author) = (stamp.time, &*stamp.author);
+    let at = SealedPlace { vendor: &vendor, credential: &credential, version, since, author };
+    let sealed = ring.seal(&at, secret.as_bytes()).map_err(unsealable)?;
+    let mut given = Map::new();
+    given.insert("what".into(), format!("{vendor}#{credential}").into());
+    given.insert("sealed".into(), json!(sealed).to_string().into());
+    given.insert("keeps".into(), keeps.into());
+    given.insert("wait".into(), set.wait.wait.into());
+    given.insert("timeout".into(), format!("{}ms", set.wait.timeout.as_millis()).into());
+    Ok(given)
+}
+
+/// Twice in hexadecimal, and what belongs to it.
+const SEALED_BYTES_MAX: usize = 3 * SECRET_BYTES_MAX + (4 << 10);
+
+fn next_version(all: &[SealedDraft], vendor: &str, credential: &str) -> u64 {
+    let there = all.iter().find(|sealed| sealed.vendor == vendor && sealed.credential == credential);
+    1 + there.map_or(0, highest)
+}
+
+/// In the place of the one that is there.
+fn put(
+    all: &mut Vec<SealedDraft>,
+    (vendor, credential): (&str, &str),
+    current: Version,
+    keeps: bool,
+) -> Result<(), Failure> {
+    match all.iter_mut().find(|sealed| sealed.vendor == vendor && sealed.credential == credential) {
+        Some(sealed) => {
+            let before = std::mem::replace(&mut sealed.current, current);
+            sealed.previous = keeps.then_some(before);
+        }
+        None if keeps => {
+            let what = format!("{vendor}#{credential} has no sealed secret to rotate");
+            return Err(Failure::new(Exit::Missing, what).next("put one there with `weirctl vendor credential set`"));
+        }
+        None => {
+            let (vendor, credential) = (vendor.to_owned(), credential.to_owned());
+            all.push(SealedDraft { vendor, credential, current, previous: None });
+        }
+    }
+    Ok(())
+}
+
+/// Says that it is there, and what nodes make of it.
+fn arrived(
+    store: &dyn Store,
+    (vendor, credential): (&str, &str),
+    version: u64,
+    pointer: Option<Pointer>,
+    wait: &Wait,
+    screen: &Screen,
+) -> Result<Value, Failure> {
+    let said = format!("{vendor}#{credential} is sealed, version {version}");
+    if !is_asked_for(store, vendor, credential)? {
+        let fix = format!("say sealed = true at the credential {credential:?} of vendor {vendor:?}, and apply");
+        screen.note(format!("the published folder does not ask for it: {fix}"));
+    }
+    let nodes = told(store, pointer.as_ref(), &said, wait, screen)?;
+    Ok(json!({
+        "vendor": vendor, "credential": credential, "version": version, "nodes": nodes,
+        "revision": pointer.map(|pointer| pointer.revision),
+    }))
 }
 
 /// At a terminal, what is typed is not shown.
@@ -349,6 +449,7 @@ impl List {
             ]);
             list.push(json!({
                 "vendor": vendor, "credential": credential, "asked_for": asked,
+                "next_version": next_version(&all, &vendor, &credential),
                 "version": current.map(|version| version.version), "kek": current.map(|version| &version.kek),
                 "since": current.map(|version| when::stamp(version.since)),
                 "author": current.map(|version| &version.author), "previous": before.map(|version| version.version),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use weir_shared::fault::Exit;
 use weir_shared::keyspace::{NodePage, Pointer};
+use weir_shared::store::Store;
 
 use super::status::state;
 use crate::change;
@@ -22,12 +24,20 @@ use crate::when::{self, Timer};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   weirctl watch
-  weirctl watch --for 10m --json     # one object a line")]
+  weirctl watch --for 10m --json     # one object a line
+  weirctl watch --after 41 --for 1m  # ends with the first revision behind 41, and says where the nodes are")]
 pub struct Watch {
     /// End after so long
     #[arg(long = "for", value_name = "TIME", value_parser = when::duration)]
     lasts: Option<Duration>,
+
+    /// End as soon as there is a revision behind REV
+    #[arg(long, value_name = "REV")]
+    after: Option<u64>,
 }
+
+/// A server's caller asks again: nobody's connection is held for longer.
+const SERVED_MAX: Duration = Duration::from_secs(60);
 
 /// A node that has said nothing for this long is seen to be gone.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -35,6 +45,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 impl Watch {
     pub fn run(&self, place: &Place, screen: &Screen) -> Result<Value, Failure> {
         let store = place.existing_store()?;
+        if let Some(after) = self.after {
+            return self.until_behind(after, &*store, place.sent.is_some(), screen);
+        }
+        if place.sent.is_some() {
+            let failure = Failure::new(Exit::Usage, "a server tells of one revision at a time");
+            return Err(failure.next("say `after`: the revision that you know"));
+        }
         let timer = Timer::start();
         let mut seen: Option<Pointer> = None;
         let mut nodes: BTreeMap<String, (&'static str, u64)> = BTreeMap::new();
@@ -63,6 +80,31 @@ impl Watch {
                 return Ok(Value::Null);
             }
             store.wait(seen.as_ref(), LOOK_EVERY.min(left.unwrap_or(LOOK_EVERY)))?;
+        }
+    }
+}
+
+impl Watch {
+    /// Waits for news, and says what there is, news or not.
+    fn until_behind(&self, after: u64, store: &dyn Store, is_served: bool, screen: &Screen) -> Result<Value, Failure> {
+        let timer = Timer::start();
+        let most = if is_served { SERVED_MAX } else { Duration::MAX };
+        let lasts = self.lasts.unwrap_or(most).min(most);
+        loop {
+            let base = Base::read(store)?;
+            let left = lasts.saturating_sub(timer.elapsed());
+            if base.revision() > after || left.is_zero() {
+                if !screen.json {
+                    tell_revision(store, &base, true, screen)?;
+                }
+                let (revision, now) = (base.revision(), when::now());
+                let pages = store.pages()?;
+                let nodes = pages.iter().map(
+                    |page| json!({"node": page.node, "state": state(page, revision, now), "applied": page.applied}),
+                );
+                return Ok(json!({"revision": revision, "news": revision > after, "nodes": nodes.collect::<Vec<_>>()}));
+            }
+            store.wait(base.pointer.as_ref(), LOOK_EVERY.min(left))?;
         }
     }
 }
@@ -123,6 +165,10 @@ mod tests {
             at.run(&["apply", "--reason", "second"]).unwrap();
             watch.join().unwrap()
         });
+        let after = at.run(&["watch", "--after", "1"]).unwrap();
+        assert_eq!((&after["revision"], &after["news"]), (&2.into(), &true.into()));
+        let nothing = at.run(&["watch", "--after", "2", "--for", "100ms"]).unwrap();
+        assert_eq!((&nothing["revision"], &nothing["news"]), (&2.into(), &false.into()));
         for words in ["revision 1 by t: first", "revision 2 by t: second (1 added)"] {
             assert!(shown.contains(words), "{words}: {shown}");
         }

@@ -122,8 +122,10 @@ impl Sum {
         let mut met = Vec::new();
         for vendor in &snapshot.catalog.vendors {
             let sum = |limit: fn(&weir_shared::policy::limit::Limits) -> Option<u64>| {
-                let each = vendor.credentials.iter().map(|credential| limit(&credential.limits));
-                each.sum::<Option<u64>>().filter(|_| !vendor.credentials.is_empty())
+                // What is one tenant's own is no room for the others.
+                let shared = || vendor.credentials.iter().filter(|credential| credential.tenant.is_none());
+                let each = shared().map(|credential| limit(&credential.limits));
+                each.sum::<Option<u64>>().filter(|_| shared().next().is_some())
             };
             let requests = sum(|limits| limits.requests.map(|per| per.units));
             let tokens = sum(|limits| limits.tokens.map(|per| per.units));

@@ -78,6 +78,7 @@ impl<'a, 'l> Aim<'a, 'l> {
             admitted_ms,
             pinned: asked.pin.map(|pin| pin.credential),
             object_id: asked.pin.map_or("", |pin| &pin.id),
+            operators: false,
         }
     }
 }

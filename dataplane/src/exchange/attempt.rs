@@ -57,6 +57,8 @@ pub struct Plan<'p, 's> {
     pub admitted_ms: u64,
     pub pinned: Option<usize>,
     pub object_id: &'p str,
+    /// The call is the operator's own doing: no credential of a tenant's own carries it.
+    pub operators: bool,
 }
 
 impl<'s> Plan<'_, 's> {
@@ -104,8 +106,8 @@ impl<'s> Plan<'_, 's> {
 
     /// The vendor's credentials for this call, one after the other.
     pub fn passes(&self) -> Passes<'_, 's> {
-        let Self { vendor, target, model, key, tokens, pinned, .. } = *self;
-        Passes::new(Errand { live: self.scene.live, vendor, target, model, key, tokens, pinned })
+        let Self { vendor, target, model, key, tokens, pinned, operators, .. } = *self;
+        Passes::new(Errand { live: self.scene.live, vendor, target, model, key, tokens, pinned, operators })
     }
 
     /// About how long the prompt is.

@@ -121,6 +121,7 @@ pub async fn forward<'l>(
         admitted_ms: clock::coarse_ms(),
         pinned: None,
         object_id: "",
+        operators: false,
     };
     // Whatever happens, the rest of the form is not read as a request.
     let result = send(&plan, &mut source, sink, &mut meter).await;

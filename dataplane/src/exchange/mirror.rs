@@ -203,7 +203,7 @@ async fn delivered(parcel: &Parcel, scene: &Scene<'_>) -> Option<Option<Side>> {
     let tokens = admit::expected_tokens(bytes.len(), call.tokens_max, model.output_tokens_max, call.choices);
     let room = meter::record_bytes(Some(model), aim.vendor, &key.tenant.name);
     let ticket = admit::aside(key, tokens, &scene.core.journal, room).ok()?;
-    let plan = aim.plan(&asked, tokens, clock::coarse_ms());
+    let plan = Plan { operators: true, ..aim.plan(&asked, tokens, clock::coarse_ms()) };
     let times = plan.times();
     let mut made = Vec::new();
     let attempted = ask(&plan, &times, &mut made).await;

@@ -147,6 +147,9 @@ fn vital(live: &Live, key: &Key, place: u32, dice: u64, shape: &Shape, now: Nano
     }
     let mut best = Vital { grade: Grade::Barred, ..Vital::default() };
     for (at, credential) in vendor.credentials.iter().enumerate() {
+        if key.tenant.round_of(credential).is_none() {
+            continue;
+        }
         let health = model.health.get(at).and_then(|cell| cell.known());
         let mut vital = health.map_or_else(Vital::default, |it| it.vital(&vendor.breaker, now / 1_000_000, dice));
         let secret = target.secrets.get(at).and_then(Option::as_deref);

@@ -42,6 +42,8 @@ pub struct Errand<'c, 'l> {
     pub tokens: u64,
     /// Only this one may be used.
     pub pinned: Option<usize>,
+    /// The call is the operator's, who does not spend what is a tenant's own.
+    pub operators: bool,
 }
 
 /// The credentials of one vendor for one call, each once.
@@ -61,9 +63,7 @@ impl<'c, 'l> Passes<'c, 'l> {
     }
 
     pub fn next(&mut self, now: clock::Nanos) -> Result<Pass<'l>, NoPass> {
-        let Errand { live, vendor, target, model, key, tokens, pinned } = self.errand;
-        let is_drained = |credential: &_| super::is_drained(live, vendor, credential);
-        let pass = next_pass(vendor, target, model, key, tokens, &self.tried, pinned, &is_drained, now)?;
+        let pass = next_pass(&self.errand, &self.tried, now)?;
         self.tried.add(pass.place);
         Ok(pass)
     }
@@ -94,23 +94,33 @@ thread_local! {
     static TURN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The next credential that was not tried yet. `pinned`: only this one may be used.
+impl Errand<'_, '_> {
+    /// The places of the credentials that may carry the call, in the order in which they are asked: a tenant's own before
+    /// or behind the others, as it wishes, and within that in turn.
+    fn order(&self, turn: usize) -> impl Iterator<Item = usize> {
+        let credentials = &self.vendor.credentials;
+        let (count, owned) = (credentials.len(), self.vendor.has_owned());
+        let rounds = if owned { 0..2 } else { 0..1 };
+        rounds.flat_map(move |round| {
+            let places = (0..count).map(move |step| (turn + step) % count);
+            places.filter(move |&place| {
+                let asked = self.key.tenant.round_of(&credentials[place]);
+                let spared = self.operators && credentials[place].tenant.is_some();
+                asked.is_some_and(|asked| !owned || asked == round)
+                    && !spared
+                    && self.pinned.is_none_or(|pinned| pinned == place)
+            })
+        })
+    }
+}
+
+/// The next credential that was not tried yet.
 ///
 /// By the vendor's own word some have nothing left for the model, and are not asked; one that may have too little is asked
 /// when no other has more.
-#[expect(clippy::too_many_arguments, reason = "all that a credential is chosen by")]
-fn next_pass<'l>(
-    vendor: &'l Vendor,
-    target: &'l Target,
-    model: Option<&Model>,
-    key: &Key,
-    tokens: u64,
-    tried: &Tried,
-    pinned: Option<usize>,
-    is_drained: &dyn Fn(&Credential) -> bool,
-    now: clock::Nanos,
-) -> Result<Pass<'l>, NoPass> {
-    let count = vendor.credentials.len();
+fn next_pass<'l>(errand: &Errand<'_, 'l>, tried: &Tried, now: clock::Nanos) -> Result<Pass<'l>, NoPass> {
+    let Errand { live, vendor, target, model, key, tokens, pinned, .. } = *errand;
+    let is_drained = |credential: &Credential| super::is_drained(live, vendor, credential);
     let turn = TURN.get();
     TURN.set(turn.wrapping_add(1));
     let mut soonest: Option<u64> = None;
@@ -120,11 +130,7 @@ fn next_pass<'l>(
         let own = take(credential, key, tokens, now)?;
         Ok(Pass { place, credential, secret, shown, own, tokens, used: Cell::new(0) })
     };
-    for step in 0..count {
-        let place = pinned.unwrap_or((turn + step) % count);
-        if (pinned.is_some() && step > 0) || tried.has(place) {
-            continue;
-        }
+    for place in errand.order(turn).filter(|place| !tried.has(*place)) {
         let Some((secret, shown)) = presentable(target, place, now) else { continue };
         let credential = &vendor.credentials[place];
         if is_drained(credential) {
@@ -137,7 +143,7 @@ fn next_pass<'l>(
         }
         let retry = match room(model, credential, key, place, tokens, now) {
             Room::None { retry_in_ms } => retry_in_ms.saturating_mul(1_000_000),
-            Room::Scarce if scarce.is_none() && step + 1 < count && pinned.is_none() => {
+            Room::Scarce if scarce.is_none() && pinned.is_none() => {
                 scarce = Some(place);
                 continue;
             }
@@ -158,10 +164,10 @@ fn next_pass<'l>(
     }
     // A credential that rests is better than none at all when nothing else was tried.
     if tried.count() == 0 && any && soonest == Some(REST_NS) {
-        for place in 0..count {
+        for place in errand.order(0) {
             let is_spent =
                 matches!(room(model, &vendor.credentials[place], key, place, tokens, now), Room::None { .. });
-            if pinned.is_some_and(|pinned| pinned != place) || is_spent || is_drained(&vendor.credentials[place]) {
+            if is_spent || is_drained(&vendor.credentials[place]) {
                 continue;
             }
             if let Some((secret, shown)) = presentable(target, place, now)
@@ -264,11 +270,19 @@ mod tests {
     }
 
     /// A vendor with three credentials, of the first of which a tenth is a key's own.
-    fn snapshot() -> Snapshot {
+    fn snapshot() -> Arc<Snapshot> {
+        snapshot_of(&[None; 3], None)
+    }
+
+    /// The same with these owners of the credentials, and when they carry the owner's calls.
+    fn snapshot_of(owners: &[Option<&str>; 3], own_credentials: Option<&str>) -> Arc<Snapshot> {
         let sourced = |is| Sourced { source: Source::default(), is };
         let credential =
             |name: &str| CredentialDraft { name: name.into(), env: Some("E".into()), ..Default::default() };
         let mut credentials: Vec<_> = ["a", "b", "c"].into_iter().map(credential).collect();
+        for (credential, owner) in credentials.iter_mut().zip(owners) {
+            credential.tenant = owner.map(str::to_owned);
+        }
         credentials[0].share = vec![ShareDraft { key: "owner".into(), percent: 10 }];
         let vendor = VendorDraft {
             name: "v".into(),
@@ -278,34 +292,40 @@ mod tests {
             ..Default::default()
         };
         let model = ModelDraft { vendor: "v".into(), id: "m".into(), free: true, ..Default::default() };
-        let tenant = TenantDraft { name: "t".into(), ..Default::default() };
-        let key = |name: &str, id: &str| -> KeyDraft {
+        let own_credentials = own_credentials.map(str::to_owned);
+        let tenant = TenantDraft { name: "t".into(), own_credentials, ..Default::default() };
+        let stranger = TenantDraft { name: "s".into(), ..Default::default() };
+        let key = |name: &str, id: &str, tenant: &str| -> KeyDraft {
             let hash = id.repeat(8);
-            let draft = serde_json::json!({"id": id, "hash": hash, "name": name, "tenant": "t", "created": 0});
+            let draft = serde_json::json!({"id": id, "hash": hash, "name": name, "tenant": tenant, "created": 0});
             serde_json::from_value(draft).unwrap()
         };
         let draft = Draft {
             vendors: vec![Sourced { source: Source::default(), is: vendor }],
             models: vec![Sourced { source: Source::default(), is: model }],
-            tenants: vec![sourced(tenant)],
-            keys: vec![key("owner", "aaaaaaaa"), key("other", "bbbbbbbb")],
+            tenants: vec![sourced(tenant), sourced(stranger)],
+            keys: vec![key("owner", "aaaaaaaa", "t"), key("other", "bbbbbbbb", "t"), key("stranger", "cccccccc", "s")],
             ..Draft::default()
         };
-        Snapshot::compile(1, &draft).unwrap_or_else(|faults| panic!("{faults:?}"))
+        Arc::new(Snapshot::compile(1, &draft).unwrap_or_else(|faults| panic!("{faults:?}")))
     }
 
     const NOW: clock::Nanos = 5_000_000_000;
 
     /// Which credentials carry so many calls of a key, each of so many tokens; or the wait for one.
-    fn carried(snapshot: &Snapshot, key: &str, tokens: u64, calls: usize) -> Vec<Result<usize, u64>> {
+    fn carried(snapshot: &Arc<Snapshot>, key: &str, tokens: u64, calls: usize) -> Vec<Result<usize, u64>> {
         let catalog = &snapshot.catalog;
         let secret = || Some(Arc::new(Secret::fixed(Badge { sign: Box::new(Nothing), until_ms: None })));
         let secrets = (0..3).map(|_| secret()).collect();
         let target = Target { pool: 0, tls: None, secrets, addresses: Arc::default() };
         let key = snapshot.keys().find(|known| &*known.name == key).unwrap();
+        let (pepper, seal) = (weir_shared::key::Pepper([0; 32]), [0; 32]);
+        let live = Live { snapshot: Arc::clone(snapshot), before: None, targets: Vec::new(), pepper, seal };
         let call = |_| {
             let (vendor, model) = (&catalog.vendors[0], Some(&catalog.models[0]));
-            let passed = next_pass(vendor, &target, model, key, tokens, &Tried::default(), None, &|_| false, NOW);
+            let (live, target, pinned, operators) = (&live, &target, None, false);
+            let errand = Errand { live, vendor, target, model, key, tokens, pinned, operators };
+            let passed = next_pass(&errand, &Tried::default(), NOW);
             match passed {
                 Ok(pass) => {
                     model.and_then(|model| model.health.get(pass.place)).unwrap().get().quota.send();
@@ -356,6 +376,35 @@ mod tests {
         assert!(carried(&snapshot, "other", 1, 1)[0].is_err());
         let places = carried(&snapshot, "owner", 1, 11);
         assert_eq!((&places[..10], places[10].is_err()), (&[Ok(0); 10][..], true));
+    }
+
+    #[test]
+    fn a_tenants_own_carries_its_calls_alone_and_when_it_wants() {
+        let mine = [Some("t"), None, Some("s")];
+        for (own, owners, strangers) in [
+            (None, vec![Ok(0); 6], vec![Ok(2); 6]),
+            (Some("first"), vec![Ok(0); 6], vec![Ok(2); 6]),
+            (Some("only"), vec![Ok(0); 6], vec![Ok(2); 6]),
+            (Some("last"), vec![Ok(1); 6], vec![Ok(2); 6]),
+        ] {
+            let snapshot = snapshot_of(&mine, own);
+            assert_eq!(carried(&snapshot, "other", 1, 6), owners, "{own:?}");
+            assert_eq!(carried(&snapshot, "stranger", 1, 6), strangers, "{own:?}");
+        }
+        // With its own at its end the operator's is asked, unless that never is; a stranger's never.
+        let snapshot = snapshot_of(&mine, None);
+        said(&snapshot, 0, Some(0), None);
+        assert_eq!(carried(&snapshot, "other", 1, 6), vec![Ok(1); 6]);
+        said(&snapshot, 1, Some(0), None);
+        assert!(carried(&snapshot, "other", 1, 1)[0].is_err());
+        let snapshot = snapshot_of(&mine, Some("only"));
+        said(&snapshot, 0, Some(0), None);
+        assert!(carried(&snapshot, "other", 1, 1)[0].is_err());
+        let snapshot = snapshot_of(&mine, Some("last"));
+        said(&snapshot, 1, Some(0), None);
+        assert_eq!(carried(&snapshot, "other", 1, 6), vec![Ok(0); 6]);
+        let snapshot = snapshot_of(&[Some("s"), Some("s"), Some("s")], None);
+        assert_eq!(carried(&snapshot, "other", 1, 1), [Err(0)], "there is none for it");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use weir_shared::draft::SCHEMA;
 use weir_shared::id::Digest;
 use weir_shared::key::Pepper;
 use weir_shared::keyspace::{Manifest, NODE_RENEWAL_SECONDS, NodePage, Pointer, Refusal};
@@ -32,6 +33,9 @@ pub struct Settings {
     pub admin: String,
     pub data: String,
 }
+
+#[cfg(test)]
+mod model_tests;
 
 /// What others look at.
 pub struct State {
@@ -205,19 +209,25 @@ impl Follower {
                 None => Ok(()),
             };
             // A look whatever the wait said: what is read is what holds, and a lost event costs one renewal at most.
-            let looked = self.look(PATIENCE);
-            self.note(looked.as_ref().err());
-            if looked.is_ok() {
-                self.renew_page();
-            }
-            // After the page: whoever waits for this revision need not wait for our own copy of it.
-            self.keep();
+            let looked = self.turn();
             if waited.and(looked).is_err() {
                 // Not to be waited out: it is tried again as soon as the pause is over.
                 self.looked = None;
                 std::thread::sleep(self.pause());
             }
         }
+    }
+
+    /// One look, and all that follows from it.
+    fn turn(&mut self) -> Result<(), StoreError> {
+        let looked = self.look(PATIENCE);
+        self.note(looked.as_ref().err());
+        if looked.is_ok() {
+            self.renew_page();
+        }
+        // After the page: whoever waits for this revision need not wait for our own copy of it.
+        self.keep();
+        looked
     }
 
     /// A different while for every node.
@@ -341,6 +351,12 @@ impl Follower {
     }
 
     fn load(&mut self, pointer: &Pointer, manifest: &Manifest, from_mirror: bool) -> Result<(), NotLoaded> {
+        if manifest.schema > SCHEMA {
+            let (theirs, ours) = (manifest.schema, SCHEMA);
+            return Err(NotLoaded::Refused(format!(
+                "its manifest has schema {theirs}, this build reads up to {ours}; upgrade this node first"
+            )));
+        }
         let store: &dyn Store = match (&self.store, from_mirror) {
             (Some(store), false) => &**store,
             _ => &self.mirror,
