@@ -22,7 +22,7 @@ pub fn measure(site: &Site, say: &mut dyn FnMut(&str)) -> io::Result<Vec<Row>> {
     site.deployment.ctl(&["apply"])?;
     let key = site.key(&[])?;
     let node = site.node(2, None, 0)?;
-    let call = Call { key: &key, model: "r", stream: true };
+    let call = Call { key: &key, model: "r", stream: true, body_bytes: 512 };
     let mode = Mode::Open(site.options.rate);
     let (mut failed, mut slower, mut opened, mut back) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     site.load(&node, &call, mode, 0.0)?.join()?;

@@ -20,7 +20,7 @@ pub fn measure(site: &Site, say: &mut dyn FnMut(&str)) -> io::Result<Vec<Row>> {
     let noisy = site.key(&["--tenant", "noisy", "--name", "noisy", "--rpm", &(MAY * 60).to_string()])?;
     let node = site.node(1, Some(site.options.node_core), site.options.shed_after_ms)?;
     let (mut slower, mut failed, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    let calm = Call { key: &quiet, model: "quick", stream: true };
+    let calm = Call { key: &quiet, model: "quick", stream: true, body_bytes: 512 };
     let loud = Call { key: &noisy, ..calm };
     for round in 1..=site.options.rounds {
         say(&format!("noisy · {round} of {}", site.options.rounds));

@@ -28,9 +28,14 @@ impl Site {
 
     /// A vendor of this name with one model of the same name.
     pub fn model(&self, name: &str, words: &str) -> String {
+        self.model_speaking(name, words, "openai")
+    }
+
+    pub fn model_speaking(&self, name: &str, words: &str, dialect: &str) -> String {
         let base = self.vendor.url(words);
+        let lines = if dialect == "openai" { "responses = false\n" } else { "" };
         format!(
-            "[[vendor]]\nname = \"{name}\"\ndialect = \"openai\"\nbase_url = \"{base}/v1\"\ninternal = true\nresponses = false\n\
+            "[[vendor]]\nname = \"{name}\"\ndialect = \"{dialect}\"\nbase_url = \"{base}/v1\"\ninternal = true\n{lines}\
              [[vendor.credential]]\nname = \"main\"\nenv = \"{}\"\n\
              [[model]]\nvendor = \"{name}\"\nid = \"{name}\"\nupstream = \"gpt-4o-mini\"\n\
              price = {{ input = \"0.15\", output = \"0.60\" }}\n",
@@ -44,8 +49,7 @@ impl Site {
     }
 
     pub fn node(&self, cores: usize, core: Option<usize>, shed_after_ms: u64) -> io::Result<Node> {
-        let node = self.deployment.node_shedding("node", cores, core, shed_after_ms)?;
-        Ok(node)
+        self.deployment.node_shedding("node", cores, core, shed_after_ms)
     }
 
     pub fn load(&self, node: &Node, call: &Call<'_>, mode: Mode, warmup: f64) -> io::Result<Running> {
@@ -56,7 +60,7 @@ impl Site {
             dialect: Dialect::Openai,
             model: call.model,
             stream: call.stream,
-            body_bytes: 512,
+            body_bytes: call.body_bytes,
             turns: 1,
             tls_ca: None,
         })?;
@@ -78,6 +82,7 @@ pub struct Call<'c> {
     pub key: &'c str,
     pub model: &'c str,
     pub stream: bool,
+    pub body_bytes: usize,
 }
 
 /// One number of a node's `/metrics`, by its name and labels.

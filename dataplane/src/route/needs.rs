@@ -1,9 +1,6 @@
 //! What a call wants of a model beside text, told by a look at its body and not by a parser: all six languages say it with
 //! the same few words, and what stands between quotes within a text has its quotes escaped.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
 use weir_shared::routing::need;
 
 /// A word as a member's name or value, and what it tells.
@@ -31,16 +28,29 @@ const WORDS: &[(&str, u16)] = &[
 ];
 
 pub fn of(body: &[u8], stream: bool) -> u16 {
-    static FINDERS: LazyLock<Vec<(Finder<'static>, u16)>> =
-        LazyLock::new(|| WORDS.iter().map(|(word, bit)| (Finder::new(word), *bit)).collect());
     let mut needs = if stream { need::STREAM } else { 0 };
-    for (finder, bit) in FINDERS.iter() {
-        if needs & bit == 0 && finder.find_iter(body).any(|at| says(body, at, finder.needle())) {
-            needs |= bit;
+    // One pass over the quotes: each word begins with one, and few quotes are followed by a letter that begins a word.
+    for at in memchr::memchr_iter(b'"', body) {
+        let rest = &body[at..];
+        let Some(first) = rest.get(1).filter(|first| STARTS & 1 << (**first & 31) != 0) else { continue };
+        for (word, bit) in WORDS.iter().filter(|(word, _)| word.as_bytes()[1] == *first) {
+            if needs & bit == 0 && rest.starts_with(word.as_bytes()) && says(body, at, word.as_bytes()) {
+                needs |= bit;
+            }
         }
     }
     needs
 }
+
+/// The letters that words begin with, by their last five bits.
+const STARTS: u32 = {
+    let (mut starts, mut word) = (0, 0);
+    while word < WORDS.len() {
+        starts |= 1 << (WORDS[word].0.as_bytes()[1] & 31);
+        word += 1;
+    }
+    starts
+};
 
 /// A member's name with something in it, or the value of `type` and its like: not a text that is this word alone.
 fn says(body: &[u8], at: usize, word: &[u8]) -> bool {

@@ -129,11 +129,14 @@ struct Ranking<'r, 's> {
 struct Order {
     list: [u8; CANDIDATES_MAX],
     count: u8,
+    /// One bit for each that is in it.
+    there: u16,
 }
 
 impl Order {
     fn push(&mut self, at: u8) {
-        if usize::from(self.count) < CANDIDATES_MAX && !self.each().contains(&at) {
+        if usize::from(self.count) < CANDIDATES_MAX && self.there & 1 << at == 0 {
+            self.there |= 1 << at;
             self.list[usize::from(self.count)] = at;
             self.count += 1;
         }
@@ -316,8 +319,12 @@ impl Members {
     }
 
     fn each(&self) -> impl Iterator<Item = usize> + use<> {
-        let bits = self.0;
-        (0..32).filter(move |place| bits & 1 << place != 0)
+        let mut bits = self.0;
+        std::iter::from_fn(move || {
+            let place = (bits != 0).then(|| bits.trailing_zeros() as usize);
+            bits &= bits.wrapping_sub(1);
+            place
+        })
     }
 }
 
