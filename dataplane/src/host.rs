@@ -70,25 +70,26 @@ impl Door {
 /// How much of its time a thread has work, by the scheduler's own account: what it ran, and what it waited to run.
 pub struct Effort {
     account: Option<File>,
-    spent_ns: u64,
+    ran_ns: u64,
+    waited_ns: u64,
 }
 
 impl Effort {
     /// Of the calling thread.
     pub fn mine() -> Self {
-        let mut effort = Self { account: File::open("/proc/thread-self/schedstat").ok(), spent_ns: 0 };
+        let mut effort = Self { account: File::open("/proc/thread-self/schedstat").ok(), ran_ns: 0, waited_ns: 0 };
         effort.since();
         effort
     }
 
-    /// Nanoseconds since the last look; `None` where the kernel keeps no account.
-    pub fn since(&mut self) -> Option<u64> {
+    /// Nanoseconds that it ran since the last look, and that it waited to run; `None` where the kernel keeps no account.
+    pub fn since(&mut self) -> Option<(u64, u64)> {
         let mut bytes = [0; 64];
         let length = self.account.as_ref()?.read_at(&mut bytes, 0).ok()?;
         let mut numbers = std::str::from_utf8(&bytes[..length]).ok()?.split_ascii_whitespace();
         let (ran, waited): (u64, u64) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        let spent = ran.saturating_add(waited);
-        Some(spent.saturating_sub(std::mem::replace(&mut self.spent_ns, spent)))
+        let before = (std::mem::replace(&mut self.ran_ns, ran), std::mem::replace(&mut self.waited_ns, waited));
+        Some((ran.saturating_sub(before.0), waited.saturating_sub(before.1)))
     }
 }
 

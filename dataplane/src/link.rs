@@ -168,6 +168,19 @@ impl Link {
         }
     }
 
+    /// Drops what is there already, so many bytes at most: how many there were, or `None`, or 0 at the end. What TLS opened
+    /// beyond them is in `rest`, which is empty before.
+    pub fn skip_now(&mut self, most: usize, rest: &mut Vec<u8>) -> Result<Option<usize>, LinkFault> {
+        let Some(tls) = &mut self.tls else { return Ok(self.socket.skip_now(most)?) };
+        if rest.capacity() == 0 {
+            *rest = buffer::large();
+        }
+        let read = tls.take_now(&self.socket, rest)?;
+        let dropped = rest.len().min(most);
+        rest.drain(..dropped);
+        Ok(read.map(|_| dropped))
+    }
+
     /// Writes all of the buffer from `from` on and gives it back empty.
     pub async fn write(&mut self, mut bytes: Vec<u8>, from: usize) -> (Result<(), LinkFault>, Vec<u8>) {
         let Some(tls) = &mut self.tls else {

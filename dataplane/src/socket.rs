@@ -104,6 +104,21 @@ impl Socket {
         }
     }
 
+    /// Drops what is there already, so many bytes at most, without a look at it: how many there were; `None`: none yet.
+    pub fn skip_now(&self, most: usize) -> io::Result<Option<usize>> {
+        // SAFETY: with MSG_TRUNC a TCP socket of Linux drops bytes and writes none, so that no buffer is needed (tcp(7)).
+        let dropped = unsafe {
+            libc::recv(self.borrow().as_raw_fd(), std::ptr::null_mut(), most, libc::MSG_TRUNC | libc::MSG_DONTWAIT)
+        };
+        match usize::try_from(dropped) {
+            Ok(count) => Ok(Some(count)),
+            Err(_) => match io::Error::last_os_error() {
+                error if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
     /// The next byte, which stays where it is. `None`: there is none.
     pub fn next_byte(&self) -> Option<u8> {
         let mut byte = [std::mem::MaybeUninit::uninit(); 1];

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +27,7 @@ use crate::link::Link;
 use crate::refusal::Refusal;
 use crate::shelf;
 use crate::socket::Socket;
+use crate::strain::Tick;
 use crate::wire::proxy::{self, BadProxy, Said};
 use weir_shared::catalog::Dialect;
 
@@ -93,6 +94,13 @@ impl Driver {
         builder
     }
 
+    /// A connection that has come already, in the state in which this driver's own are.
+    fn accept_now(self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+        let (stream, address) = listener.accept().ok()?;
+        stream.set_nonblocking(self == Self::Epoll).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, address))
+    }
+
     fn run(self, future: impl Future<Output = ()>) -> io::Result<()> {
         if self == Self::Epoll {
             let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build()?;
@@ -142,7 +150,7 @@ pub fn run(driver: Driver, core: Core, doors: Doors) -> io::Result<()> {
         let listening = doors.handles();
         let tls = doors.tls.map(|(door, listener, config)| (door, listener, Some(config)));
         for (door, listener, tls) in std::iter::once((doors.plain.0, doors.plain.1, None)).chain(tls) {
-            monoio::spawn(accept(Rc::clone(&core), door, listener, tls, Rc::clone(&open)));
+            monoio::spawn(accept(driver, Rc::clone(&core), door, listener, tls, Rc::clone(&open)));
         }
         tick(core, listening, open).await;
     })
@@ -153,15 +161,9 @@ async fn tick(core: Rc<Core>, listening: Vec<Door>, open: Rc<Cell<usize>>) {
     let mut count: u64 = 0;
     let mut drained = false;
     let mut cut_ticks = 0;
-    let (mut slept_at, mut effort) = (clock::tick(), Effort::mine());
+    let mut pulse = Pulse { effort: Effort::mine(), begun_ms: clock::tick(), has_work: false };
     loop {
-        sleep_a_tick().await;
-        let now = clock::tick();
-        let elapsed_ms = now.saturating_sub(slept_at);
-        // Late for want of a processor, with little to do, is not strain.
-        let has_work = effort.since().is_none_or(|spent_ns| spent_ns / 1_000_000 >= elapsed_ms * 9 / 10);
-        core.strain.tick(if has_work { elapsed_ms.saturating_sub(TICK_MS) } else { 0 });
-        slept_at = now;
+        core.strain.tick(pulse.tick().await);
         deadline::sweep();
         core.logger.flush(&core.gauges);
         core.gauges.heartbeat_ms.store(clock::coarse_ms(), Ordering::Relaxed);
@@ -198,12 +200,48 @@ async fn tick(core: Rc<Core>, listening: Vec<Door>, open: Rc<Cell<usize>>) {
 /// After the last call was cut, callers get so long to take the last event.
 const LAST_WORDS_TICKS: u32 = 20;
 
+/// How late what is due on a core comes.
+struct Pulse {
+    effort: Effort,
+    begun_ms: u64,
+    has_work: bool,
+}
+
+/// A core with work all the time looks so often how late it is.
+const BEAT_MS: u64 = 10;
+
+impl Pulse {
+    /// Until a tick is over: how long it took, and how late the least late of its beats came. A large body makes one of them
+    /// late, too much work makes all. What another took of the processor meanwhile is not work.
+    async fn tick(&mut self) -> Tick {
+        let beat_ms = if self.has_work { BEAT_MS } else { TICK_MS };
+        let (mut beaten_ms, mut least_ms, mut busy_ms) = (self.begun_ms, u64::MAX, 0);
+        let took_ms = loop {
+            sleep(beat_ms).await;
+            let before_ms = std::mem::replace(&mut beaten_ms, clock::tick());
+            let span_ms = beaten_ms - before_ms;
+            let (ran_ns, waited_ns) = self.effort.since().unwrap_or((span_ms * 1_000_000, 0));
+            busy_ms += (ran_ns + waited_ns) / 1_000_000;
+            least_ms = least_ms.min(span_ms.saturating_sub(beat_ms + waited_ns / 1_000_000));
+            let took_ms = beaten_ms - self.begun_ms;
+            if took_ms >= TICK_MS {
+                break took_ms;
+            }
+        };
+        self.begun_ms = beaten_ms;
+        // Late with little to do is not strain.
+        self.has_work = busy_ms >= took_ms * 9 / 10;
+        Tick { took_ms, late_ms: if self.has_work { least_ms } else { 0 }, is_full: self.has_work }
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one timer of a core")]
-async fn sleep_a_tick() {
-    monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
+async fn sleep(ms: u64) {
+    monoio::time::sleep(Duration::from_millis(ms)).await;
 }
 
 async fn accept(
+    driver: Driver,
     core: Rc<Core>,
     door: Door,
     listener: TcpListener,
@@ -213,19 +251,21 @@ async fn accept(
     let Ok((mut listener, mut spare_handle)) = acceptor(listener) else { return };
     let mut reserve = File::open("/dev/null").ok();
     let handshakes = Rc::new(Cell::new(0));
+    let begin = |stream, address: SocketAddr| {
+        core.gauges.add(Counter::Connections, 1);
+        let (core, tls) = (Rc::clone(&core), tls.clone());
+        monoio::spawn(connection(core, stream, address.ip(), tls, Rc::clone(&handshakes), Rc::clone(&open)));
+    };
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                core.gauges.add(Counter::Connections, 1);
-                let connection = connection(
-                    Rc::clone(&core),
-                    stream,
-                    address.ip(),
-                    tls.clone(),
-                    Rc::clone(&handshakes),
-                    Rc::clone(&open),
-                );
-                monoio::spawn(connection);
+                begin(stream, address);
+                // The runtime gives one a turn: on a full core, whose turns are long, who comes anew would wait for
+                // a turn of everybody before.
+                for _ in 1..ACCEPTS_A_TURN {
+                    let Some((stream, address)) = driver.accept_now(&spare_handle) else { break };
+                    begin(stream, address);
+                }
             }
             Err(_) if core.phase().is_draining() => return,
             Err(error) => {
@@ -238,7 +278,7 @@ async fn accept(
                     }
                     reserve = File::open("/dev/null").ok();
                 }
-                sleep_a_tick().await;
+                sleep(TICK_MS).await;
                 // Shut from outside while this core was stuck: it is back.
                 if !door.is_open()
                     && !core.phase().is_draining()
@@ -250,6 +290,8 @@ async fn accept(
         }
     }
 }
+
+const ACCEPTS_A_TURN: usize = 64;
 
 /// What the runtime accepts from, and a handle for when it can't.
 fn acceptor(listener: TcpListener) -> io::Result<(monoio::net::TcpListener, TcpListener)> {
@@ -418,7 +460,7 @@ async fn linger(caller: &mut Caller) {
 }
 
 const LINGER_MS: u64 = 1_000;
-const LINGER_BYTES_MAX: usize = 64 << 10;
+const LINGER_BYTES_MAX: usize = 1 << 20;
 
 /// IPv4 callers on an IPv6 listener are IPv4 callers.
 fn canonical(address: IpAddr) -> IpAddr {

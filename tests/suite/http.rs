@@ -316,23 +316,33 @@ fn unread_bodies_are_never_requests() {
         ("a wrong method", "/v1/models", good.as_str(), 405),
         ("no JSON", "/v1/chat/completions", good.as_str(), 400),
     ] {
-        // Small: read and dropped, the next request is served. Large: the connection ends.
-        for (size, padding) in [("small", 0), ("large", 300_000)] {
+        // What is not too much is dropped, and the next request is served. Of what is, the connection ends.
+        for (size, padding, answers) in [("small", 0, 2), ("large", 300_000, 2), ("too large", 2_000_000, 1)] {
+            // What is no JSON is known when it is read.
+            let answers = if status == 400 { 2 } else { answers };
             let body = format!("{inner}{}", " ".repeat(padding));
             let mut wire = desk.weir.wire();
             wire.send(head(target, auth, body.len()));
             std::thread::sleep(Duration::from_millis(30));
-            wire.send(&body);
+            wire.send(&body[..body.len() / 2]);
+            std::thread::sleep(Duration::from_millis(30));
+            wire.send(&body[body.len() / 2..]);
             wire.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
             let said = String::from_utf8_lossy(&wire.rest(PATIENCE).unwrap_or_default()).into_owned();
             let models = said.matches("\"object\":\"list\"").count();
             table.case(
                 format!("{name}, {size}"),
                 ensure(said.starts_with(&format!("HTTP/1.1 {status}")), said.clone())
-                    .and_then(|()| same("smuggled requests", models, 0)),
+                    .and_then(|()| same("smuggled requests", models, 0))
+                    .and_then(|()| same("answers", said.matches("HTTP/1.1 ").count(), answers)),
             );
         }
     }
+    // Who wants to be asked for its body is not, and its connection ends: what it sends next could be either.
+    let mut wire = desk.weir.wire();
+    wire.send(head("/v1/chat/completions", "Authorization: Bearer no\r\nExpect: 100-continue\r\n", 200));
+    let said = String::from_utf8_lossy(&wire.rest(PATIENCE).unwrap_or_default()).into_owned();
+    table.case("who asks first", ensure(said.starts_with("HTTP/1.1 401") && said.contains("connection: close"), said));
     // A body with GET: its bytes are a body.
     let mut wire = desk.weir.wire();
     wire.send(format!(

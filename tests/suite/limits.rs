@@ -45,6 +45,19 @@ fn requests_per_minute_are_exact() {
     weir.lives();
 }
 
+/// A vendor that refuses a call has had it all the same: without end it would be sent there for nothing.
+#[test]
+fn what_a_vendor_refuses_is_a_request() {
+    let mut setup = Setup::new("limits-refused");
+    let words = "name=refusing,error=400";
+    let model = setup.model(Dialect::OpenAi, words);
+    let weir = setup.start();
+    let key = weir.new_key(&["--rpm", "5"]);
+    let statuses = storm(&weir, &key, &model, 20);
+    assert!(weir.vendor().counter(words).requests <= 6, "{statuses:?}");
+    assert!(statuses.get(&429).copied().unwrap_or(0) >= 14, "{statuses:?}");
+}
+
 #[test]
 fn tokens_per_minute_count_what_was_used() {
     let mut setup = Setup::new("limits-tpm");
@@ -255,13 +268,13 @@ fn a_body_under_way_takes_a_place_and_a_share() {
         )
     };
     let mut table = Table::new();
-    // The place: the first waits for its body, the second is told at once and its connection ends.
+    // The place: the first waits for its body, the second is told at once, and so much of a body is not waited for.
     let body = Call::Chat.body(&model, false, "");
     let mut first = weir.wire();
     first.send(head(&one, body.len()) + &body[..5]);
     std::thread::sleep(Duration::from_millis(200));
     let mut second = weir.wire();
-    second.send(head(&one, 1_000_000));
+    second.send(head(&one, 2_000_000));
     let answer = second.answer_within(Duration::from_secs(5), false);
     table.case(
         "a second body",

@@ -27,6 +27,7 @@ fn flood(weir: &Gateway, key: &str, callers: usize) -> load::Running {
         keepalive: true,
         judge: false,
         patience: Duration::from_secs(60),
+        connections_max: load::CONNECTIONS_MAX,
         pin: None,
     };
     load::start(options).expect("the load starts")
@@ -115,6 +116,29 @@ fn a_call_waits_for_a_place_and_is_not_refused() {
     assert_eq!(weir.metric("weir_queue"), 0, "nobody is left in line");
     // The vendor never saw more at once than it takes.
     assert!(weir.vendor().counter("name=narrow,events=2,ttfb=300ms").most_live <= 2);
+}
+
+/// A tenant whose own credential is at its limit waits for that: who calls by the vendor's other credentials does not.
+#[test]
+fn who_waits_for_its_own_holds_up_nobody_else() {
+    let mut setup = Setup::new("overload-own");
+    setup.folder("[gateway.queue]\nwait = \"20s\"\n[[tenant]]\nname = \"acme\"\nown_credentials = \"only\"\n");
+    let model = Model::new(Dialect::OpenAi, "name=shared,events=2,ttfb=3s").id("narrow");
+    setup.add(
+        model
+            .credentials(&[("ours", "sk-ours", ""), ("acme", "sk-acme", "tenant = \"acme\"\nconcurrent_requests = 1")]),
+    );
+    let weir = setup.start();
+    let acme = weir.new_key(&["--tenant", "acme", "--priority", "high"]);
+    std::thread::scope(|scope| {
+        let theirs = crowd(scope, &weir, &acme, 4);
+        assert!(within(Duration::from_secs(5), || weir.metric("weir_queue") == 3), "they wait");
+        let started = clock::now();
+        assert_eq!(statuses(crowd(scope, &weir, &weir.key, 4)), [200; 4]);
+        assert!(started.elapsed() < Duration::from_secs(6), "{:?}: they waited for acme", started.elapsed());
+        assert!(weir.metric("weir_queue") > 0, "acme waits all the same");
+        assert_eq!(statuses(theirs), [200; 4]);
+    });
 }
 
 #[test]

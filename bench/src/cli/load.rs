@@ -58,6 +58,9 @@ pub struct Args {
     /// Seconds of silence after which a request has failed
     #[arg(long, default_value_t = 30.0)]
     patience: f64,
+    /// Open loop: so many connections at a time; what is due beyond them waits, and its latency counts
+    #[arg(long, default_value_t = load::CONNECTIONS_MAX)]
+    connections: usize,
     /// Bind the load to this processor
     #[arg(long)]
     pin: Option<usize>,
@@ -94,6 +97,7 @@ pub fn run(args: Args) -> Outcome {
         keepalive: !args.no_keepalive,
         judge: args.judge,
         patience: span(args.patience)?,
+        connections_max: args.connections,
         pin: args.pin,
     })?;
     let terminal = std::io::stderr().is_terminal();

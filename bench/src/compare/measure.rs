@@ -210,6 +210,7 @@ fn options(workload: &Workload, target: Target, mode: Mode) -> load::Options {
         keepalive: true,
         judge: false,
         patience: Duration::from_secs(30),
+        connections_max: load::CONNECTIONS_MAX,
         pin: None,
     }
 }

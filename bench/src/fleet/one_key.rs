@@ -106,6 +106,7 @@ fn p99(rig: &Rig<'_>, changed: &Deployment, node: &Node, key: &str, id: &str, ro
         keepalive: true,
         judge: false,
         patience: PATIENCE,
+        connections_max: load::CONNECTIONS_MAX,
         pin: Some(rig.options.rig_core),
     })?;
     let begun = Moment::now();

@@ -177,7 +177,7 @@ impl Engine {
             self.settle(slot, conn, step);
             return true;
         }
-        if self.open >= CONNECTIONS_MAX {
+        if self.open >= self.options.connections_max {
             return false;
         }
         let mut conn = match Conn::open(&self.options.target, self.options.judge) {
@@ -374,7 +374,6 @@ impl Engine {
 const SWEEP: Duration = Duration::from_millis(200);
 /// Larger than any burst that a gateway sends between two rounds.
 const SCRATCH_BYTES: usize = 256 << 10;
-const CONNECTIONS_MAX: usize = 60_000;
 /// The backlog of a listener is finite: connections come in waves that it can hold.
 const CONNECTS_IN_A_ROW: usize = 64;
 const IDLE_AT_ONCE: u64 = 64;

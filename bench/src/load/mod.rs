@@ -16,6 +16,9 @@ use std::time::Duration;
 pub use report::Report;
 pub use target::{Dialect, Target};
 
+/// As many as one address has ports for.
+pub const CONNECTIONS_MAX: usize = 28_000;
+
 #[derive(Clone, Debug)]
 pub struct Options {
     pub target: Target,
@@ -31,6 +34,8 @@ pub struct Options {
     pub judge: bool,
     /// No byte for so long: the request has failed.
     pub patience: Duration,
+    /// So many connections at a time: what is due beyond them waits, and its latency counts.
+    pub connections_max: usize,
     /// Bind the thread to this processor.
     pub pin: Option<usize>,
 }

@@ -28,6 +28,7 @@ fn load(vendor: &Handle, words: &str, mode: Mode, change: impl FnOnce(&mut Wish<
         keepalive: settings.keepalive,
         judge: settings.judge,
         patience: Duration::from_secs(2),
+        connections_max: super::CONNECTIONS_MAX,
         pin: None,
     })
     .unwrap()

@@ -73,10 +73,14 @@ impl Site {
             keepalive: true,
             judge: false,
             patience: PATIENCE,
+            connections_max: CONNECTIONS_MAX,
             pin: Some(self.options.rig_core),
         })
     }
 }
+
+/// More than any load here needs while it goes well, and no more than a crowd of callers keeps open when it does not.
+const CONNECTIONS_MAX: usize = 1_000;
 
 pub struct Call<'c> {
     pub key: &'c str,

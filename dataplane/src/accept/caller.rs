@@ -22,6 +22,8 @@ pub struct Caller {
     pub address: IpAddr,
     /// What was read and not used yet: the next request, if the caller pipelines.
     inbox: Vec<u8>,
+    /// So many bytes come before the next request: the rest of a body that was refused unread.
+    unwanted: u64,
     /// The one wait for readability. It outlives the phases of a request: while an answer is under way it notices that
     /// the caller has gone, and afterwards it waits for the next request.
     watch: Option<Pin<Box<dyn Future<Output = ()>>>>,
@@ -105,17 +107,22 @@ impl From<OutOfMemory> for Unreadable {
 
 /// Pipelined requests wait here; what does not fit waits in the kernel.
 const INBOX_BYTES_MAX: usize = HEAD_BYTES_MAX;
+/// More of a refused body than this is not waited for: its connection ends.
+const UNWANTED_BYTES_MAX: u64 = 1 << 20;
 /// From the grace period on, a body must come at this rate.
 const BODY_BYTES_PER_SECOND: u64 = 1 << 10;
 
 impl Caller {
     pub fn new(link: Link, early: Vec<u8>, address: IpAddr) -> Self {
         let deadline = Deadline::of_caller(&link.socket);
-        Self { link, deadline, address, inbox: early, watch: None }
+        Self { link, deadline, address, inbox: early, unwanted: 0, watch: None }
     }
 
     /// The next request's head; `None` when the caller closed between two requests.
     pub async fn head(&mut self, times: &Times) -> Result<Option<Request>, Unreadable> {
+        if self.unwanted > 0 && !self.skip_unwanted(times).await {
+            return Ok(None);
+        }
         let mut progress = http1::Progress::default();
         self.deadline.set(times.keepalive, Why::KeepAlive);
         let mut first_byte = false;
@@ -245,21 +252,45 @@ impl Caller {
         self.inbox.extend_from_slice(rest);
     }
 
-    /// Forgets the body of a request that was refused, so that its bytes never become a request. False when it has not
-    /// come whole yet: the answer does not wait for it, and the connection has to end.
+    /// Forgets the body of a request that was refused, so that its bytes never become a request: what has not come yet is
+    /// dropped when it does. False when the connection has to end for that.
     pub fn discard_body(&mut self, request: &mut Request) -> bool {
-        match request.head.framing {
-            Framing::None => true,
-            Framing::Sized(length) => {
-                let end = (request.head.bytes as u64).saturating_add(length);
-                let whole = request.bytes.len() as u64 >= end;
-                if whole {
-                    self.keep_rest(request, end as usize);
-                }
-                whole
-            }
-            _ => false,
+        let Framing::Sized(length) = request.head.framing else { return request.head.framing == Framing::None };
+        let end = (request.head.bytes as u64).saturating_add(length);
+        let missing = end.saturating_sub(request.bytes.len() as u64);
+        // Whoever waits for our word before it sends the rest may never send it.
+        if missing > 0 && (request.head.expects_continue || missing > UNWANTED_BYTES_MAX) {
+            return false;
         }
+        self.keep_rest(request, end.min(request.bytes.len() as u64) as usize);
+        // What the watch has read ahead is of this body, too.
+        let ahead = missing.min(self.inbox.len() as u64);
+        self.inbox.drain(..ahead as usize);
+        self.unwanted = missing - ahead;
+        true
+    }
+
+    /// Whether the next request can be read now. An answer has been given: who stops in the midst of the body, or lets it
+    /// trickle, just ends.
+    async fn skip_unwanted(&mut self, times: &Times) -> bool {
+        let mut pace = Pace::start();
+        while self.unwanted > 0 {
+            self.deadline.set(times.body, Why::KeepAlive);
+            self.readable().await;
+            if self.deadline.fired().is_some() {
+                return false;
+            }
+            let dropped = self.link.skip_now(self.unwanted as usize, &mut self.inbox);
+            if self.inbox.is_empty() {
+                buffer::give_back(std::mem::take(&mut self.inbox));
+            }
+            match dropped {
+                Ok(None) => {}
+                Ok(Some(count)) if count > 0 && pace.took(count, times).is_ok() => self.unwanted -= count as u64,
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// Until the caller has gone. Its half-closed connection counts: it cannot be told from a closed one, and an answer
@@ -280,21 +311,18 @@ impl Caller {
         }
     }
 
-    /// Reads and drops what still comes, up to so many bytes or until the deadline.
+    /// Drops what still comes, up to so many bytes or until the deadline.
     pub async fn drain(&mut self, most: usize) {
-        let mut bytes = buffer::small();
-        let mut total = 0;
-        while total < most {
+        let mut left = most;
+        while left > 0 {
             self.readable().await;
-            bytes.clear();
-            match self.link.socket.read_now(&mut bytes) {
+            match self.link.socket.skip_now(left) {
                 Ok(Some(0)) | Err(_) => break,
-                Ok(Some(count)) => total += count,
+                Ok(Some(count)) => left -= count,
                 Ok(None) if self.deadline.fired().is_some() => break,
                 Ok(None) => {}
             }
         }
-        buffer::give_back(bytes);
     }
 
     async fn fill_inbox(&mut self) -> Result<usize, Unreadable> {
