@@ -106,7 +106,7 @@ impl Ticket<'_> {
         self.slot.take()
     }
 
-    /// The request never reached a vendor.
+    /// No vendor has answered the request.
     pub fn void(mut self, now: clock::Nanos) -> Option<Slot> {
         self.give_back(now);
         self.slot.take()

@@ -301,9 +301,11 @@ impl<'l> Meter<'l> {
             }
         }
         let ticket = self.ticket.take();
-        // A request that no vendor answered gives its place back; limits and money use the same settlement.
-        let slot = ticket
-            .and_then(|ticket| if self.delivered { ticket.settle(usage.tokens(), now) } else { ticket.void(now) });
+        // A request that no vendor answered gives its place back; limits and money use the same settlement. One that a
+        // vendor refused is one all the same: it counts against its credential, too.
+        let is_answered = self.delivered || record.attempts.iter().any(|attempt| attempt.status != 0);
+        let slot =
+            ticket.and_then(|ticket| if is_answered { ticket.settle(usage.tokens(), now) } else { ticket.void(now) });
         if !slot.is_some_and(|slot| slot.write(record)) {
             eprintln!("{{\"level\":\"error\",\"event\":\"record_lost\",\"request\":\"{}\"}}", record.id);
         }

@@ -141,6 +141,10 @@ fn two_are_asked_at_once_where_the_route_says_so() {
         assert_eq!(weir.record(&answer.request_id()).vendor, "vendor-fast");
     }
     assert_eq!(weir.metric("weir_hedges_won_total"), 2);
+    // Who was overtaken has read the prompt: it is nobody's bill, but it is told.
+    let total = weir.ctl(&["usage", "--json"])["total"].clone();
+    let lost: i128 = total["lost_nano"].to_string().trim_matches('"').parse().expect("a number");
+    assert!(lost > 0, "{total}");
 }
 
 /// What second calls may cost holds, however often the first is late.

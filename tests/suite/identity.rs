@@ -295,6 +295,29 @@ fn a_forgotten_end_is_added_and_what_follows_the_end_is_cut() {
     table.end();
 }
 
+/// A vendor that does the same request once knows one account where the gateway has many tenants: their names for requests
+/// never meet there, and one tenant's second saying is known for what it is.
+#[test]
+fn what_a_caller_calls_its_request_is_its_tenants() {
+    let mut setup = Setup::new("identity-idempotency");
+    setup.folder("[[tenant]]\nname = \"other\"\n");
+    let model = setup.add(Model::new(Dialect::OpenAi, "name=idempotency"));
+    let weir = setup.start();
+    let other = weir.new_key(&["--tenant", "other"]);
+    let told = |key: &str, name: &str| {
+        let request = Call::Chat.request(&model, false).header("Idempotency-Key", name).key(key);
+        assert_eq!(weir.call(&request).status, 200);
+        let head = head(&weir, "name=idempotency").to_lowercase();
+        let line = head.lines().find_map(|line| line.strip_prefix("idempotency-key: ").map(str::to_owned));
+        line.unwrap_or_else(|| panic!("it is not told: {head}"))
+    };
+    let first = told(&weir.key, "order-1");
+    assert_eq!(told(&weir.key, "order-1"), first);
+    assert_ne!(told(&weir.key, "order-2"), first);
+    assert_ne!(told(&other, "order-1"), first);
+    assert!(first.len() == 32 && !first.contains("order"), "{first}");
+}
+
 #[test]
 fn headers_up() {
     let mut setup = Setup::new("identity-headers-up");
@@ -362,7 +385,6 @@ fn headers_up() {
         "x-unknown: stays",
         "x-underscored_name: stays, too",
         "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        "idempotency-key: idem-1",
         "accept-encoding: identity",
         "x-own: always",
         "content-type: application/json",
@@ -371,6 +393,7 @@ fn headers_up() {
         table.case(there, ensure(head.contains(there), head.clone()));
     }
     for absent in [
+        "idem-1",
         "cookie",
         "10.1.2.3",
         "evil.example",

@@ -31,8 +31,9 @@ use crate::when;
   weirctl usage verify                              # is every journal whole?
   weirctl usage prune --before 90d                  # nothing else removes records
 
-Cost is what the vendors charge, sale what callers pay, both in dollars. Estimated are requests
-for which the vendor told no usage, or none to be believed."
+Cost is what the vendors charge, sale what callers pay, lost what answers cost that nobody heard
+(of who was overtaken, or failed after it was asked): it is not within cost, and stands with
+whoever was heard. All in dollars. Estimated are requests for which the vendor told no usage, or none to be believed."
 )]
 pub struct Usage {
     /// What to sum up by
@@ -136,6 +137,8 @@ struct Sum {
     counts: [u128; Class::COUNT],
     cost: i128,
     sale: i128,
+    /// What vendors charge for answers that nobody heard.
+    lost: i128,
 }
 
 impl Sum {
@@ -148,6 +151,8 @@ impl Sum {
         // 2^63 records of 2^63 nano-dollars fit.
         self.cost += i128::from(record.cost.0);
         self.sale += i128::from(record.sale.0);
+        let called: i128 = record.attempts.iter().map(|attempt| i128::from(attempt.cost.0)).sum();
+        self.lost += (called - i128::from(record.cost.0)).max(0);
     }
 
     fn merge(&mut self, other: &Self) {
@@ -160,6 +165,7 @@ impl Sum {
         self.estimated += other.estimated;
         self.cost += other.cost;
         self.sale += other.sale;
+        self.lost += other.lost;
     }
 
     fn requests(&self) -> u64 {
@@ -180,7 +186,7 @@ impl Sum {
         let used = Class::ALL.iter().filter(|class| self.counts[**class as usize] > 0);
         let counts = used.map(|class| (class.name().to_owned(), number(self.counts[*class as usize] as i128)));
         object.insert("usage".into(), Value::Object(counts.collect()));
-        for (name, amount) in [("cost", self.cost), ("sale", self.sale)] {
+        for (name, amount) in [("cost", self.cost), ("sale", self.sale), ("lost", self.lost)] {
             object.insert(name.into(), dollars(amount).into());
             object.insert(format!("{name}_nano"), number(amount));
         }
@@ -286,6 +292,9 @@ impl Usage {
             columns.push(">estimated".into());
         }
         columns.extend([">cost $".into(), ">sale $".into()]);
+        if total.lost > 0 {
+            columns.push(">lost $".into());
+        }
         let mut table = Table::new(&columns);
         let cells = |sum: &Sum| {
             let mut cells = vec![grouped(sum.requests().into())];
@@ -295,6 +304,9 @@ impl Usage {
                 cells.push(grouped(sum.estimated.into()));
             }
             cells.extend([dollars(sum.cost), dollars(sum.sale)]);
+            if total.lost > 0 {
+                cells.push(dollars(sum.lost));
+            }
             cells
         };
         for (group, sum) in sums {
@@ -314,7 +326,7 @@ impl Usage {
         heads.extend(Outcome::ALL.iter().map(|outcome| outcome.name().to_owned()));
         heads.push("estimated".into());
         heads.extend(Class::ALL.iter().map(|class| class.name().to_owned()));
-        heads.extend(["cost".into(), "sale".into()]);
+        heads.extend(["cost".into(), "sale".into(), "lost".into()]);
         let mut out = heads.join(",") + "\n";
         for (group, sum) in sums {
             let mut cells: Vec<_> = self.parts(group).map(|(_, part)| quoted(part)).collect();
@@ -322,7 +334,7 @@ impl Usage {
             cells.extend(Outcome::ALL.iter().map(|outcome| sum.of(*outcome).to_string()));
             cells.push(sum.estimated.to_string());
             cells.extend(sum.counts.iter().map(u128::to_string));
-            cells.extend([dollars(sum.cost), dollars(sum.sale)]);
+            cells.extend([dollars(sum.cost), dollars(sum.sale), dollars(sum.lost)]);
             out += &(cells.join(",") + "\n");
         }
         out

@@ -138,6 +138,16 @@ pub struct Endpoint {
     pub stream: StreamWhen,
 }
 
+impl Endpoint {
+    pub fn takes_forms(&self) -> bool {
+        match self.body {
+            BodyKind::ModelInForm | BodyKind::ModelInEither => true,
+            BodyKind::Object => self.path == "files",
+            _ => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyKind {
     /// JSON with `model` among its members.

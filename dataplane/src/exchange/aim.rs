@@ -9,6 +9,7 @@ use super::objects;
 use crate::buffer;
 use crate::dialect::text::Text;
 use crate::live::Target;
+use crate::memory::Hold;
 use crate::parse::{self, Splices};
 use crate::refusal::Refusal;
 use crate::translate::{self, Task, Translation};
@@ -103,7 +104,9 @@ fn translated<'b>(
     let more = translation.body.as_ref().map_or(0, Vec::len);
     if more > buffer::LARGE {
         let overloaded = |_| Refusal::plain(Code::Overloaded).retry_in(1_000_000_000);
-        translation.hold.grow_to(more as u64).map_err(overloaded)?;
+        let (key, from) = (asked.key.id, asked.scene.from);
+        translation.hold = Hold::of_body(key, from);
+        translation.hold.grow_body_to(more as u64).map_err(overloaded)?;
     }
     Ok(Some(Box::new(translation)))
 }

@@ -89,6 +89,7 @@ impl<'s> Plan<'_, 's> {
         let own_fields = foreign.map(|translation| translation.fields);
         let mut head = buffer::small();
         let id = self.scene.request_text.as_bytes();
+        let idempotency = self.idempotency();
         upstream::write_head(
             &mut head,
             self.request,
@@ -99,9 +100,25 @@ impl<'s> Plan<'_, 's> {
             length,
             body,
             id,
+            idempotency.as_deref(),
             own_fields,
         );
         head
+    }
+
+    /// What the caller calls its request when it may say it twice, told so that it is another tenant's at no vendor where
+    /// both are one account, and not what another model was asked. A copy of a call is another request.
+    fn idempotency(&self) -> Option<String> {
+        let said = self.request.get(Name::IdempotencyKey).filter(|_| !self.operators)?;
+        let mut told = blake3::Hasher::new_derive_key("weir 1: what a vendor takes for one request");
+        for part in [self.key.tenant.name.as_bytes(), self.asked_upstream(), said] {
+            told.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        Some(told.finalize().to_hex()[..32].to_owned())
+    }
+
+    fn asked_upstream(&self) -> &[u8] {
+        self.model.map_or(&b""[..], |model| model.upstream.as_bytes())
     }
 
     /// The vendor's credentials for this call, one after the other.
@@ -262,7 +279,7 @@ pub async fn run<'s>(
     let mut last: Option<Missed> = None;
     while round.calls.get() < round.calls_max {
         // The first change of credential is free, like the first change of candidate.
-        if passes.count() > 1 && !FURTHER_ATTEMPTS.spend() {
+        if passes.count() > 1 && !FURTHER_ATTEMPTS.spend(&plan.key.tenant) {
             break;
         }
         let since = clock::now();

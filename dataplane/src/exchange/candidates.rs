@@ -78,7 +78,7 @@ pub async fn serve<'l>(
     let reserved = tokens.saturating_mul(u64::from(remaining.fan_out));
     let ticket = admit::admit(place, reserved, &scene.core.journal, room, call.stream, asked.request.started)?;
     teller.stream = call.stream;
-    FURTHER_ATTEMPTS.earn();
+    FURTHER_ATTEMPTS.earn(&asked.key.tenant);
     let mut meter = open_meter(scene, ticket, aim.model, aim.vendor, call.stream, asked.request, asked.prompt().len());
     told.into_iter().for_each(|told| meter.chosen(told));
     let twin = mirror.and_then(|drawn| mirror::send(asked, &drawn));
@@ -326,12 +326,36 @@ impl Remaining {
                     }
                     asked.scene.core.gauges.add(Counter::Retries, 1);
                 }
+                Next::Nowhere if calls.get() == 0 && self.may_wait(asked, &missed) => {
+                    if !Box::pin(self.stand_again(asked, aim, sink)).await? {
+                        return Ok(Delivered::gone(meter));
+                    }
+                }
                 Next::Nowhere => {
                     let plan = aim.plan(asked, tokens, began_ms);
                     return attempt::tell(missed.refusal, &plan, sink, meter).await;
                 }
             }
         }
+    }
+
+    /// Whether nothing but a place is missing, and the operator lets calls wait for one.
+    fn may_wait(&self, asked: &Asked<'_, '_>, missed: &Missed) -> bool {
+        let rules = &asked.scene.live.snapshot.catalog.gateway.queue;
+        rules.wait_ms > 0 && self.vendor.is_none() && missed.refusal.code == Code::VendorRateLimited
+    }
+
+    /// Waits for a place once more, and begins anew with what is chosen then. False: the caller has gone.
+    async fn stand_again<'a, 'l>(
+        &mut self,
+        asked: &Asked<'a, 'l>,
+        aim: &mut Aim<'a, 'l>,
+        sink: &mut Sink<'_>,
+    ) -> Result<bool, Refusal> {
+        let Some(choice) = queue::placed_again(asked, sink).await? else { return Ok(false) };
+        *self = Self::of_choice(asked, &choice)?;
+        *aim = self.aim_next(asked)?;
+        Ok(true)
     }
 
     /// One candidate's turn.
@@ -367,7 +391,7 @@ impl Remaining {
             if model.can.is_none_or(|can| can & need::PREFILL == 0) {
                 continue;
             }
-            if self.turns > 1 && !FURTHER_ATTEMPTS.spend() {
+            if self.turns > 1 && !FURTHER_ATTEMPTS.spend(&asked.key.tenant) {
                 return None;
             }
             if let Ok(aim) = Aim::at(asked, Some(model), model.vendor, Telling::GoingOn(said.clone())) {
@@ -424,12 +448,12 @@ impl Remaining {
         // The first change to somebody else who is well costs nothing; whatever follows comes out of the budget.
         if elsewhere
             && self.has_more()
-            && (self.turns == 1 || FURTHER_ATTEMPTS.spend())
+            && (self.turns == 1 || FURTHER_ATTEMPTS.spend(&asked.key.tenant))
             && let Ok(aim) = self.aim_next(asked)
         {
             return Next::Candidate(Box::new(aim));
         }
-        if again && missed.again && self.vendor.is_none() && FURTHER_ATTEMPTS.spend() {
+        if again && missed.again && self.vendor.is_none() && FURTHER_ATTEMPTS.spend(&asked.key.tenant) {
             Next::Again
         } else {
             Next::Nowhere

@@ -66,12 +66,14 @@ struct Lane<'l> {
     hold: Hold,
     first_byte: Option<Nanos>,
     ended: Option<Result<End, Missed>>,
+    /// Its vendor was answering when the caller left.
+    is_owed: bool,
 }
 
 impl Lane<'_> {
     /// Somebody is to pay for it.
     fn is_delivered(&self) -> bool {
-        self.reading.output_bytes > 0 || matches!(self.ended, Some(Ok(End::Complete)))
+        self.is_owed || self.reading.output_bytes > 0 || matches!(self.ended, Some(Ok(End::Complete)))
     }
 }
 
@@ -129,7 +131,7 @@ pub async fn run<'a, 'l>(
         listen(&plan, &stage, all.collect(), sink).await
     };
     if came.is_none() {
-        lanes.iter_mut().for_each(cancelled);
+        lanes.iter_mut().for_each(|lane| cancelled(lane, plan.stream));
         tell(&mut lanes, meter);
         return Ok(Delivered::gone(meter));
     }
@@ -218,7 +220,8 @@ impl<'a, 'l> Stage<'_, 'a, 'l, '_> {
 
     fn next(&self) -> Option<Box<Aim<'a, 'l>>> {
         let remaining = &mut *self.remaining.borrow_mut();
-        if !remaining.may_go_on(self.calls) || !remaining.has_more() || !FURTHER_ATTEMPTS.spend() {
+        if !remaining.may_go_on(self.calls) || !remaining.has_more() || !FURTHER_ATTEMPTS.spend(&self.asked.key.tenant)
+        {
             return None;
         }
         remaining.aim_next(self.asked).ok().map(Box::new)
@@ -265,6 +268,12 @@ impl<'a, 'l> Stage<'_, 'a, 'l, '_> {
         let told = plan.model.and_then(|model| meter::told_cost(model, &lane.reading));
         if let (Some(trial), Some((cost, usage))) = (&found.trial, told) {
             trial.earned(cost, usage.answer_tokens());
+        }
+        let is_unheard = heard != End::Complete && !(plan.stream && lane.reading.output_bytes > 0);
+        if let (true, Some((cost, _)), Some(last)) = (is_unheard, told, lane.calls.last_mut())
+            && found.pass.credential.tenant.is_none()
+        {
+            last.cost = cost;
         }
         match heard {
             End::Complete => Ok(End::Complete),
@@ -364,12 +373,16 @@ async fn document(
     })
 }
 
-fn cancelled(lane: &mut Lane<'_>) {
+fn cancelled(lane: &mut Lane<'_>, stream: bool) {
     if lane.ended.is_some() {
         return;
     }
     match (lane.calls.last_mut(), lane.by) {
-        (Some(last), _) if last.outcome == Outcome::Complete => last.outcome = Outcome::Cancelled,
+        (Some(last), _) if last.outcome == Outcome::Complete => {
+            last.outcome = Outcome::Cancelled;
+            // As of any answer in one piece: its prompt was read.
+            lane.is_owed = !stream;
+        }
         (_, Some((_, vendor, since))) => {
             lane.calls.push(called(&vendor.name, "", 0, Outcome::Cancelled, since));
         }

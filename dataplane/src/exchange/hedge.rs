@@ -258,7 +258,10 @@ impl<'p, 'b, 'l> Lane<'p, 'b, 'l> {
             self.calls.push(called(&vendor.name, credential, 0, Outcome::Cancelled, since));
         }
         let prompt = Usage::NONE.with(Class::Input, self.plan.prompt_tokens());
-        let price = self.plan.model.map(|model| &model.price);
+        // What is a tenant's own costs nobody else.
+        let is_own = |name: &str| vendor.credentials.iter().any(|it| it.tenant.is_some() && *it.name == *name);
+        let is_own = self.calls.last().is_some_and(|last| is_own(last.credential));
+        let price = self.plan.model.filter(|_| !is_own).map(|model| &model.price);
         let cost = price.and_then(|price| price.cost(&prompt, Tier::Standard).ok()?.round(0).ok());
         if let Some(last) = self.calls.last_mut().filter(|last| last.outcome != Outcome::Failed) {
             last.outcome = Outcome::Cancelled;

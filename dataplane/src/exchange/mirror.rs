@@ -1,12 +1,16 @@
 //! A copy of a call for the model that its route mirrors to: sent when the call is admitted, read to its end, and dropped.
 //!
 //! Nobody waits for it, and it takes nothing of the key's limits. It has a record of its own, whose cost is the operator's,
-//! and how both answers did is compared once both have ended. A core that has enough to do sends none.
+//! and how both answers did is compared once both have ended; when there is nothing to compare any more, because the caller
+//! has gone or its call was none, the copy ends, too. A core that has enough to do sends none.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
 use weir_shared::catalog::{Dialect, Model};
 use weir_shared::fault::Code;
@@ -34,8 +38,9 @@ use crate::dialect::relay::Relay;
 use crate::gauge::Counter;
 use crate::live::Live;
 use crate::memory::Hold;
-use crate::meter::{self, Meter, Subject};
+use crate::meter::{self, Meter, Subject, called};
 use crate::parse::{self, Route};
+use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::{self, Choice};
 use crate::stream::{Apart, End};
@@ -74,20 +79,44 @@ pub struct Twin {
     tally: Arc<MirrorTally>,
     original: Cell<Option<Side>>,
     copy: Cell<Option<Side>>,
+    /// The copy is not wanted any more.
+    withdrawn: Cell<bool>,
+    waiting: Cell<Option<Waker>>,
 }
 
 impl Twin {
-    /// How the call itself ended. One whose caller left says nothing of its candidate.
+    /// How the call itself ended. One whose caller left, or that nobody would have taken, says nothing of its candidate: and
+    /// what costs its caller nothing is not to cost the operator a copy.
     pub fn original(&self, ended: &Result<Done, Refusal>) {
         match ended {
+            Ok(Done::Gone(_)) => self.withdraw(),
+            Ok(Done::Answered { status: 400..=499, .. }) | Err(Refusal { status: 400..=499, .. }) => self.withdraw(),
             Ok(Done::Answered { status, outcome, bill, .. }) => {
                 let is_good = *outcome == Some(Outcome::Complete) && (200..300).contains(status);
                 self.original.set(Some(side(is_good, bill.as_deref())));
+                self.compare();
             }
-            Err(_) => self.original.set(Some(Side::default())),
-            Ok(Done::Gone(_)) => return,
+            Err(_) => {
+                self.original.set(Some(Side::default()));
+                self.compare();
+            }
         }
-        self.compare();
+    }
+
+    fn withdraw(&self) {
+        self.withdrawn.set(true);
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+
+    async fn withdrawn(&self) {
+        poll_fn(|cx| {
+            if self.withdrawn.get() {
+                return Poll::Ready(());
+            }
+            self.waiting.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
     }
 
     fn copy(&self, side: Side) {
@@ -123,7 +152,8 @@ pub fn send(asked: &Asked<'_, '_>, drawn: &Drawn<'_>) -> Option<Rc<Twin>> {
         return None;
     };
     let tally = Arc::clone(&mirror.tally);
-    let twin = Rc::new(Twin { tally, original: Cell::new(None), copy: Cell::new(None) });
+    let (original, copy) = (Cell::new(None), Cell::new(None));
+    let twin = Rc::new(Twin { tally, original, copy, withdrawn: Cell::new(false), waiting: Cell::new(None) });
     let core = Rc::clone(&parcel.core);
     aside::spawn(place, &core.gauges, carry(parcel, Rc::clone(&twin)));
     Some(twin)
@@ -150,9 +180,9 @@ impl Parcel {
         let core = scene.core.handle()?;
         // Numbers of models are of one revision: when it has just changed, the copy is not sent.
         let live = core.live().filter(|here| std::ptr::eq::<Live>(&***here, scene.live))?;
-        let mut hold = Hold::default();
+        let mut hold = Hold::of_body(asked.key.id, scene.from);
         if asked.bytes.len() > buffer::LARGE {
-            hold.grow_to(asked.bytes.len() as u64).ok()?;
+            hold.grow_body_to(asked.bytes.len() as u64).ok()?;
         }
         Some(Self {
             core,
@@ -181,16 +211,16 @@ async fn carry(parcel: Parcel, twin: Rc<Twin>) {
         dialect: parcel.dialect,
         from: parcel.from,
     };
-    match delivered(&parcel, &scene).await {
+    match delivered(&parcel, &scene, &twin).await {
         Some(Some(side)) => twin.copy(side),
-        // It was too long to be read, which says nothing of it.
+        // It was too long to be read, or is not wanted any more: which says nothing of it.
         Some(None) => {}
         None => not_sent(&twin.tally),
     }
 }
 
 /// `None`: no vendor was asked.
-async fn delivered(parcel: &Parcel, scene: &Scene<'_>) -> Option<Option<Side>> {
+async fn delivered(parcel: &Parcel, scene: &Scene<'_>, twin: &Twin) -> Option<Option<Side>> {
     let (live, request) = (scene.live, &parcel.request);
     let key = auth::authenticate(request, &parcel.query, parcel.from, live).ok()?;
     let call = parse::call(&parcel.route, &parcel.body, &parcel.query).ok()?;
@@ -205,10 +235,15 @@ async fn delivered(parcel: &Parcel, scene: &Scene<'_>) -> Option<Option<Side>> {
     let ticket = admit::aside(key, tokens, &scene.core.journal, room).ok()?;
     let plan = Plan { operators: true, ..aim.plan(&asked, tokens, clock::coarse_ms()) };
     let times = plan.times();
-    let mut made = Vec::new();
-    let attempted = ask(&plan, &times, &mut made).await;
-    if made.is_empty() {
-        return None;
+    let (mut made, since) = (Vec::new(), clock::now());
+    let attempted = match either(pin!(ask(&plan, &times, &mut made)), pin!(twin.withdrawn())).await {
+        Either::First(attempted) => Some(attempted),
+        Either::Second(()) => None,
+    };
+    match &attempted {
+        Some(_) if made.is_empty() => return None,
+        None => made.push(called(&aim.vendor.name, "", 0, Outcome::Cancelled, since)),
+        Some(_) => {}
     }
     let subject = Subject {
         id: scene.request_id,
@@ -225,11 +260,17 @@ async fn delivered(parcel: &Parcel, scene: &Scene<'_>) -> Option<Option<Side>> {
     let mut meter = Meter::open(ticket, &scene.core.gauges, &subject);
     *meter.calls() = made;
     Some(match attempted {
-        Ok(mut found) => hear(&plan, &mut found, &mut meter, &times).await,
-        Err(refusal) => {
+        Some(Ok(mut found)) => {
+            match either(pin!(hear(&plan, &mut found, &mut meter, &times)), pin!(twin.withdrawn())).await {
+                Either::First(side) => side,
+                Either::Second(()) => None,
+            }
+        }
+        Some(Err(refusal)) => {
             let bill = meter.close(refusal.status, Some(refusal.code), Outcome::Failed);
             Some(side(false, bill.as_deref()))
         }
+        None => None,
     })
 }
 
@@ -293,6 +334,8 @@ async fn stream(plan: &Plan<'_, '_>, found: &mut Found<'_>, meter: &mut Meter<'_
         if apart.reading.output_bytes > 0 {
             let now = clock::now();
             meter.first_byte(now);
+            // Should it end before its end, this much was had.
+            (meter.reading, meter.delivered) = (apart.reading.clone(), true);
             found.trial.iter_mut().for_each(|trial| trial.first_event(now));
         }
         if let Some(end) = end {

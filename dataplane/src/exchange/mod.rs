@@ -177,9 +177,11 @@ async fn keyed<'l>(
     match route.endpoint.body {
         BodyKind::Models | BodyKind::Model => models::answer(scene, request, key, route, sink, teller).await,
         BodyKind::ModelInForm => forms::forward(scene, request, key, route, query, sink, teller).await,
-        BodyKind::ModelInEither | BodyKind::Object if is_form => {
+        _ if is_form && route.endpoint.takes_forms() => {
             forms::forward(scene, request, key, route, query, sink, teller).await
         }
+        // Ids of objects are looked for in JSON.
+        _ if is_form => Err(Refusal::new(Code::InvalidBody, "This path takes JSON, and no form.")),
         _ => collected(scene, request, key, route, query, sink, teller).await,
     }
 }

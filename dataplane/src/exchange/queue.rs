@@ -4,7 +4,7 @@
 use std::pin::pin;
 
 use weir_shared::fault::Code;
-use weir_shared::routing::dice;
+use weir_shared::routing::{Shape, dice};
 
 use super::Teller;
 use super::candidates::Asked;
@@ -39,15 +39,36 @@ pub async fn placed<'l>(
     }
     let choice = choose(asked).inspect_err(|_| teller.asked = start_of(name))?;
     let rules = &asked.scene.live.snapshot.catalog.gateway.queue;
-    match choice.queues_at(asked.scene.live).filter(|_| rules.wait_ms > 0) {
+    let line = if rules.wait_ms > 0 { choice.queues_at(asked.scene.live, asked.key) } else { None };
+    match line {
         None => Ok(Placed::Chosen(choice)),
-        Some(vendor) => {
-            let standing = Standing::take(vendor, &asked.key.tenant.name, asked.key.priority, rules);
+        Some(line) => {
+            let standing = Standing::take(line, &asked.key.tenant.name, asked.key.priority, rules);
             let standing = standing.ok_or_else(in_vain)?;
             // Only who waits pays for the room that this takes.
-            Box::pin(wait(asked, standing, rules.wait_ms, sink)).await
+            Box::pin(wait(asked, standing, choice.shape, rules.wait_ms, sink)).await
         }
     }
+}
+
+/// The place was somebody else's by the time it was gone for: in line again, for what is left of its time. `None`: the caller
+/// has gone.
+pub async fn placed_again<'l>(asked: &Asked<'_, 'l>, sink: &mut Sink<'_>) -> Result<Option<Choice<'l>>, Refusal> {
+    let rules = &asked.scene.live.snapshot.catalog.gateway.queue;
+    let waited_ms = clock::now().saturating_sub(asked.request.started) / 1_000_000;
+    let left_ms = rules.wait_ms.checked_sub(waited_ms).filter(|left| *left > 0).ok_or_else(in_vain)?;
+    // What looks free may be too little for this call: it is not tried again and again for the whole of its time.
+    let pause = pin!(briefly((waited_ms / 4).max(FRONT_LOOKS_MS).min(left_ms)));
+    if Waiter::Caller(sink).beside(pause).await.is_none() {
+        return Ok(None);
+    }
+    let choice = choose(asked)?;
+    let Some(line) = choice.queues_at(asked.scene.live, asked.key) else { return Ok(Some(choice)) };
+    let standing = Standing::take(line, &asked.key.tenant.name, asked.key.priority, rules).ok_or_else(in_vain)?;
+    Ok(match wait(asked, standing, choice.shape, left_ms, sink).await? {
+        Placed::Chosen(choice) => Some(choice),
+        Placed::Object | Placed::Gone => None,
+    })
 }
 
 /// Who is in front looks often, so that no place lies idle for long; the others only whether they are.
@@ -57,6 +78,7 @@ const OTHERS_LOOK_MS: u64 = 20;
 async fn wait<'l>(
     asked: &Asked<'_, 'l>,
     standing: Standing,
+    shape: Shape,
     for_ms: u64,
     sink: &mut Sink<'_>,
 ) -> Result<Placed<'l>, Refusal> {
@@ -65,7 +87,8 @@ async fn wait<'l>(
     loop {
         let turn = standing.turn();
         if turn == Turn::Look {
-            let choice = choose(asked)?;
+            let (live, now) = (asked.scene.live, clock::now());
+            let choice = route::choose_again(live, asked.key, &asked.call.model, shape, now)?;
             // When it is no place that is missing any more, there is nothing to stand in line for.
             if !choice.is_full() {
                 return Ok(Placed::Chosen(choice));

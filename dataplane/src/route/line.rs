@@ -1,19 +1,53 @@
 //! Who waits for a place at a vendor whose credentials are all at their limits: in the order of priority, and within that of
-//! arrival, on all cores together.
+//! arrival, on all cores together. Who may use other credentials there stands in another line.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use weir_shared::catalog::Vendor;
+use weir_shared::key::KeyId;
 use weir_shared::policy::limit::Priority;
 use weir_shared::policy::queueing::Queueing;
+use weir_shared::snapshot::Key;
+
+/// What is waited for: a vendor's places, as far as they are for the same ones.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Line {
+    vendor: Arc<str>,
+    crowd: Crowd,
+}
+
+/// Who may use the same credentials of a vendor.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Crowd {
+    All,
+    /// A tenant with a credential of its own there.
+    Tenant(Arc<str>),
+    /// A key with a share of its own.
+    Key(KeyId),
+}
+
+impl Line {
+    pub fn of(vendor: &Vendor, key: &Key) -> Self {
+        let is_own = |owner: &Option<Arc<str>>| owner.as_deref() == Some(&*key.tenant.name);
+        let crowd = if vendor.credentials.iter().any(|credential| key.share_of(credential).is_some()) {
+            Crowd::Key(key.id)
+        } else if vendor.credentials.iter().any(|credential| is_own(&credential.tenant)) {
+            Crowd::Tenant(Arc::clone(&key.tenant.name))
+        } else {
+            Crowd::All
+        };
+        Self { vendor: Arc::clone(&vendor.name), crowd }
+    }
+}
 
 /// Lower comes first.
 type Rank = (u8, u64);
 
 #[derive(Default)]
 struct Lines {
-    of: HashMap<Arc<str>, BTreeSet<Rank>>,
+    of: HashMap<Line, BTreeSet<Rank>>,
     /// How many of each tenant's wait.
     tenants: HashMap<Arc<str>, usize>,
     arrived: u64,
@@ -30,7 +64,7 @@ fn lines() -> MutexGuard<'static, Option<Lines>> {
 /// A place in a line. Dropped, it is given up.
 #[derive(Debug)]
 pub struct Standing {
-    vendor: Arc<str>,
+    line: Line,
     tenant: Arc<str>,
     rank: Rank,
 }
@@ -43,7 +77,7 @@ const TENANT_PART: usize = 4;
 
 impl Standing {
     /// `None`: too many wait already.
-    pub fn take(vendor: &Arc<str>, tenant: &Arc<str>, priority: Priority, rules: &Queueing) -> Option<Self> {
+    pub fn take(line: Line, tenant: &Arc<str>, priority: Priority, rules: &Queueing) -> Option<Self> {
         let mut lines = lines();
         let lines = lines.get_or_insert_default();
         let of_tenant = lines.tenants.get(tenant).copied().unwrap_or(0);
@@ -53,15 +87,15 @@ impl Standing {
         lines.arrived += 1;
         let rank = (u8::MAX - priority as u8, lines.arrived);
         *lines.tenants.entry(Arc::clone(tenant)).or_default() += 1;
-        lines.of.entry(Arc::clone(vendor)).or_default().insert(rank);
+        lines.of.entry(line.clone()).or_default().insert(rank);
         WAITING.fetch_add(1, Ordering::Relaxed);
-        Some(Self { vendor: Arc::clone(vendor), tenant: Arc::clone(tenant), rank })
+        Some(Self { line, tenant: Arc::clone(tenant), rank })
     }
 
     /// Whether it is its turn to look for a place. One after the other: two who look at once would both go for the same one.
     pub fn turn(&self) -> Turn {
         let lines = lines();
-        let Some(line) = lines.as_ref().and_then(|lines| lines.of.get(&self.vendor)) else { return Turn::Look };
+        let Some(line) = lines.as_ref().and_then(|lines| lines.of.get(&self.line)) else { return Turn::Look };
         match line.iter().take(FRONT).position(|rank| *rank == self.rank) {
             Some(0) => Turn::Look,
             Some(_) => Turn::Soon,
@@ -81,10 +115,10 @@ impl Drop for Standing {
     fn drop(&mut self) {
         let mut lines = lines();
         let lines = lines.get_or_insert_default();
-        if let Some(line) = lines.of.get_mut(&self.vendor) {
+        if let Some(line) = lines.of.get_mut(&self.line) {
             line.remove(&self.rank);
             if line.is_empty() {
-                lines.of.remove(&self.vendor);
+                lines.of.remove(&self.line);
             }
         }
         if let Some(count) = lines.tenants.get_mut(&self.tenant) {
@@ -97,9 +131,9 @@ impl Drop for Standing {
     }
 }
 
-/// Whether others wait for this vendor: then nobody goes past them.
-pub fn waits(vendor: &Arc<str>) -> bool {
-    WAITING.load(Ordering::Relaxed) > 0 && lines().as_ref().is_some_and(|lines| lines.of.contains_key(vendor))
+/// Whether others wait in this line: then nobody goes past them.
+pub fn waits(line: &Line) -> bool {
+    waiting() > 0 && lines().as_ref().is_some_and(|lines| lines.of.contains_key(line))
 }
 
 pub fn waiting() -> usize {
@@ -112,11 +146,12 @@ mod tests {
 
     #[test]
     fn priority_comes_first_and_a_tenant_has_its_part() {
-        let (vendor, other): (Arc<str>, Arc<str>) = ("line-test".into(), "line-other".into());
+        let line = |vendor: &str| Line { vendor: vendor.into(), crowd: Crowd::All };
+        let (vendor, other) = (line("line-test"), line("line-other"));
         let tenants: Vec<Arc<str>> = (0..8).map(|number| format!("tenant {number}").into()).collect();
         let rules = Queueing { wait_ms: 1, length_max: 8 * FRONT };
         let take =
-            |vendor: &Arc<str>, tenant: usize, priority| Standing::take(vendor, &tenants[tenant], priority, &rules);
+            |line: &Line, tenant: usize, priority| Standing::take(line.clone(), &tenants[tenant], priority, &rules);
         let low: Vec<_> = (0..FRONT).map(|at| take(&vendor, at % 4, Priority::Low).unwrap()).collect();
         let looks = |list: &[Standing]| list.iter().filter(|standing| standing.turn() == Turn::Look).count();
         assert!(low[0].turn() == Turn::Look && looks(&low) == 1 && waits(&vendor) && !waits(&other));

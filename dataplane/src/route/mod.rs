@@ -17,8 +17,6 @@ pub use pass::{Errand, NoPass, Pass, Passes, REST_NS, REST_NS_MAX, retry_in};
 pub use quota::learn;
 pub use trial::Trial;
 
-use std::sync::Arc;
-
 use weir_shared::catalog::{Credential, Model, Vendor};
 use weir_shared::health::Room;
 use weir_shared::policy::limit::{LimitState, Limits};
@@ -33,6 +31,7 @@ use crate::clock::{self, Nanos};
 use crate::live::Live;
 use crate::parse;
 use crate::resolve::{self, Unresolved};
+use crate::route::line::Line;
 
 /// What a call is to be routed by.
 pub struct Wish<'w> {
@@ -75,17 +74,38 @@ pub fn choose<'l>(wish: &Wish<'_>, live: &'l Live, key: &Key) -> Result<Choice<'
     }
     let way = Way::to(snapshot, &wish.call.model, key);
     let shape = shape(wish, &way);
+    among(live, key, &wish.call.model, way, shape, wish.now)
+}
+
+/// The same call's choice some time later: what the call is like is known by then.
+pub fn choose_again<'l>(live: &'l Live, key: &Key, name: &str, shape: Shape, now: Nanos) -> Result<Choice<'l>, NoWay> {
+    among(live, key, name, Way::to(&live.snapshot, name, key), Shape { now_s: seconds(now), ..shape }, now)
+}
+
+fn seconds(now: Nanos) -> u32 {
+    clock::wall_at(now).div_euclid(1_000_000_000) as u32
+}
+
+fn among<'l>(
+    live: &'l Live,
+    key: &Key,
+    name: &str,
+    way: Way<'l>,
+    shape: Shape,
+    now: Nanos,
+) -> Result<Choice<'l>, NoWay> {
+    let snapshot = &live.snapshot;
     let eligible = Eligible::of(&way, snapshot, key, &shape);
     if eligible.is_empty() {
         return Err(NoWay::Unresolved(resolve::none_eligible(live, &way, &eligible)));
     }
-    let vitals = vitals(live, key, &way, &eligible, &shape, wish.now);
+    let vitals = vitals(live, key, &way, &eligible, &shape, now);
     let ranked = rank(&way, snapshot, &eligible, &shape, &vitals, &mut Unseen);
-    let called_by_its_name = |&place: &u32| *snapshot.catalog.models[place as usize].id == *wish.call.model;
+    let called_by_its_name = |&place: &u32| *snapshot.catalog.models[place as usize].id == *name;
     let told = way.route.is_some() || way.places().len() > 1 || !way.places().iter().all(called_by_its_name);
     let choice = Choice { way, eligible, shape, vitals, ranked, told };
     if choice.ranked.is_empty() && choice.last_resort().is_none() {
-        return Err(choice.closed(live, wish.now));
+        return Err(choice.closed(live, now));
     }
     Ok(choice)
 }
@@ -93,8 +113,7 @@ pub fn choose<'l>(wish: &Wish<'_>, live: &'l Live, key: &Key) -> Result<Choice<'
 /// What the call is like. What only a choice between several wants to know is not looked for when there is none.
 fn shape(wish: &Wish<'_>, way: &Way<'_>) -> Shape {
     let models = &wish.live.snapshot.catalog.models;
-    let mut shape =
-        Shape { seed: wish.seed, now_s: clock::wall_at(wish.now).div_euclid(1_000_000_000) as u32, ..Shape::default() };
+    let mut shape = Shape { seed: wish.seed, now_s: seconds(wish.now), ..Shape::default() };
     shape.reach = resolve::reach(wish.live, way, wish.route.language.dialect(), wish.reaches);
     let able = way.places().iter().any(|&place| models[place as usize].can.is_some());
     if way.places().len() < 2 && way.route.is_none() && !able {
@@ -202,13 +221,17 @@ impl<'l> Choice<'l> {
         self.ranked.last_resort(&self.way, &self.vitals)
     }
 
-    /// The vendor for whose place the call is to wait: its credentials are at their limits, or others wait there already.
-    pub fn queues_at(&self, live: &'l Live) -> Option<&'l Arc<str>> {
+    /// The line in which the call is to wait: all credentials that may carry it are at their limits, or others wait for
+    /// them already.
+    pub fn queues_at(&self, live: &'l Live, key: &Key) -> Option<Line> {
         let first = self.ranked.each().next();
+        if first.is_some() && line::waiting() == 0 {
+            return None;
+        }
         let candidate =
             first.or_else(|| self.last_resort()).filter(|last| first.is_some() || last.grade == Grade::Full)?;
-        let vendor = &live.snapshot.vendor_of(&live.snapshot.catalog.models[candidate.model as usize]).name;
-        (first.is_none() || line::waits(vendor)).then_some(vendor)
+        let line = Line::of(live.snapshot.vendor_of(&live.snapshot.catalog.models[candidate.model as usize]), key);
+        (first.is_none() || line::waits(&line)).then_some(line)
     }
 
     /// Whether a place is all that is missing.

@@ -66,7 +66,7 @@ pub enum Length {
 
 /// Writes a vendor's request head: its own path, host and credential; of the caller's fields everything but what
 /// belongs to the caller's connection or names it. With `foreign`, the caller speaks another language than the vendor: only
-/// what is universal passes, and these fields are added.
+/// what is universal passes, and these fields are added. What a caller calls its request passes as the gateway tells it.
 #[expect(clippy::too_many_arguments, reason = "a head is made of all of these")]
 pub fn write_head(
     out: &mut Vec<u8>,
@@ -78,6 +78,7 @@ pub fn write_head(
     length: Length,
     body: Option<&dyn Pieces>,
     request_id: &[u8],
+    idempotency: Option<&str>,
     foreign: Option<&[u8]>,
 ) {
     out.extend_from_slice(method.name().as_bytes());
@@ -116,6 +117,11 @@ pub fn write_head(
         }
     }
     out.extend_from_slice(foreign.unwrap_or_default());
+    if let Some(key) = idempotency {
+        for part in ["idempotency-key: ", key, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
     // Compressed answers could neither be checked nor counted.
     out.extend_from_slice(b"accept-encoding: identity\r\nx-client-request-id: ");
     out.extend_from_slice(request_id);
@@ -155,13 +161,13 @@ fn sign(
 
 /// What means the same in every language.
 fn is_universal(name: Name) -> bool {
-    matches!(name, Name::ContentType | Name::TraceParent | Name::IdempotencyKey)
+    matches!(name, Name::ContentType | Name::TraceParent)
 }
 
 /// Everything but credentials, what concerns one connection, cookies, and what tells of the way here.
 fn passes_up(name: Name, text: &[u8]) -> bool {
     match name {
-        Name::ContentType | Name::Accept | Name::AnthropicVersion | Name::TraceParent | Name::IdempotencyKey => true,
+        Name::ContentType | Name::Accept | Name::AnthropicVersion | Name::TraceParent => true,
         Name::Other if text.contains(&b'_') => {
             // Many servers read `_` as `-`.
             let plain: Vec<u8> = text.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();

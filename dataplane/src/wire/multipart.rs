@@ -159,7 +159,8 @@ fn field_name(head: &[u8]) -> Result<Vec<u8>, BadForm> {
         }
         let parts = parameters(&line[colon + 1..]).ok_or(BadForm("a part's disposition is not one"))?;
         for (key, value) in parts.into_iter().skip(1) {
-            if key.eq_ignore_ascii_case(b"name*") {
+            // In pieces as well as encoded: some put it together, and then it is another name than this one.
+            if key.len() > 4 && key[..5].eq_ignore_ascii_case(b"name*") {
                 return Err(BadForm("a part's name is encoded"));
             }
             if key.eq_ignore_ascii_case(b"name") && name.replace(value.unwrap_or_default()).is_some() {
@@ -253,6 +254,8 @@ mod tests {
             b"--XX \r\n",
             b"--XX\r\nContent-Disposition: form-data; name=\"a\"; name=\"b\"\r\n\r\n",
             b"--XX\r\nContent-Disposition: form-data; name*=utf-8''model\r\n\r\n",
+            b"--XX\r\nContent-Disposition: form-data; name=\"x\"; name*0=\"mod\"; name*1=\"el\"\r\n\r\n",
+            b"--XX\r\nContent-Disposition: form-data; name=\"x\"; NAME*0*=utf-8''model\r\n\r\n",
             b"--XX\r\nContent-Disposition: form-data; name=\"a\\\"b\"\r\n\r\n",
             b"--XX\r\nContent-Disposition: form-data;\r\n name=\"a\"\r\n\r\n",
             b"--XX\r\nContent-Type: x/y\r\n\r\n",

@@ -189,7 +189,7 @@ impl LimitState {
         }
     }
 
-    /// The request never reached a vendor: what was taken for it comes back, itself among the requests, too.
+    /// No vendor has answered the request: what was taken for it comes back, itself among the requests, too.
     pub fn void(&self, limits: &Limits, reserved: u64, now: Nanos) {
         self.used(limits, reserved, 0, now);
         if let Some(limit) = limits.requests {

@@ -99,6 +99,35 @@ fn speech_is_not_copied() {
     assert_eq!(weir.vendor().counter("name=other,events=3").requests, 0);
 }
 
+/// Who leaves at once, or says what no vendor takes, pays nothing: it is not to cost the operator an answer either.
+#[test]
+fn a_copy_ends_with_a_call_that_is_none() {
+    let mut setup = Setup::new("mirror-withdrawn");
+    setup.folder(NO_BREAKER);
+    add(&mut setup, Dialect::OpenAi, "slow", "ttfb=20s,events=2");
+    add(&mut setup, Dialect::OpenAi, "refusing", "ttfb=300ms,error=400");
+    add(&mut setup, Dialect::Anthropic, "dear", "events=400,pace=50ms");
+    setup.folder(&route("left", "slow", "dear", 100));
+    setup.folder(&route("refused", "refusing", "dear", 100));
+    let weir = setup.start();
+    let mut wire = weir.wire();
+    wire.send(Call::Chat.request("left", true).bytes(&weir.key));
+    let asked = |count: u64| {
+        within(Duration::from_secs(5), || weir.vendor().counter("name=dear,events=400,pace=50ms").requests == count)
+    };
+    assert!(asked(1), "the copy is sent");
+    drop(wire);
+    let copies = || weir.records().into_iter().filter(|record| record.mirror_of.is_some()).collect::<Vec<_>>();
+    assert!(within(Duration::from_secs(5), || copies().len() == 1), "{:?}", copies());
+    assert_eq!(weir.stream("refused").status, 400);
+    assert!(asked(2) && within(Duration::from_secs(5), || copies().len() == 2), "{:?}", copies());
+    assert!(copies().iter().all(|copy| copy.outcome == Outcome::Cancelled), "{:?}", copies());
+    let compared =
+        ["both", "only_original", "only_mirror", "neither"].map(|good| compared(&weir, "left", "dear", good));
+    assert_eq!(compared, [0; 4], "there was nothing to compare");
+    weir.lives();
+}
+
 /// Whatever becomes of a copy, the call itself does not notice, and the key's limits are its caller's alone.
 #[test]
 fn a_mirror_disturbs_nobody() {
