@@ -102,6 +102,8 @@ pub struct Follower {
     /// What this node served last, now or before it was started anew; the store may not fall behind it.
     served: Option<Pointer>,
     lineage: Lineage,
+    /// Our page as the store has it.
+    told: Option<NodePage>,
     /// Looks in a row that failed.
     failures: u32,
 }
@@ -157,6 +159,7 @@ impl Follower {
             tried: None,
             served,
             lineage: Lineage::open(&folder),
+            told: None,
             failures: 0,
         })
     }
@@ -261,7 +264,7 @@ impl Follower {
             self.store = Some(store::open(&self.settings.store, patience)?);
         }
         let Some(store) = &self.store else { return Ok(()) };
-        let pointer = store.pointer()?;
+        let (pointer, canary) = store.look()?;
         self.state.looked_at.store(clock::wall_seconds(), Ordering::Relaxed);
         self.looked = pointer;
         let Some(pointer) = pointer else {
@@ -283,7 +286,7 @@ impl Follower {
             return Ok(());
         }
         let now = clock::wall_seconds();
-        let canary = store.canary()?.filter(|canary| canary.holds_for(&self.settings.node, &pointer, now));
+        let canary = canary.filter(|canary| canary.holds_for(&self.settings.node, &pointer, now));
         match canary {
             Some(canary) => self.follow_canary(canary.manifest),
             None => self.follow_pointer(pointer),
@@ -446,16 +449,20 @@ impl Follower {
         Ok(())
     }
 
-    fn renew_page(&self) {
+    /// Not when it says what was just written: each write is one of the store's disk, and a whole fleet writes at once.
+    fn renew_page(&mut self) {
         let page = {
             let mut page = self.state.page.lock().unwrap_or_else(PoisonError::into_inner);
             page.seen = clock::wall_seconds();
             page.clone()
         };
-        if let Some(store) = &self.store
-            && let Err(error) = store.write_page(&page)
-        {
-            say("warning", "page_not_written", &error.to_string());
+        let Some(store) = self.store.as_ref().filter(|_| self.told.as_ref() != Some(&page)) else { return };
+        match store.write_page(&page) {
+            Ok(()) => self.told = Some(page),
+            Err(error) => {
+                self.told = None;
+                say("warning", "page_not_written", &error.to_string());
+            }
         }
     }
 }
