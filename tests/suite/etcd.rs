@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use weir::sync::OwnCopy;
 use weir_shared::id::Digest;
 use weir_shared::keyspace::{Canary, Manifest, NodePage, Origin};
 use weir_shared::store::{self, Folder, Store, StoreError};
@@ -293,7 +294,7 @@ fn id(key: &str) -> &str {
 #[track_caller]
 fn is_kept(weir: &Gateway) {
     let newest = weir.ctl(&["status", "--json"])["revision"].as_u64();
-    let kept = || Folder::open(weir.state().join("snapshot")).unwrap().pointer().unwrap().map(|at| at.revision);
+    let kept = || OwnCopy::open(&weir.state().join("snapshot")).unwrap().pointer().map(|at| at.revision);
     assert!(eventually(|| kept() == newest), "{}", weir.stderr());
 }
 
