@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use weir::sync::OwnCopy;
 use weir_shared::id::Digest;
-use weir_shared::keyspace::{Canary, Manifest, NodePage, Origin};
+use weir_shared::keyspace::{Canary, Manifest, NodePage, Origin, Pointer};
 use weir_shared::store::{self, Folder, Store, StoreError};
 use weir_tests::gateway::{self, Gateway, eventually, within};
 use weir_tests::scratch::Scratch;
@@ -72,6 +72,10 @@ fn all_or_nothing(open: Open<'_>) {
     let first = store.publish(&manifest(1, &[("a", digest)]), None).unwrap();
     assert_eq!(open(200).pointer().unwrap(), Some(first));
     assert_eq!(store.manifest(&first).unwrap().parts["a"], digest);
+    assert!(store.confirm(&first).is_ok());
+    let other = Pointer { digest, ..first };
+    assert!(matches!(store.confirm(&other), Err(StoreError::Corrupt(_))));
+    assert!(matches!(store.confirm(&Pointer { revision: 9, ..first }), Err(StoreError::Missing(_))));
     assert!(matches!(store.publish(&manifest(2, &[]), None), Err(StoreError::Conflict { .. })));
     assert!(matches!(store.value(&Digest::of(b"absent")), Err(StoreError::Missing(_))));
     // More parts than one transaction of etcd's takes.

@@ -32,6 +32,8 @@ pub struct OwnCopy {
     /// Something stands behind it that is no use, and has to go before anything is written: what was torn is not to be taken
     /// for what follows.
     ragged: bool,
+    /// A file of this length may be worth writing anew.
+    anew_at: u64,
     values: HashMap<Digest, Place>,
     newest: Option<(Pointer, Manifest)>,
 }
@@ -62,7 +64,8 @@ impl OwnCopy {
     pub fn open(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let path = folder.join(NAME);
-        let mut copy = Self { path, file: None, end: 0, ragged: false, values: HashMap::new(), newest: None };
+        let mut copy =
+            Self { path, file: None, end: 0, ragged: false, anew_at: 0, values: HashMap::new(), newest: None };
         match OpenOptions::new().read(true).write(true).open(&copy.path) {
             Ok(file) => copy.read(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -115,7 +118,11 @@ impl OwnCopy {
         self.append(REVISION, &[&length[..], &pointer_text].concat(), &manifest_text)?;
         self.sync().map_err(|error| self.unavailable(&error))?;
         self.newest = Some((*pointer, manifest.clone()));
-        if self.end > SPARE_BYTES + 2 * self.used() { self.write_anew() } else { Ok(()) }
+        if self.end <= self.anew_at {
+            return Ok(());
+        }
+        self.anew_at = SPARE_BYTES + 2 * self.used();
+        if self.end > self.anew_at { self.write_anew() } else { Ok(()) }
     }
 
     fn unavailable(&self, error: &io::Error) -> StoreError {
@@ -168,7 +175,8 @@ impl OwnCopy {
     fn write_anew(&mut self) -> Result<(), StoreError> {
         let Some((pointer, manifest)) = self.newest.clone() else { return Ok(()) };
         let path = self.path.with_extension("new");
-        let mut anew = Self { path, file: None, end: 0, ragged: false, values: HashMap::new(), newest: None };
+        let mut anew =
+            Self { path, file: None, end: 0, ragged: false, anew_at: 0, values: HashMap::new(), newest: None };
         for digest in manifest.parts.values() {
             let value = match self.value(digest) {
                 Ok(value) => value,

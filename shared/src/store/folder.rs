@@ -85,6 +85,12 @@ impl Folder {
         self.root.join("manifests").join(format!("{epoch:06}-{revision:012}.json"))
     }
 
+    /// Checked against its digest.
+    fn manifest_text(&self, at: &Pointer) -> Result<Vec<u8>, StoreError> {
+        let bytes = self.read(&self.manifest_path(at.epoch, at.revision), || manifest_name(at))?;
+        if Digest::of(&bytes) == at.digest { Ok(bytes) } else { Err(StoreError::Corrupt(manifest_name(at))) }
+    }
+
     /// Names sort by time because of their leading zeros.
     fn manifest_files(&self) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.root.join("manifests");
@@ -163,12 +169,12 @@ impl Store for Folder {
     }
 
     fn manifest(&self, at: &Pointer) -> Result<Manifest, StoreError> {
-        let name = || format!("manifest of revision {}", at.revision);
-        let bytes = self.read(&self.manifest_path(at.epoch, at.revision), name)?;
-        if Digest::of(&bytes) != at.digest {
-            return Err(StoreError::Corrupt(name()));
-        }
-        serde_json::from_slice(&bytes).map_err(|_| StoreError::Corrupt(name()))
+        let bytes = self.manifest_text(at)?;
+        serde_json::from_slice(&bytes).map_err(|_| StoreError::Corrupt(manifest_name(at)))
+    }
+
+    fn confirm(&self, at: &Pointer) -> Result<(), StoreError> {
+        self.manifest_text(at).map(drop)
     }
 
     fn value(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
@@ -294,6 +300,10 @@ impl Folder {
         }
         Ok(self.root.join("nodes").join(format!("{node}.json")))
     }
+}
+
+fn manifest_name(at: &Pointer) -> String {
+    format!("manifest of revision {}", at.revision)
 }
 
 const CANARY: &str = "pointer-canary";

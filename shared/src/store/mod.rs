@@ -26,6 +26,11 @@ pub trait Store: Send + Sync {
     /// The manifest that a pointer leads to, checked against its digest.
     fn manifest(&self, at: &Pointer) -> Result<Manifest, StoreError>;
 
+    /// Whether that manifest is there and is what its pointer says; nothing of it is read.
+    fn confirm(&self, at: &Pointer) -> Result<(), StoreError> {
+        self.manifest(at).map(drop)
+    }
+
     /// A value by its digest, checked against it.
     fn value(&self, digest: &Digest) -> Result<Vec<u8>, StoreError>;
 

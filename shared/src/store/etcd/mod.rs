@@ -80,6 +80,13 @@ impl Etcd {
         }
     }
 
+    /// Checked against its digest.
+    fn manifest_text(&self, at: &Pointer) -> Result<Vec<u8>, StoreError> {
+        let found = self.kv.get(&self.kv.names.manifest(at.epoch, at.revision))?;
+        let (bytes, _) = found.ok_or_else(|| StoreError::Missing(manifest_name(at)))?;
+        if Digest::of(&bytes) == at.digest { Ok(bytes) } else { Err(StoreError::Corrupt(manifest_name(at))) }
+    }
+
     fn put_pieces(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
         let pieces: Vec<&[u8]> = if bytes.is_empty() { vec![bytes] } else { bytes.chunks(PIECE_BYTES_MAX).collect() };
         // The first one comes last: where it is, all are.
@@ -135,6 +142,10 @@ impl Etcd {
     }
 }
 
+fn manifest_name(at: &Pointer) -> String {
+    format!("manifest of revision {}", at.revision)
+}
+
 fn read_pointer(bytes: &[u8]) -> Result<Pointer, StoreError> {
     serde_json::from_slice(bytes).map_err(|_| StoreError::Corrupt("the pointer".into()))
 }
@@ -160,13 +171,12 @@ impl Store for Etcd {
     }
 
     fn manifest(&self, at: &Pointer) -> Result<Manifest, StoreError> {
-        let name = || format!("manifest of revision {}", at.revision);
-        let found = self.kv.get(&self.kv.names.manifest(at.epoch, at.revision))?;
-        let (bytes, _) = found.ok_or_else(|| StoreError::Missing(name()))?;
-        if Digest::of(&bytes) != at.digest {
-            return Err(StoreError::Corrupt(name()));
-        }
-        serde_json::from_slice(&bytes).map_err(|_| StoreError::Corrupt(name()))
+        let bytes = self.manifest_text(at)?;
+        serde_json::from_slice(&bytes).map_err(|_| StoreError::Corrupt(manifest_name(at)))
+    }
+
+    fn confirm(&self, at: &Pointer) -> Result<(), StoreError> {
+        self.manifest_text(at).map(drop)
     }
 
     fn value(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
