@@ -637,6 +637,37 @@ mod tests {
         assert_eq!(places, ["a.toml:1", "a.toml:3", "a.toml:4", "a.toml:5", "b.toml:2", "b.toml:4"], "{faults:#?}");
     }
 
+    /// Whatever table a word stands in, and however deep: it is told with its line, or it would be passed over in silence.
+    #[test]
+    fn no_table_takes_a_word_that_nobody_knows() {
+        let text = "[gateway]\ncost_header = true\n[gateway.times]\n[gateway.sizes]\n[gateway.breaker]\n[gateway.queue]\nwait = \"1s\"\n\
+            [[tenant]]\nname = \"t\"\n\
+            [[vendor]]\nname = \"v\"\ncatalog = \"openai\"\nmodels = [\"gpt-4o*\"]\n\
+            [vendor.times]\n[vendor.breaker]\n[[vendor.path]]\nendpoint = \"files\"\nto = \"files\"\n\
+            [[vendor.credential]]\nname = \"main\"\nenv = \"A\"\nshare = [{ key = \"k*\", percent = 5 }]\n\
+            [[model]]\nvendor = \"v\"\nid = \"m\"\n[model.price]\ninput = \"1\"\noutput = \"2\"\n\
+            [[model.price.above]]\ninput_tokens = 5\ninput = \"2\"\n\
+            [model.price.batch]\ninput = \"1\"\noutput = \"1\"\n[[model.price.batch.above]]\ninput_tokens = 9\ninput = \"1\"\n\
+            [[route]]\nname = \"r\"\n[route.to]\norder = [\n{ when = { tools = true }, model = \"v/m\" },\n\
+            { weight = [{ share = 2, model = \"v/gpt-4o\" }, \"v/m\"] }]\n[route.hedge]\nextra_percent = 3\n[route.mirror]\nto = \"v/m\"\npercent = 1\n";
+        let whole = folder(&[("a.toml", text)]);
+        assert_eq!(whole.compile().map(drop), Ok(()));
+        let mut places: Vec<usize> = text.match_indices("]\n").map(|(at, _)| at + 2).collect();
+        let ends = |at: &usize| text[..*at].lines().next_back().is_some_and(|line| line.starts_with('['));
+        places.retain(ends);
+        let tables = places.len();
+        places.extend(text.match_indices("{ ").map(|(at, _)| at + 2));
+        assert!(tables >= 15 && places.len() >= tables + 5);
+        for (number, at) in places.into_iter().enumerate() {
+            let word = if number < tables { "zzz = \"1\"\n" } else { "zzz = \"1\", " };
+            let with = format!("{}{word}{}", &text[..at], &text[at..]);
+            let line = text[..at].matches('\n').count() as u32 + 1;
+            let faults = folder(&[("a.toml", &with)]).compile().map(drop).unwrap_err();
+            let told = |fault: &Fault| fault.source.line == line && fault.what.contains("zzz");
+            assert!(faults.iter().any(told), "line {line}: {faults:#?}\n{with}");
+        }
+    }
+
     #[test]
     fn a_line_of_a_vendor_is_enough_when_the_catalog_knows_the_rest() {
         let folder = folder(&[("v.toml", "[[vendor]]\ncatalog = \"openai\"\n")]);

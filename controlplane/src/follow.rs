@@ -54,8 +54,12 @@ pub fn is_live(page: &NodePage, now: u64) -> bool {
     now.saturating_sub(page.seen) <= NODE_GONE_SECONDS
 }
 
+fn serves(page: &NodePage, at: &Pointer) -> bool {
+    page.applied == at.revision && page.applied_digest.is_none_or(|digest| digest == at.digest)
+}
+
 fn verdict(page: &NodePage, at: &Pointer, newest: u64) -> Verdict {
-    let served = page.applied == at.revision && page.applied_digest.is_none_or(|digest| digest == at.digest);
+    let served = serves(page, at);
     let refused = page.refused.as_ref().filter(|refused| refused.is_about(at));
     let (state, reason) = if served || (page.applied > at.revision && page.applied <= newest) {
         (State::Applied, String::new())
@@ -103,8 +107,14 @@ impl<'a> Watched<'a> {
 
     /// One look at every node's page.
     pub fn look(&mut self, store: &dyn Store) -> Result<Vec<Verdict>, Failure> {
-        let newest = store.pointer()?.map_or(0, |pointer| pointer.revision);
-        let mut verdicts = judge(&store.pages()?, self.at, newest, when::now());
+        let pages = store.pages()?;
+        // Only of a node that serves something else, as new or newer, is it asked what the newest is.
+        let is_ahead = |page: &NodePage| page.applied >= self.at.revision && !serves(page, self.at);
+        let newest = match pages.iter().any(is_ahead) {
+            true => store.pointer()?.map_or(0, |pointer| pointer.revision),
+            false => self.at.revision,
+        };
+        let mut verdicts = judge(&pages, self.at, newest, when::now());
         if let Some(only) = self.only {
             verdicts.retain(|verdict| only.contains(&verdict.node));
         }

@@ -18,7 +18,7 @@ use crate::folder::{Folder, Taking};
 use crate::pricelist::{Entry, Listing, Place, Prices, Said, figure};
 
 mod page;
-pub use page::Page;
+pub use page::{Page, is_page_name};
 
 /// What the operator asked for.
 #[derive(Debug, Default)]

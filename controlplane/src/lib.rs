@@ -100,13 +100,8 @@ pub fn main() -> ExitCode {
 fn change(line: &Line, matches: &ArgMatches) -> Option<Change> {
     let (words, with) = remote::arguments(matches);
     let does = words.join(" ");
-    let here = [
-        "vendor credential set",
-        "vendor credential rotate",
-        "vendor kek add",
-        "vendor kek rotate",
-        "vendor kek forget",
-    ];
+    // The others change what a server is asked for as `put`.
+    let here = ["vendor credential set", "vendor credential rotate"];
     let changes =
         Operation::of_words(&words).is_some_and(|operation| operation.changes) || here.contains(&does.as_str());
     changes.then(|| Change { who: line.place.stamp("").author, by: "cli", does, with })

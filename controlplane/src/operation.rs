@@ -17,6 +17,8 @@ pub struct Operation {
     /// It is about the folder that the caller sends along.
     pub folder: bool,
     pub tenant: Tenant,
+    /// The argument that names a file of the caller's: what is in it is sent in its place.
+    pub file: Option<&'static str>,
     /// Arguments that mean this machine's files or terminal.
     pub without: &'static [&'static str],
 }
@@ -33,14 +35,15 @@ pub enum Tenant {
 }
 
 const fn read(words: &'static [&'static str], needs: Role) -> Operation {
-    Operation { words, needs, changes: false, folder: false, tenant: Tenant::All, without: &[] }
+    Operation { words, needs, changes: false, folder: false, tenant: Tenant::All, file: None, without: &[] }
 }
 
 const fn change(words: &'static [&'static str], needs: Role) -> Operation {
     Operation { changes: true, ..read(words, needs) }
 }
 
-/// Keys that seal vendors' secrets are not here, and a secret comes sealed: `set` and `rotate` seal it where they run.
+/// A secret comes sealed: `set` and `rotate` seal it where they run. The keys that seal are made, put to use and forgotten where
+/// the server runs; they are told by their ids and never leave it.
 pub const ALL: &[Operation] = &[
     read(&["status"], Role::Viewer),
     Operation { without: &["last"], ..read(&["history"], Role::Viewer) },
@@ -76,16 +79,41 @@ pub const ALL: &[Operation] = &[
     change(&["vendor", "credential", "put"], Role::Admin),
     change(&["vendor", "credential", "revert"], Role::Admin),
     change(&["vendor", "credential", "remove"], Role::Admin),
+    read(&["vendor", "kek", "list"], Role::Viewer),
+    change(&["vendor", "kek", "add"], Role::Admin),
+    change(&["vendor", "kek", "rotate"], Role::Admin),
+    change(&["vendor", "kek", "forget"], Role::Admin),
     Operation { without: &["every", "once"], ..read(&["top"], Role::Viewer) },
     Operation { without: &["journal"], ..read(&["explain"], Role::Viewer) },
     Operation { without: &["journal", "csv"], ..read(&["usage"], Role::Billing) },
     Operation { without: &["journal"], ..read(&["usage", "verify"], Role::Viewer) },
+    // What it removes is in no sum any more, so not for who only reads bills.
+    Operation { without: &["journal"], ..change(&["usage", "prune"], Role::Admin) },
+    Operation { folder: true, file: Some("file"), without: &["write"], ..read(&["catalog", "import"], Role::Viewer) },
     read(&["watch"], Role::Viewer),
     read(&["token", "list"], Role::Admin),
     Operation { without: &["certificate"], ..change(&["token", "create"], Role::Admin) },
     change(&["token", "revoke"], Role::Admin),
     read(&["audit"], Role::Admin),
 ];
+
+/// What no server does, and why not.
+pub const NOT_HERE: &[(&[&str], &str)] = &[
+    (&["init"], "it writes a folder on the machine where it runs"),
+    (&["completions"], "they are for the shell where it runs"),
+    (&["serve"], "it is the server"),
+    (&["vendor", "credential", "set"], "a secret is sealed where it is typed, and put there by `put`"),
+    (&["vendor", "credential", "rotate"], "a secret is sealed where it is typed, and put there by `put`"),
+    (
+        &["store", "copy"],
+        "a caller would choose where the server connects or writes to, with the server's rights; run it where both stores can be reached",
+    ),
+];
+
+/// Why a server does not do this.
+pub fn not_here(words: &[String]) -> Option<&'static str> {
+    NOT_HERE.iter().find(|(not, _)| *not == words).map(|(_, why)| *why)
+}
 
 impl Operation {
     pub fn of_path(path: &str) -> Option<&'static Self> {
@@ -121,7 +149,10 @@ impl Operation {
     pub fn arguments(&self) -> Vec<Arg> {
         let command = self.command();
         let own = command.get_arguments().filter(|arg| !arg.is_global_set() && !arg.is_hide_set());
-        own.filter(|arg| !self.without.contains(&arg.get_id().as_str()) && arg.get_id() != "help").cloned().collect()
+        let sent = |arg: &Arg| self.file.is_some_and(|file| arg.get_id() == file);
+        own.filter(|arg| !self.without.contains(&arg.get_id().as_str()) && arg.get_id() != "help" && !sent(arg))
+            .cloned()
+            .collect()
     }
 
     /// As a command line; what is wrong, in words, when it cannot be one.
@@ -155,6 +186,8 @@ impl Operation {
         }
         line.push("--".into());
         line.extend(behind);
+        // What was sent stands for the file.
+        line.extend(self.file.map(|_| OsString::from("-")));
         Ok(line)
     }
 }
@@ -272,6 +305,10 @@ fn body(operation: &Operation, arguments: &[Arg]) -> Value {
         properties.insert("git".into(), json!({"type": "boolean", "description": "The folder is kept in git"}));
         required.push("folder".into());
     }
+    if let Some(file) = operation.file {
+        properties.insert(file.into(), json!({"type": "string", "description": "The text of the file"}));
+        required.push(file.into());
+    }
     let schema =
         json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
     json!({"required": true, "content": {"application/json": {"schema": schema}}})
@@ -325,10 +362,36 @@ mod tests {
                 assert!(is_switch(&arg) || arg.is_positional() || arg.get_long().is_some());
                 assert_ne!(arg.get_id(), "folder", "the name is taken by what is sent along");
             }
+            if let Some(file) = operation.file {
+                assert!(
+                    known.iter().any(|known| known == file) && operation.method() == "POST",
+                    "{}",
+                    operation.name()
+                );
+            }
             if let Tenant::Named(arg) | Tenant::OfKey(arg) = operation.tenant {
                 assert!(operation.arguments().iter().any(|known| known.get_id() == arg), "{}", operation.name());
             }
         }
+    }
+
+    #[test]
+    fn a_verb_is_here_or_it_is_said_why_not() {
+        fn visit(command: &Command, words: &mut Vec<String>) {
+            let own: Vec<_> = command.get_subcommands().filter(|inner| inner.get_name() != "help").collect();
+            // `usage` does something by itself, too.
+            let does = own.is_empty() || command.get_arguments().any(|arg| !arg.is_global_set());
+            if !words.is_empty() && does {
+                let here = Operation::of_words(words).is_some();
+                assert_ne!(here, not_here(words).is_some(), "{words:?}");
+            }
+            for inner in own {
+                words.push(inner.get_name().to_owned());
+                visit(inner, words);
+                words.pop();
+            }
+        }
+        visit(&crate::Line::command(), &mut Vec::new());
     }
 
     #[test]

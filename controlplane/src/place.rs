@@ -80,11 +80,12 @@ pub struct Place {
     pub server: Server,
 }
 
-/// A folder's files by their names, and where they are kept.
+/// A folder's files by their names, and where they are kept; and another file, for a command that is about one.
 #[derive(Clone, Debug, Default)]
 pub struct Sent {
     pub files: Vec<(String, String)>,
     pub origin: Origin,
+    pub file: Option<String>,
 }
 
 /// A `weirctl serve` that does what this command says, in place of this machine.

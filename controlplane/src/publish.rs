@@ -117,12 +117,10 @@ impl Base {
 
     /// Without the keys, what was changed by hand, and vendors' secrets.
     pub fn draft(&self, store: &dyn Store) -> Result<Draft, Failure> {
-        let mut values = Vec::new();
-        for (name, digest) in self.catalog_parts() {
-            values.push((name, store.value(&digest)?));
-        }
-        let draft = Draft::from_values(values.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())));
-        draft.map_err(newer)
+        let parts = self.catalog_parts();
+        let values = store.values(&parts.values().copied().collect::<Vec<_>>())?;
+        let named = parts.keys().zip(&values).map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+        Draft::from_values(named).map_err(newer)
     }
 
     pub fn tenants(&self, store: &dyn Store) -> Result<Vec<Sourced<TenantDraft>>, Failure> {
@@ -176,14 +174,32 @@ fn is_kept(part: &str) -> bool {
     is_key(part) || part == part::OVERLAY || part == part::SEALED || part == part::TOKENS
 }
 
-/// Writes the values of a draft and returns what they are called.
-pub fn put_draft(store: &dyn Store, draft: &Draft) -> Result<Parts, Failure> {
-    let mut parts = Parts::new();
-    for (name, bytes) in draft.to_values() {
-        let digest = store.put_value(&bytes)?;
-        parts.insert(name, digest);
+/// What a draft comes to in a store.
+#[derive(Clone, Debug)]
+pub struct Values {
+    pub parts: Parts,
+    /// Those that `base` does not name, so that the store may not have them yet.
+    pub new: Vec<Vec<u8>>,
+}
+
+impl Values {
+    pub fn of(draft: &Draft, base: &Base) -> Self {
+        let known: BTreeSet<Digest> = base.parts.values().copied().collect();
+        let (mut parts, mut new) = (Parts::new(), Vec::new());
+        for (name, bytes) in draft.to_values() {
+            let digest = Digest::of(&bytes);
+            parts.insert(name, digest);
+            if !known.contains(&digest) {
+                new.push(bytes);
+            }
+        }
+        Self { parts, new }
     }
-    Ok(parts)
+
+    /// Those that were published before.
+    pub fn published(parts: Parts) -> Self {
+        Self { parts, new: Vec::new() }
+    }
 }
 
 /// Puts other catalog parts in the place of those of `base`. Keys stay as they are at the moment of publishing.
@@ -193,14 +209,14 @@ pub fn replace_catalog(
     store: &dyn Store,
     base: &Base,
     draft: &Draft,
-    parts: &Parts,
+    values: &Values,
     stamp: &Stamp,
     raise_epoch: bool,
 ) -> Result<Pointer, Failure> {
     let mut now = base.clone();
     for attempt in 0..ATTEMPTS_MAX {
-        let manifest = merged(store, base, &now, draft, parts, stamp, raise_epoch)?;
-        match store.publish(&manifest, now.pointer.as_ref()) {
+        let manifest = merged(store, base, &now, draft, &values.parts, stamp, raise_epoch)?;
+        match store.publish_with(&values.new, &manifest, now.pointer.as_ref()) {
             Ok(pointer) => return Ok(pointer),
             Err(StoreError::Conflict { .. }) => pause(attempt),
             Err(error) => return Err(error.into()),
@@ -339,40 +355,63 @@ impl<'a> Keys<'a> {
         id: &str,
         change: impl FnOnce(&mut KeyDraft) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        for part in self.names() {
-            if !self.read.contains_key(&part) && !self.looks_as_if(&part, id)? {
-                continue;
-            }
-            if let Some(key) = self.shard(&part)?.iter_mut().find(|key| key.id == id) {
-                let before = key.clone();
-                let said = change(key)?;
-                if *key != before {
-                    self.changed.insert(part);
+        let names = self.names();
+        for some in names.chunks(SEARCHED_AT_ONCE) {
+            self.search(some)?;
+            for part in some {
+                if !self.read.contains_key(part) && !self.looks_as_if(part, id) {
+                    continue;
                 }
-                return Ok(said);
+                if let Some(key) = self.shard(part)?.iter_mut().find(|key| key.id == id) {
+                    let before = key.clone();
+                    let said = change(key)?;
+                    if *key != before {
+                        self.changed.insert(part.clone());
+                    }
+                    return Ok(said);
+                }
             }
         }
         Err(Failure::new(Exit::Missing, format!("there is no key {id}")).next("`weirctl key list` shows their ids"))
     }
 
     fn read_all(&mut self) -> Result<(), Failure> {
-        self.names().iter().try_for_each(|part| self.shard(part).map(drop))
+        let names = self.names();
+        for some in names.chunks(SEARCHED_AT_ONCE) {
+            for (part, bytes) in self.values(some.iter().filter(|part| !self.read.contains_key(*part)))? {
+                let keys = stored::read_list(&part, &bytes).map_err(newer)?;
+                self.read.insert(part, keys);
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of these parts, which the store is asked for together.
+    fn values<'p>(&self, parts: impl Iterator<Item = &'p String>) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        let named = parts.filter_map(|part| Some((part.clone(), *self.parts.get(part)?)));
+        let (names, digests): (Vec<_>, Vec<_>) = named.unzip();
+        Ok(names.into_iter().zip(self.store.values(&digests)?).collect())
     }
 
     fn names(&self) -> Vec<String> {
         self.parts.keys().filter(|name| is_key(name)).cloned().collect()
     }
 
+    /// Has the text of these parts ready to be searched.
+    fn search(&mut self, parts: &[String]) -> Result<(), Failure> {
+        let new = parts.iter().filter(|part| !self.read.contains_key(*part) && !self.searched.contains_key(*part));
+        for (part, bytes) in self.values(new)? {
+            self.searched.insert(part, String::from_utf8_lossy(&bytes).into_owned());
+        }
+        Ok(())
+    }
+
     /// Whether a part may hold the key of this id. An id does not say which it is, and to read them all as keys would be most of
     /// what a command does with a hundred thousand of them.
-    fn looks_as_if(&mut self, part: &str, id: &str) -> Result<bool, Failure> {
-        if !self.searched.contains_key(part) {
-            let bytes = self.value(part)?;
-            self.searched.insert(part.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
-        }
+    fn looks_as_if(&self, part: &str, id: &str) -> bool {
         // Within a string of JSON its quotes could not stand like this.
         let mark = format!("\"id\":\"{id}\"");
-        Ok(self.searched.get(part).is_some_and(|text| text.contains(&mark)))
+        self.searched.get(part).is_some_and(|text| text.contains(&mark))
     }
 
     fn value(&self, part: &str) -> Result<Vec<u8>, Failure> {
@@ -398,15 +437,22 @@ impl<'a> Keys<'a> {
         Ok(self.read.entry(part.to_owned()).or_default())
     }
 
-    fn write(&mut self) -> Result<(), Failure> {
+    /// All parts as they are now, and the values that the store does not have yet.
+    fn finish(mut self) -> Values {
+        let mut new = Vec::new();
         for part in &self.changed {
             if let Some(keys) = self.read.get(part) {
-                self.parts.insert(part.clone(), self.store.put_value(&stored::list(keys))?);
+                let bytes = stored::list(keys);
+                self.parts.insert(part.clone(), Digest::of(&bytes));
+                new.push(bytes);
             }
         }
-        Ok(())
+        Values { parts: self.parts, new }
     }
 }
+
+/// Parts with keys, of 256.
+const SEARCHED_AT_ONCE: usize = 16;
 
 /// Changes keys, and carries everything else over. `change` is called again when somebody else published in between.
 ///
@@ -423,9 +469,9 @@ pub fn change_keys<T>(
         if keys.changed.is_empty() {
             return Ok((said, None));
         }
-        keys.write()?;
-        let manifest = base.manifest(std::mem::take(&mut keys.parts), stamp, false)?;
-        match store.publish(&manifest, base.pointer.as_ref()) {
+        let values = keys.finish();
+        let manifest = base.manifest(values.parts, stamp, false)?;
+        match store.publish_with(&values.new, &manifest, base.pointer.as_ref()) {
             Ok(pointer) => return Ok((said, Some(pointer))),
             Err(StoreError::Conflict { .. }) => pause(attempt),
             Err(error) => return Err(error.into()),
@@ -455,9 +501,10 @@ pub fn change_catalog<T>(
             return Err(kept_in_git(&written));
         }
         check_with_keys(store, &base, &draft)?;
+        let values = Values::of(&draft, &base);
         let mut parts = base.kept_parts();
-        parts.extend(put_draft(store, &draft)?);
-        match store.publish(&base.manifest(parts, &stamp, false)?, base.pointer.as_ref()) {
+        parts.extend(values.parts);
+        match store.publish_with(&values.new, &base.manifest(parts, &stamp, false)?, base.pointer.as_ref()) {
             Ok(pointer) => return Ok((said, Some(pointer), changes)),
             Err(StoreError::Conflict { .. }) => pause(attempt),
             Err(error) => return Err(error.into()),
@@ -534,13 +581,16 @@ fn change_part<T>(
     for attempt in 0..ATTEMPTS_MAX {
         let base = Base::read(store)?;
         let (said, instead) = change(&base)?;
-        let mut parts = base.parts.clone();
+        let (mut parts, mut new) = (base.parts.clone(), Vec::new());
         match instead {
             None => return Ok((said, None)),
             Some(None) => drop(parts.remove(name)),
-            Some(Some(bytes)) => drop(parts.insert(name.to_owned(), store.put_value(&bytes)?)),
+            Some(Some(bytes)) => {
+                parts.insert(name.to_owned(), Digest::of(&bytes));
+                new.push(bytes);
+            }
         }
-        match store.publish(&base.manifest(parts, stamp, false)?, base.pointer.as_ref()) {
+        match store.publish_with(&new, &base.manifest(parts, stamp, false)?, base.pointer.as_ref()) {
             Ok(pointer) => return Ok((said, Some(pointer))),
             Err(StoreError::Conflict { .. }) => pause(attempt),
             Err(error) => return Err(error.into()),
@@ -593,8 +643,7 @@ mod tests {
     }
 
     fn apply(store: &dyn Store, base: &Base, draft: &Draft) -> Result<Pointer, Failure> {
-        let parts = put_draft(store, draft)?;
-        replace_catalog(store, base, draft, &parts, &stamp("apply"), false)
+        replace_catalog(store, base, draft, &Values::of(draft, base), &stamp("apply"), false)
     }
 
     #[test]

@@ -14,10 +14,10 @@ use serde_json::{Map, Value, json};
 use weir_shared::fault::Exit;
 use weir_shared::keyspace::Origin;
 
-use crate::command::sealed_here;
+use crate::command::{list_here, sealed_here, written_here};
 use crate::failure::Failure;
 use crate::folder::Folder;
-use crate::operation::Operation;
+use crate::operation::{self, Operation};
 use crate::place::Place;
 use crate::screen::Screen;
 use crate::serve::certificates;
@@ -33,14 +33,18 @@ pub fn run(url: &str, matches: &ArgMatches, place: &Place, screen: &Screen) -> R
         return sealed(url, own, verb == "rotate", place, screen);
     }
     let Some(operation) = Operation::of_words(&words) else {
-        let what = format!("`weirctl {}` is not done by a server", words.join(" "));
+        let why = operation::not_here(&words).map_or(String::new(), |why| format!(": {why}"));
+        let what = format!("`weirctl {}` is not done by a server{why}", words.join(" "));
         return Err(Failure::new(Exit::Usage, what).next("leave --server (WEIR_SERVER) out, and name the store"));
     };
     let mut given = given(operation, own);
     // A folder that is named behind the command is this machine's, and goes along like any other.
     let named = own.try_get_one::<PathBuf>("of").ok().flatten().filter(|_| operation.folder);
     let said = |id: &str| own.value_source(id) == Some(ValueSource::CommandLine);
-    if let Some(other) = operation.without.iter().find(|id| said(id) && !(**id == "of" && named.is_some())) {
+    let import = operation.file.is_some();
+    // What comes back is written here when that is asked for.
+    let is_here = |id: &str| id == "of" && named.is_some() || id == "write" && import;
+    if let Some(other) = operation.without.iter().find(|id| said(id) && !is_here(id)) {
         let what =
             format!("`{}` of `weirctl {}` means this machine, and is not done by a server", other, words.join(" "));
         return Err(Failure::new(Exit::Usage, what).next("leave it out, or leave --server out and name the store"));
@@ -54,8 +58,33 @@ pub fn run(url: &str, matches: &ArgMatches, place: &Place, screen: &Screen) -> R
         );
         given.insert("git".into(), (place.origin() == Origin::Git).into());
     }
+    if let Some(file) = operation.file {
+        given.insert(file.to_owned(), list_here(own)?.into());
+        return imported(url, operation, given, own, place, screen);
+    }
     let answer = ask(url, operation, given, place, screen.json)?;
     shown(url, answer, screen)
+}
+
+/// The server says what a list would change; what is to be written is written here.
+fn imported(
+    url: &str,
+    operation: &Operation,
+    given: Map<String, Value>,
+    own: &ArgMatches,
+    place: &Place,
+    screen: &Screen,
+) -> Result<Value, Failure> {
+    if !screen.json {
+        shown(url, ask(url, operation, given.clone(), place, false)?, screen)?;
+    }
+    let answer = ask(url, operation, given, place, true)?;
+    if answer.status != 200 {
+        return Err(told(url, &answer));
+    }
+    let mut said = serde_json::from_slice(&answer.body).map_err(|_| strange(url, "its answer is no JSON"))?;
+    written_here(own, &mut said, place, screen)?;
+    Ok(if screen.json { said } else { Value::Null })
 }
 
 /// A vendor's secret never goes there: it is sealed here, for the version that comes next there.

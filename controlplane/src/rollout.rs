@@ -14,7 +14,7 @@ use weir_shared::store::{Store, StoreError};
 use crate::failure::Failure;
 use crate::follow::{State, Verdict, Wait, Watched, conclude, follow, is_live, names};
 use crate::node;
-use crate::publish::{self, Base, Parts, Stamp};
+use crate::publish::{self, Base, Stamp, Values};
 use crate::screen::Screen;
 use crate::table::{count, harmless};
 use crate::tally::Tally;
@@ -82,7 +82,7 @@ pub struct Rollout<'r> {
     pub base: &'r Base,
     pub old: &'r Draft,
     pub draft: &'r Draft,
-    pub parts: &'r Parts,
+    pub values: &'r Values,
     pub stamp: &'r Stamp,
     pub raise_epoch: bool,
     pub wait: &'r Wait,
@@ -129,8 +129,8 @@ impl Rollout<'_> {
     }
 
     fn publish(&self) -> Result<Pointer, Failure> {
-        let Self { store, base, draft, parts, stamp, .. } = *self;
-        publish::replace_catalog(store, base, draft, parts, stamp, self.raise_epoch)
+        let Self { store, base, draft, values, stamp, .. } = *self;
+        publish::replace_catalog(store, base, draft, values, stamp, self.raise_epoch)
     }
 
     fn has(&self, rule: Rule) -> bool {
@@ -150,7 +150,8 @@ impl Rollout<'_> {
             let now = Base::read(self.store)?;
             let reason = format!("taken back by a rule: revision {}", self.base.revision());
             let stamp = Stamp { reason, time: when::now(), origin: Some(self.base.origin), ..self.stamp.clone() };
-            publish::replace_catalog(self.store, &now, self.old, &self.base.catalog_parts(), &stamp, false)
+            let values = Values::published(self.base.catalog_parts());
+            publish::replace_catalog(self.store, &now, self.old, &values, &stamp, false)
         };
         let (exit, next) = match (self.base.pointer, back()) {
             (None, _) => (failure.exit, "there is no earlier revision to go back to".to_owned()),
@@ -317,6 +318,8 @@ impl<'t, 'r> Trial<'t, 'r> {
             let what = "the first revision of a store cannot be tried by some nodes: the others have none to stay on";
             return Err(Failure::new(Exit::Usage, what).next("publish it without --canary"));
         };
+        // Nodes read them before any revision of the store names them.
+        rollout.values.new.iter().try_for_each(|value| store.put_value(value).map(drop))?;
         let until = when::now() + lasts.as_secs();
         let canary = Canary { manifest: Self::manifest(rollout, rollout.base)?, over, nodes, until };
         let there = store.canary()?;
@@ -340,8 +343,8 @@ impl<'t, 'r> Trial<'t, 'r> {
     }
 
     fn manifest(rollout: &Rollout<'_>, now: &Base) -> Result<Manifest, Failure> {
-        let Rollout { store, base, draft, parts, stamp, raise_epoch, .. } = *rollout;
-        publish::merged(store, base, now, draft, parts, stamp, raise_epoch)
+        let Rollout { store, base, draft, values, stamp, raise_epoch, .. } = *rollout;
+        publish::merged(store, base, now, draft, &values.parts, stamp, raise_epoch)
     }
 
     fn run(&mut self, before: &Lately) -> Result<(Pointer, Value), Failure> {

@@ -10,11 +10,13 @@ mod fetch;
 mod lately;
 mod lineage;
 mod mirrors;
+mod own_copy;
 mod shapes;
 mod follow;
 
 pub use admin::{Recorder, install_recorder};
 pub use follow::{Follower, Settings};
+pub use own_copy::OwnCopy;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ pub struct OverlayDraft {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "DrainWords")]
 pub struct DrainDraft {
     /// `vendor`, `vendor#credential` or `vendor/model`.
     pub what: String,
@@ -24,6 +25,7 @@ pub struct DrainDraft {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "ShiftWords")]
 pub struct ShiftDraft {
     /// `vendor` or `vendor/model`.
     pub from: String,
@@ -34,14 +36,52 @@ pub struct ShiftDraft {
 }
 
 /// Who changed something by hand, and for how long it holds. Seconds since 1970.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct ByHand {
     pub author: String,
-    #[serde(default)]
     pub reason: String,
     pub since: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
+}
+
+/// An entry as it is read: serde refuses a word that it does not know only where no member is spread over its table.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DrainWords {
+    what: String,
+    author: String,
+    #[serde(default)]
+    reason: String,
+    since: u64,
+    #[serde(default)]
+    until: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShiftWords {
+    from: String,
+    to: String,
+    percent: u32,
+    author: String,
+    #[serde(default)]
+    reason: String,
+    since: u64,
+    #[serde(default)]
+    until: Option<u64>,
+}
+
+impl From<DrainWords> for DrainDraft {
+    fn from(DrainWords { what, author, reason, since, until }: DrainWords) -> Self {
+        Self { what, by: ByHand { author, reason, since, until } }
+    }
+}
+
+impl From<ShiftWords> for ShiftDraft {
+    fn from(ShiftWords { from, to, percent, author, reason, since, until }: ShiftWords) -> Self {
+        Self { from, to, percent, by: ByHand { author, reason, since, until } }
+    }
 }
 
 impl ByHand {
@@ -182,6 +222,23 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It may be the one that keeps something from happening.
+    #[test]
+    fn a_word_within_an_entry_that_nobody_knows_is_refused() {
+        let by = r#""author":"a","reason":"","since":1"#;
+        let drain = format!(r#"{{"drains":[{{"what":"v",{by}"#);
+        let shift = format!(r#"{{"shifts":[{{"from":"v","to":"w","percent":5,{by}"#);
+        for entry in [drain, shift] {
+            let whole = format!("{entry}}}]}}");
+            let draft: OverlayDraft = serde_json::from_str(&whole).unwrap();
+            assert_eq!(serde_json::to_string(&draft).unwrap(), whole, "the bytes of an older build");
+            let until: OverlayDraft = serde_json::from_str(&format!("{entry},\"until\":7}}]}}")).unwrap();
+            assert_ne!(until, draft);
+            let error = serde_json::from_str::<OverlayDraft>(&format!("{entry},\"untl\":7}}]}}")).unwrap_err();
+            assert!(error.to_string().contains("unknown field `untl`"), "{error}");
+        }
+    }
 
     #[test]
     fn parts_read() {

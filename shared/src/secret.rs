@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::id::decode_hex;
-use crate::sealed::Ring;
+use crate::sealed::{KEKS_MAX, Ring};
 
 /// Under which callers' keys are hashed; the variable names a file that takes the place of the one in the state folder.
 pub const PEPPER: (&str, &str) = ("pepper", "WEIR_PEPPER_FILE");
@@ -39,16 +39,28 @@ pub fn read_keks(state: &Path) -> Result<Ring, String> {
     }
 }
 
+/// Nobody else changes the file as long as this is held: who reads keys, adds one and writes them would undo what another wrote.
+pub fn hold_keks(state: &Path) -> Result<std::fs::File, String> {
+    let path = kek_path(state).with_extension("lock");
+    make_folder(&path)?;
+    let open = || {
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        lock.lock()?;
+        Ok(lock)
+    };
+    open().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))
+}
+
 /// Puts these keys in the place of those in the file. All or nothing, and for its owner alone.
 pub fn write_keks(state: &Path, ring: &Ring) -> Result<(), String> {
     if std::env::var_os(KEK_VALUE).is_some() {
         return Err(format!("the keys come from {KEK_VALUE}, which only whoever sets it can change"));
     }
-    let path = kek_path(state);
-    if let Some(folder) = path.parent() {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|error| format!("{}: {error}", folder.display()))?;
+    if ring.0.len() > KEKS_MAX {
+        return Err(format!("no more than {KEKS_MAX} keys are kept, and there would be {}", ring.0.len()));
     }
+    let path = kek_path(state);
+    make_folder(&path)?;
     let write = || {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(std::io::Error::other)?;
@@ -59,6 +71,13 @@ pub fn write_keks(state: &Path, ring: &Ring) -> Result<(), String> {
         std::fs::rename(&beside, &path)
     };
     write().map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The one in which this file lies, for its owner alone.
+fn make_folder(of: &Path) -> Result<(), String> {
+    let Some(folder) = of.parent() else { return Ok(()) };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| format!("{}: {error}", folder.display()))
 }
 
 /// Reads the secret of this name, making it first when it does not exist yet. Two processes that make it at once agree.

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use weir::sync::OwnCopy;
 use weir_shared::id::Digest;
-use weir_shared::keyspace::{Canary, Manifest, NodePage, Origin};
+use weir_shared::keyspace::{Canary, Manifest, NodePage, Origin, Pointer};
 use weir_shared::store::{self, Folder, Store, StoreError};
 use weir_tests::gateway::{self, Gateway, eventually, within};
 use weir_tests::scratch::Scratch;
@@ -30,6 +31,7 @@ const CASES: &[(&str, Case)] = &[
     ("values of every size come back", sizes),
     ("the pointer never goes back", never_back),
     ("a canary comes, wakes who waits, and goes", canaries),
+    ("values go along with the revision that names them", along),
 ];
 
 #[test]
@@ -70,6 +72,10 @@ fn all_or_nothing(open: Open<'_>) {
     let first = store.publish(&manifest(1, &[("a", digest)]), None).unwrap();
     assert_eq!(open(200).pointer().unwrap(), Some(first));
     assert_eq!(store.manifest(&first).unwrap().parts["a"], digest);
+    assert!(store.confirm(&first).is_ok());
+    let other = Pointer { digest, ..first };
+    assert!(matches!(store.confirm(&other), Err(StoreError::Corrupt(_))));
+    assert!(matches!(store.confirm(&Pointer { revision: 9, ..first }), Err(StoreError::Missing(_))));
     assert!(matches!(store.publish(&manifest(2, &[]), None), Err(StoreError::Conflict { .. })));
     assert!(matches!(store.value(&Digest::of(b"absent")), Err(StoreError::Missing(_))));
     // More parts than one transaction of etcd's takes.
@@ -78,6 +84,30 @@ fn all_or_nothing(open: Open<'_>) {
     let many: Vec<_> = many.iter().map(|(name, digest)| (name.as_str(), *digest)).collect();
     let second = store.publish(&manifest(2, &many), Some(&first)).unwrap();
     assert_eq!(store.manifest(&second).unwrap().parts.len(), 300);
+}
+
+fn along(open: Open<'_>) {
+    let store = open(200);
+    let there = store.put_value(b"there").unwrap();
+    // More than one transaction takes, large and small, one of them twice and one that is there already.
+    let mut values: Vec<Vec<u8>> = (0..100).map(|n| format!("value {n}").into_bytes()).collect();
+    values.extend([b"there".to_vec(), b"value 1".to_vec(), Vec::new(), vec![1; 900 << 10], vec![2; 3 << 20]]);
+    let parts: Vec<_> = values.iter().enumerate().map(|(n, value)| (format!("p{n}"), Digest::of(value))).collect();
+    let named: Vec<_> = parts.iter().map(|(name, digest)| (name.as_str(), *digest)).collect();
+    let first = store.publish_with(&values, &manifest(1, &named), None).unwrap();
+    let other = open(200);
+    assert_eq!(other.pointer().unwrap(), Some(first));
+    let digests: Vec<_> = values.iter().map(|value| Digest::of(value)).collect();
+    assert!(digests.contains(&there) && other.values(&digests).unwrap() == values);
+    assert_eq!(other.values(&[]).unwrap(), Vec::<Vec<u8>>::new());
+    let absent = [digests[0], Digest::of(b"absent")];
+    assert!(matches!(other.values(&absent), Err(StoreError::Missing(_))));
+    // What is named and neither there nor along is missed; whoever comes second is told, and neither leaves a trace in what holds.
+    let lacking = manifest(2, &[("a", absent[1])]);
+    assert!(matches!(store.publish_with(&[b"b".to_vec()], &lacking, Some(&first)), Err(StoreError::Missing(_))));
+    let late = store.publish_with(&[b"late".to_vec()], &manifest(2, &[("a", Digest::of(b"late"))]), None);
+    assert!(matches!(late, Err(StoreError::Conflict { now: Some(now) }) if now == first));
+    assert_eq!(store.pointer().unwrap(), Some(first));
 }
 
 fn one_wins(open: Open<'_>) {
@@ -231,6 +261,8 @@ fn what_nobody_names_goes() {
     let mut publish = |revisions: std::ops::RangeInclusive<u64>, time: u64, parts: &[(&str, Digest)]| {
         for revision in revisions {
             seen = Some(store.publish(&Manifest { time, ..manifest(revision, parts) }, seen.as_ref()).unwrap());
+            // It clears away beside whoever publishes.
+            store.rest();
         }
     };
     publish(1..=1, 1_000, &[("a", old), ("b", wanted), ("c", kept)]);
@@ -266,7 +298,7 @@ fn id(key: &str) -> &str {
 #[track_caller]
 fn is_kept(weir: &Gateway) {
     let newest = weir.ctl(&["status", "--json"])["revision"].as_u64();
-    let kept = || Folder::open(weir.state().join("snapshot")).unwrap().pointer().unwrap().map(|at| at.revision);
+    let kept = || OwnCopy::open(&weir.state().join("snapshot")).unwrap().pointer().map(|at| at.revision);
     assert!(eventually(|| kept() == newest), "{}", weir.stderr());
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use weir::sync::OwnCopy;
 use weir_shared::ledger::Outcome;
 use weir_tests::gateway::{self, Gateway, eventually, within};
 use weir_tests::model::SECRET;
@@ -247,7 +248,7 @@ fn it_boots_without_its_store() {
     let mut weir = Setup::new("process-no-store").start();
     weir.lives();
     // It serves first and keeps its own copy then.
-    assert!(eventually(|| weir.state().join("snapshot/pointer").is_file()));
+    assert!(eventually(|| OwnCopy::open(&weir.state().join("snapshot")).is_ok_and(|copy| copy.pointer().is_some())));
     weir.kill();
     let store = weir.state().join("store");
     let aside = weir.state().join("store-aside");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
+use weir_shared::ledger::{FRAME_BYTES_MAX, Link, Record, SegmentHeader};
 use weir_tests::gateway::{try_ctl, try_ctl_reading};
 use weir_tests::wire::Wire;
 use weir_tests::{Answer, Call, Dialect, Gateway, Model, Request, Setup, binary};
@@ -98,9 +99,7 @@ fn every_path_is_described_and_asks_who_it_is() {
         let other = if method == "get" { serve.post(path, &tokens[3], json!({})) } else { serve.get(path, &tokens[3]) };
         assert_eq!(other.status, 405, "{path}");
     }
-    for nowhere in
-        ["/", "/v1/", "/v1/serve", "/v1/store/copy", "/v1/vendor/credential/set", "/v1/vendor/kek/list", "/v1/init"]
-    {
+    for nowhere in ["/", "/v1/", "/v1/serve", "/v1/store/copy", "/v1/vendor/credential/set", "/v1/init"] {
         assert_eq!(serve.get(nowhere, &tokens[3]).status, 404, "{nowhere}");
     }
     weir.lives();
@@ -364,6 +363,146 @@ fn a_vendors_secret_is_sealed_before_it_is_sent() {
     }
     let left = everything(&weir.state()).join("\n") + &weir.log() + &weir.stderr();
     assert!(!left.contains(FIRST) && !left.contains(SECOND), "it lies in the open");
+    weir.lives();
+}
+
+/// The keys that seal are made, put to use and forgotten where the server runs; nobody is told more of them than their ids.
+#[test]
+fn the_keys_that_seal_are_rotated_where_the_server_runs() {
+    let mut setup = Setup::new("serve-kek");
+    let model = Model::new(Dialect::OpenAi, "name=own,events=2").id("own");
+    setup.add(model.credentials(&[("main", "", "sealed = true")]));
+    let weir = setup.start();
+    let serve = Serve::start(&weir, &[]);
+    let (root, operator) = (admin(&weir), token(&weir, &["--name", "o", "--role", "operator"]).1);
+    let set = ["vendor", "credential", "set", "vendor-own", "--wait"];
+    assert_eq!(try_ctl_reading(&weir.setup, &set, b"sk-sealed").0, 0);
+    let file = weir.state().join("secret/kek");
+    let old = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(serve.post("/v1/vendor/kek/rotate", &operator, json!({})).status, 403);
+    let listed = serve.get("/v1/vendor/kek/list", &operator).json();
+    assert_eq!(listed["keys"][0]["versions"], 1, "{listed:#}");
+    let rotated = serve.post("/v1/vendor/kek/rotate", &root, json!({"wait": true})).json();
+    assert_eq!((&rotated["sealed"], &rotated["nodes"][0]["state"]), (&1.into(), &"applied".into()), "{rotated:#}");
+    // The command line asks the server, and not what lies beside itself.
+    let (token_file, url) = (weir.setup.scratch.join("token"), format!("http://{}", serve.address));
+    std::fs::write(&token_file, &root).unwrap();
+    let forget = ["--server", &url, "--token-file", token_file.to_str().unwrap(), "vendor", "kek", "forget", "--json"];
+    let (exit, said) = try_ctl(&weir.setup, &forget);
+    assert!(exit == 0 && said.contains("\"removed\": 1"), "{said}");
+    let new = std::fs::read_to_string(&file).unwrap();
+    assert!(!new.contains(old.trim()) && new.lines().count() == 1);
+    assert_eq!(weir.chat("own").status, 200);
+    for key in [old.trim(), new.trim()] {
+        assert!(![&rotated.to_string(), &said].iter().any(|told| told.contains(key)));
+    }
+    // Of several that come at once none undoes another, and there is an end to it.
+    let made: usize = std::thread::scope(|scope| {
+        let add = || serve.post("/v1/vendor/kek/add", &root, json!({})).status == 200;
+        let threads: Vec<_> = (0..12).map(|_| scope.spawn(add)).collect();
+        threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
+    });
+    assert_eq!((made, std::fs::read_to_string(&file).unwrap().lines().count()), (7, 8));
+    assert_eq!(serve.get("/v1/vendor/kek/list", &root).json()["keys"].as_array().unwrap().len(), 8);
+    weir.ctl(&["apply", "--wait", "--accept-regress"]);
+    assert_eq!(weir.chat("own").status, 200);
+    // Where the keys are not, nothing is rotated, and no key is made that would open nothing.
+    std::fs::remove_file(&file).unwrap();
+    let refused = serve.post("/v1/vendor/kek/rotate", &root, json!({}));
+    assert_eq!(refused.header("x-weir-exit"), Some("1"), "{}", refused.text());
+    assert!(!file.exists());
+    let audit = serve.get("/v1/audit?last=1", &root).json();
+    assert_eq!(audit["entries"][0]["does"], "vendor kek rotate", "{audit:#}");
+    weir.lives();
+}
+
+/// What removes records is for admins alone, and is written down.
+#[test]
+fn old_records_are_removed_where_the_server_runs() {
+    let weir = Setup::new("serve-prune").start();
+    let serve = Serve::start(&weir, &[]);
+    let (root, billing) = (admin(&weir), token(&weir, &["--name", "b", "--role", "billing"]).1);
+    let folder = weir.state().join("journal/gone");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut link = Link::default();
+    for number in 0..3 {
+        link = segment(&folder.join(format!("core-0-{number}.wj")), number, link);
+    }
+    let left = || std::fs::read_dir(&folder).unwrap().count();
+    let asked = json!({"before": "1970-01-02", "dry_run": true});
+    assert_eq!(serve.post("/v1/usage/prune", &billing, asked.clone()).status, 403);
+    let would = serve.post("/v1/usage/prune", &root, asked).json();
+    assert_eq!(
+        (&would["records"], would["segments"].as_array().unwrap().len(), left()),
+        (&1.into(), 1, 3),
+        "{would:#}"
+    );
+    let elsewhere = json!({"before": "1970-01-02", "journal": "/"});
+    assert_eq!(serve.post("/v1/usage/prune", &root, elsewhere).status, 400, "the server's own journals alone");
+    let done = serve.post("/v1/usage/prune", &root, json!({"before": "1970-01-02"})).json();
+    assert_eq!((&done["records"], left()), (&1.into(), 2), "{done:#}");
+    let audit = serve.get("/v1/audit?last=2", &root).json();
+    let entry = &audit["entries"][0];
+    assert_eq!((&entry["does"], &entry["outcome"]), (&"usage prune".into(), &"done".into()), "{audit:#}");
+    assert_eq!(entry["with"]["before"], "1970-01-02");
+    weir.lives();
+}
+
+/// A segment with one record of that day since 1970; what the next one has to name.
+fn segment(path: &Path, day: u64, previous: Link) -> Link {
+    let header = SegmentHeader { node: "gone".into(), core: 0, created_ns: 0, first_sequence: day, previous };
+    let mut bytes = header.encode().to_vec();
+    let mut frame = [0; FRAME_BYTES_MAX];
+    let record = Record { sequence: day, time_ns: day * 86_400_000_000_000, ..Record::default() };
+    let (length, next) = record.encode(&previous, &mut frame).unwrap();
+    bytes.extend_from_slice(&frame[..length]);
+    std::fs::write(path, bytes).unwrap();
+    next
+}
+
+/// A list goes along with the folder; what comes of it is written where it was asked for.
+#[test]
+fn a_list_and_a_folder_go_along_and_what_comes_of_them_is_written_here() {
+    const LITELLM: &str = include_str!("../lists/litellm.json");
+    let weir = Setup::new("serve-import").start();
+    let serve = Serve::start(&weir, &[]);
+    let token_file = weir.setup.scratch.join("token");
+    std::fs::write(&token_file, token(&weir, &["--name", "v", "--role", "viewer"]).1).unwrap();
+    let url = format!("http://{}", serve.address);
+    let import = |places: &[&str], more: &[&str]| {
+        let words = ["catalog", "import", "-", "--called", "groq=vendor-good-openai"];
+        let (exit, said) = try_ctl_reading(&weir.setup, &[places, &words, more].concat(), LITELLM.as_bytes());
+        assert_eq!(exit, 0, "{said}");
+        said
+    };
+    let remote = ["--server", &url, "--token-file", token_file.to_str().unwrap()];
+    assert_eq!(import(&remote, &["--json"]), import(&[], &["--json"]));
+    let shown = import(&remote, &[]);
+    assert!(shown.contains("would write prices/vendor-good-openai.toml"), "{shown}");
+    let prices = weir.setup.scratch.join("weir.d/prices/vendor-good-openai.toml");
+    assert!(!prices.exists(), "it was only shown");
+    let shown = import(&remote, &["--write"]);
+    assert!(shown.contains("wrote") && prices.exists(), "{shown}");
+    let written = std::fs::read_to_string(&prices).unwrap();
+    std::fs::remove_file(&prices).unwrap();
+    let said: Value = serde_json::from_str(&import(&remote, &["--write", "--json"])).unwrap();
+    assert_eq!((&said["written"], &said["texts"]), (&true.into(), &Value::Null));
+    assert_eq!(std::fs::read_to_string(&prices).unwrap(), written);
+    std::fs::remove_file(&prices).unwrap();
+    import(&[], &["--write"]);
+    assert_eq!(std::fs::read_to_string(&prices).unwrap(), written, "as if it had been done here");
+    weir.ctl(&["apply", "--wait"]);
+    assert_eq!(weir.chat("llama-test").status, 200);
+    // Over HTTP alone: the texts come back, and a list or a folder that is missing is told.
+    let root = admin(&weir);
+    let folder = json!({"weir.toml": "[[vendor]]\ncatalog = \"openai\"\n"});
+    let said = serve.post("/v1/catalog/import", &root, json!({"file": LITELLM, "folder": folder})).json();
+    assert!(said["texts"]["prices/openai.toml"].as_str().is_some_and(|text| text.contains("gpt-4o-mini")), "{said:#}");
+    for wrong in [json!({"folder": folder}), json!({"file": LITELLM}), json!({"file": 1, "folder": folder})] {
+        assert_eq!(serve.post("/v1/catalog/import", &root, wrong).status, 400);
+    }
+    let hostile = serve.post("/v1/catalog/import", &root, json!({"file": "{\"a\": NaN}", "folder": folder}));
+    assert!(hostile.status == 500 && hostile.text().contains("nothing was written"), "{}", hostile.text());
     weir.lives();
 }
 

@@ -91,6 +91,17 @@ fn what_a_newer_build_writes_is_refused_by_its_line() {
     assert!(exit == 8 && said.contains("was written by a newer weirctl"), "{exit}: {said}");
 }
 
+/// Also within one entry of what was done by hand: a drain of a newer build for one region alone is no drain everywhere.
+#[test]
+fn a_newer_word_of_what_was_done_by_hand_is_refused() {
+    let weir = Setup::new("versions-by-hand").start();
+    let drain = json!({"what": "vendor-good-openai", "author": "t", "reason": "", "since": 1, "regions": ["eu"]});
+    let revision = publish(&weir, &[(part::OVERLAY, json!({"schema": 1, "drains": [drain]}))], |_| {});
+    refuses(&weir, revision, &["overlay cannot be read", "unknown field `regions`", "`until`"]);
+    let (exit, said) = try_ctl(&weir.setup, &["route", "list", "--json"]);
+    assert!(exit == 8 && said.contains("unknown field `regions`"), "{exit}: {said}");
+}
+
 /// In one fleet: the newer node serves what the older one refuses, and a page says more than this version knows.
 #[test]
 fn nodes_of_two_versions_are_told_apart() {

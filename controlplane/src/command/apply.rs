@@ -9,7 +9,7 @@ use crate::change;
 use crate::failure::Failure;
 use crate::follow::{self, Wait, follow};
 use crate::place::Place;
-use crate::publish::{self, Base};
+use crate::publish::{self, Base, Values};
 use crate::rollout::{Careful, Done, Rollout};
 use crate::screen::Screen;
 
@@ -106,13 +106,12 @@ impl Apply {
             return Ok(json!({"changed": false, "revision": base.revision(), "changes": changes, "nodes": []}));
         };
         let reason = self.reason.clone().unwrap_or_else(|| change::reason(&changes));
-        let parts = publish::put_draft(&*store, &folder.draft)?;
         let rollout = Rollout {
             store: &*store,
             base: &base,
             old: &old,
             draft: &folder.draft,
-            parts: &parts,
+            values: &Values::of(&folder.draft, &base),
             stamp: &publish::Stamp { origin: Some(place.origin()), ..place.stamp(reason) },
             raise_epoch: self.accept_regress,
             wait: &self.wait,

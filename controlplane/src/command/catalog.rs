@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{ArgMatches, FromArgMatches, Subcommand};
 use serde_json::{Value, json};
 use weir_shared::fault::Exit;
 
@@ -91,13 +91,18 @@ fn day(text: &str) -> Result<String, String> {
 
 impl Import {
     fn run(&self, place: &Place, screen: &Screen) -> Result<Value, Failure> {
-        let text = read(&self.file)?;
-        let refused = |what: String| {
-            Failure::new(Exit::Failed, format!("{}: {what}", self.file.display())).next("nothing was written")
+        let text = match &place.sent {
+            Some(sent) => sent.file.clone().unwrap_or_default().into_bytes(),
+            None => read(&self.file)?,
         };
+        let refused =
+            |what: String| Failure::new(Exit::Failed, format!("{}: {what}", self.name())).next("nothing was written");
         let listing = pricelist::read(&text).map_err(refused)?;
         let catalog = place.catalog()?;
-        let texts = Folder::texts(&place.folder)?;
+        let texts = match &place.sent {
+            Some(sent) => sent.files.clone(),
+            None => Folder::texts(&place.folder)?,
+        };
         let today = when::day(when::now());
         let wish = Wish {
             vendors: self.vendors.clone(),
@@ -119,8 +124,9 @@ impl Import {
         })?;
         show(&outcome, screen);
         let write = !outcome.files.is_empty() && (self.write || self.asked(&outcome, place, screen));
-        if write {
-            // The one road from a folder to a snapshot judges what is about to be written.
+        let elsewhere = place.sent.is_some();
+        if write || elsewhere {
+            // The one road from a folder to a snapshot judges what is about to be written, here or by whoever asked.
             if let Err(faults) = Folder::parse(outcome.texts.clone(), &catalog).compile() {
                 let what =
                     format!("{} would have {}: {}", place.folder_name(), count(faults.len(), "fault"), faults[0]);
@@ -128,12 +134,25 @@ impl Import {
                     Failure::new(Exit::Faults, what).next("nothing was written; mend it, `weirctl check` tells all")
                 );
             }
+        }
+        if write {
             for (name, text) in &outcome.files {
                 put(&place.folder, name, text.as_deref())?;
             }
         }
         self.told(&outcome, write, place, screen);
-        Ok(answer(&outcome, listing.list, &wish, write))
+        let mut answer = answer(&outcome, listing.list, &wish, write);
+        if elsewhere {
+            answer["texts"] = json!(outcome.files);
+        }
+        Ok(answer)
+    }
+
+    fn name(&self) -> String {
+        match self.file.to_str() {
+            Some("-") => "the list".into(),
+            _ => self.file.display().to_string(),
+        }
     }
 
     /// A yes at the terminal; whoever reads the list from there, or from a script, says --write.
@@ -156,13 +175,15 @@ impl Import {
                 (false, Some(_)) => "would write",
                 (false, None) => "would remove",
             };
-            screen.say(format!("{verb} {}", place.folder.join(name).display()));
+            // A folder that was sent is somebody else's, wherever this server's own is.
+            let path = if place.sent.is_some() { PathBuf::from(name) } else { place.folder.join(name) };
+            screen.say(format!("{verb} {}", path.display()));
         }
         if outcome.files.is_empty() {
             screen.say("nothing to write: the folder's prices are the list's");
         } else if written {
             screen.say("next: weirctl plan, weirctl apply --wait");
-        } else {
+        } else if place.sent.is_none() {
             screen.note("nothing was written; --write writes it");
         }
     }
@@ -181,6 +202,40 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         _ => std::fs::File::open(path).map_err(failed)?.take(most).read_to_end(&mut text).map_err(failed)?,
     };
     Ok(text)
+}
+
+/// What goes to a server in the place of the list's name.
+pub fn list_here(own: &ArgMatches) -> Result<String, Failure> {
+    let import = Import::from_arg_matches(own).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    String::from_utf8(read(&import.file)?).map_err(|_| {
+        Failure::new(Exit::Failed, format!("{}: it is no text", import.name())).next("nothing was written")
+    })
+}
+
+/// Writes to this machine's folder what a server says of it, when that was asked for.
+pub fn written_here(own: &ArgMatches, answer: &mut Value, place: &Place, screen: &Screen) -> Result<(), Failure> {
+    let texts = answer.as_object_mut().and_then(|answer| answer.remove("texts"));
+    let texts: BTreeMap<String, Option<String>> =
+        texts.and_then(|texts| serde_json::from_value(texts).ok()).unwrap_or_default();
+    if let Some(strange) = texts.keys().find(|name| !import::is_page_name(name)) {
+        let what = format!("the server would write {strange:?}, where no import writes");
+        return Err(Failure::new(Exit::Store, what).next("nothing was written; is it a `weirctl serve`?"));
+    }
+    if texts.is_empty() {
+        return Ok(());
+    }
+    if !own.get_flag("write") {
+        screen.note("nothing was written; --write writes it");
+        return Ok(());
+    }
+    for (name, text) in &texts {
+        put(&place.folder, name, text.as_deref())?;
+        let verb = if text.is_some() { "wrote" } else { "removed" };
+        screen.say(format!("{verb} {}", place.folder.join(name).display()));
+    }
+    screen.say("next: weirctl plan, weirctl apply --wait");
+    answer["written"] = true.into();
+    Ok(())
 }
 
 /// A whole file or none: an operator may be looking at the folder, and `weirctl apply` may be reading it.

@@ -23,6 +23,7 @@ mod usage;
 mod vendor;
 mod watch;
 
+pub use catalog::{list_here, written_here};
 pub use vendor::sealed_here;
 
 use clap::{CommandFactory, Subcommand};

@@ -8,7 +8,7 @@ use crate::change::{self, Change};
 use crate::failure::Failure;
 use crate::follow::{Wait, follow};
 use crate::place::Place;
-use crate::publish::{self, Base};
+use crate::publish::{self, Base, Values};
 use crate::screen::Screen;
 use crate::table::Table;
 use crate::when;
@@ -54,7 +54,7 @@ impl Rollback {
             let reason = self.reason.clone().unwrap_or_else(|| format!("rollback to revision {}", self.revision));
             let parts = target.catalog_parts();
             let stamp = publish::Stamp { origin: Some(target.origin), ..place.stamp(reason) };
-            let now = publish::replace_catalog(&*store, &base, &draft, &parts, &stamp, false)?;
+            let now = publish::replace_catalog(&*store, &base, &draft, &Values::published(parts), &stamp, false)?;
             let said = format!("published revision {}, which says what {} said", now.revision, self.revision);
             screen.say(screen.paint.good(&said));
             pointer = Some(now);

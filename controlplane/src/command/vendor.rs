@@ -465,57 +465,76 @@ impl List {
 
 impl KekVerb {
     fn run(&self, place: &Place, screen: &Screen) -> Result<Value, Failure> {
-        let mut ring = ring(place)?;
         match self {
-            Self::Add(KekAdd {}) => {
-                ring.0.push(new_kek()?);
-                keep(place, &ring)?;
-                screen.say(format!("made key {}; it opens, and seals after `weirctl vendor kek rotate`", last(&ring)));
-                Ok(json!({"keys": ids(&ring)}))
-            }
-            Self::Rotate(rotate) => rotate.run(place, ring, screen),
-            Self::Forget(KekForget {}) => forget(place, ring, screen),
-            Self::List(KekList {}) => list_keks(place, &ring, screen),
+            Self::Add(KekAdd {}) => add(place, screen),
+            Self::Rotate(rotate) => rotate.run(place, screen),
+            Self::Forget(KekForget {}) => forget(place, screen),
+            Self::List(KekList {}) => list_keks(place, &ring(place)?, screen),
         }
     }
+}
+
+fn add(place: &Place, screen: &Screen) -> Result<Value, Failure> {
+    let _held = hold(place)?;
+    let mut ring = ring(place)?;
+    ring.0.push(new_kek()?);
+    keep(place, &ring)?;
+    screen.say(format!("made key {}; it opens, and seals after `weirctl vendor kek rotate`", last(&ring)));
+    Ok(json!({"keys": ids(&ring)}))
 }
 
 impl KekRotate {
-    fn run(&self, place: &Place, mut ring: Ring, screen: &Screen) -> Result<Value, Failure> {
+    fn run(&self, place: &Place, screen: &Screen) -> Result<Value, Failure> {
         let store = place.existing_store()?;
+        let (ring, sealed, pointer) = self.sealed_anew(place, &*store)?;
+        let newest = ring.0.first().map(Kek::id).unwrap_or_default();
+        let said = format!("{} sealed under key {newest}", count(sealed, "secret"));
+        let nodes = told(&*store, pointer.as_ref(), &said, &self.wait, screen)?;
+        let revision = pointer.map(|pointer| pointer.revision);
+        Ok(json!({"key": newest, "sealed": sealed, "nodes": nodes, "keys": ids(&ring), "revision": revision}))
+    }
+
+    fn sealed_anew(&self, place: &Place, store: &dyn Store) -> Result<(Ring, usize, Option<Pointer>), Failure> {
+        let _held = hold(place)?;
+        let mut ring = ring(place)?;
         if ring.0.len() < 2 {
             ring.0.push(new_kek()?);
         }
-        // Both are in the file before anything is sealed under the new one: whatever ends this in the middle, all opens.
         ring.0.rotate_right(1);
+        // What these keys do not open is found before one of them is written.
+        rewrap(&ring, &mut Base::read(store)?.sealed(store)?)?;
+        // Both are in the file before anything is sealed under the new one: whatever ends this in the middle, all opens.
         keep(place, &ring)?;
         let newest = ring.0.first().map(Kek::id).unwrap_or_default();
         let stamp = place.stamp(format!("vendor kek rotate: {newest}"));
-        let (sealed, pointer) = publish::change_sealed(&*store, &stamp, |_, all| {
-            let mut count = 0;
-            for sealed in all {
-                let SealedDraft { vendor, credential, current, previous } = sealed;
-                for version in [Some(current), previous.as_mut()].into_iter().flatten() {
-                    let closed = |why: Unsealable| Failure {
-                        what: format!("{vendor}#{credential}, version {} {why}", version.version),
-                        ..unsealable(why)
-                    };
-                    if let Some(anew) = ring.rewrap(vendor, credential, version).map_err(closed)? {
-                        *version = anew;
-                        count += 1;
-                    }
-                }
-            }
-            Ok(count)
-        })?;
-        let said = format!("{} sealed under key {newest}", count(sealed, "secret"));
-        let nodes = told(&*store, pointer.as_ref(), &said, &self.wait, screen)?;
-        Ok(json!({"key": newest, "sealed": sealed, "nodes": nodes, "keys": ids(&ring)}))
+        let (sealed, pointer) = publish::change_sealed(store, &stamp, |_, all| rewrap(&ring, all))?;
+        Ok((ring, sealed, pointer))
     }
 }
 
-fn forget(place: &Place, ring: Ring, screen: &Screen) -> Result<Value, Failure> {
+/// Under the first of these keys; how many versions were not.
+fn rewrap(ring: &Ring, all: &mut [SealedDraft]) -> Result<usize, Failure> {
+    let mut count = 0;
+    for sealed in all {
+        let SealedDraft { vendor, credential, current, previous } = sealed;
+        for version in [Some(current), previous.as_mut()].into_iter().flatten() {
+            let closed = |why: Unsealable| Failure {
+                what: format!("{vendor}#{credential}, version {} {why}", version.version),
+                ..unsealable(why)
+            };
+            if let Some(anew) = ring.rewrap(vendor, credential, version).map_err(closed)? {
+                *version = anew;
+                count += 1;
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn forget(place: &Place, screen: &Screen) -> Result<Value, Failure> {
     let store = place.existing_store()?;
+    let _held = hold(place)?;
+    let ring = ring(place)?;
     let used = used(&Base::read(&*store)?.sealed(&*store)?);
     let mut kept: Vec<Kek> = Vec::new();
     for (at, kek) in ring.0.iter().enumerate() {
@@ -583,12 +602,24 @@ fn ring(place: &Place) -> Result<Ring, Failure> {
     secret::read_keks(&place.state).map_err(|why| Failure::new(Exit::Failed, why).next("restore it from a copy"))
 }
 
+/// As long as this is held, nobody else changes them.
+fn hold(place: &Place) -> Result<std::fs::File, Failure> {
+    secret::hold_keks(&place.state).map_err(|why| Failure::new(Exit::Failed, why).next("nothing was changed"))
+}
+
 fn keep(place: &Place, ring: &Ring) -> Result<(), Failure> {
-    secret::write_keks(&place.state, ring).map_err(|why| Failure::new(Exit::Failed, why).next("nothing was changed"))
+    let next = "nothing was changed; `weirctl vendor kek forget` removes keys that seal nothing";
+    secret::write_keks(&place.state, ring).map_err(|why| Failure::new(Exit::Failed, why).next(next))
 }
 
 /// The first secret makes the first key.
 fn ring_or_new(place: &Place, screen: &Screen) -> Result<Ring, Failure> {
+    let there = ring(place)?;
+    if !there.0.is_empty() {
+        return Ok(there);
+    }
+    let _held = hold(place)?;
+    // Somebody else may have made one while it was waited for.
     let mut ring = ring(place)?;
     if ring.0.is_empty() {
         ring.0.push(new_kek()?);

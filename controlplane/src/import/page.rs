@@ -31,6 +31,12 @@ pub fn is_page(name: &str) -> bool {
     name.starts_with(FOLDER)
 }
 
+/// What an import writes is a vendor's file right in that folder.
+pub fn is_page_name(name: &str) -> bool {
+    let vendor = name.strip_prefix(FOLDER).and_then(|rest| rest.strip_suffix(".toml"));
+    vendor.is_some_and(|vendor| !vendor.is_empty() && !vendor.starts_with('.') && !vendor.contains(['/', '\\', '\0']))
+}
+
 /// Refuses what no import wrote.
 pub fn read(name: &str, text: &str) -> Result<Page, String> {
     let vendor = name.strip_prefix(FOLDER).and_then(|rest| rest.strip_suffix(".toml")).unwrap_or_default();
@@ -152,4 +158,25 @@ fn rates(rates: &BTreeMap<String, String>, out: &mut String) {
 /// The names are visible ASCII, and dollars are digits; what is special in TOML is escaped all the same.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_writes_in_its_own_folder_alone() {
+        assert!(is_page_name("prices/openai.toml") && is_page_name("prices/my-groq.toml"));
+        for elsewhere in [
+            "openai.toml",
+            "prices/../x.toml",
+            "prices/a/b.toml",
+            "/prices/x.toml",
+            "prices/.toml",
+            "prices/.x.toml",
+            "prices/x",
+        ] {
+            assert!(!is_page_name(elsewhere), "{elsewhere}");
+        }
+    }
 }

@@ -248,8 +248,15 @@ fn carry_out(
 }
 
 fn sent(operation: &Operation, given: &mut Map<String, Value>) -> Result<Sent, Refused> {
+    let file = match operation.file {
+        None => None,
+        Some(name) => match given.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => return Err(refused(400, format!("{name:?} is missing"), "send the text of the file in its place")),
+        },
+    };
     if !operation.folder {
-        return Ok(Sent::default());
+        return Ok(Sent { file, ..Sent::default() });
     }
     let origin = if given.remove("git") == Some(Value::Bool(true)) { Origin::Git } else { Origin::Folder };
     let Some(Value::Object(files)) = given.remove("folder") else {
@@ -259,7 +266,7 @@ fn sent(operation: &Operation, given: &mut Map<String, Value>) -> Result<Sent, R
     let files: Option<Vec<_>> = files.into_iter().map(text).collect();
     let mut files = files.ok_or_else(|| refused(400, "a file of the folder is no text", "send each as a string"))?;
     files.sort();
-    Ok(Sent { files, origin })
+    Ok(Sent { files, origin, file })
 }
 
 /// Who is bound to a tenant asks for it and for nothing else.

@@ -1,6 +1,6 @@
 //! Following the store: on a thread of its own, with calls that block.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +11,14 @@ use weir_shared::id::Digest;
 use weir_shared::key::Pepper;
 use weir_shared::keyspace::{Manifest, NODE_RENEWAL_SECONDS, NodePage, Pointer, Refusal};
 use weir_shared::snapshot::{Refused, Snapshot};
-use weir_shared::store::{self, Folder, Store, StoreError};
+use weir_shared::store::{self, Store, StoreError};
 
 use super::addresses::Book;
 use super::build::{Builder, Made};
 use super::credentials::Kept;
 use super::lately::Lately;
 use super::lineage::Lineage;
+use super::own_copy::OwnCopy;
 use super::say;
 use crate::clock;
 use crate::live::{Live, Newest};
@@ -83,7 +84,7 @@ impl std::fmt::Display for NotLoaded {
 pub struct Follower {
     settings: Settings,
     store: Option<Box<dyn Store>>,
-    mirror: Folder,
+    own: OwnCopy,
     builder: Builder,
     newest: Arc<Newest>,
     state: Arc<State>,
@@ -93,8 +94,6 @@ pub struct Follower {
     /// What was read for it, so that it can be kept when the store is gone already: not more than a little, because a whole
     /// deployment would be held twice.
     read: HashMap<Digest, Vec<u8>>,
-    /// Our own copy has all of this.
-    mirrored: BTreeMap<String, Digest>,
     /// The store's pointer at the last look; a wait is for another one.
     looked: Option<Pointer>,
     /// The newest pointer that was tried, applied or not.
@@ -102,6 +101,8 @@ pub struct Follower {
     /// What this node served last, now or before it was started anew; the store may not fall behind it.
     served: Option<Pointer>,
     lineage: Lineage,
+    /// Our page as the store has it.
+    told: Option<NodePage>,
     /// Looks in a row that failed.
     failures: u32,
 }
@@ -119,7 +120,7 @@ const RETRY_MAX_MS: u64 = 5_000;
 impl Follower {
     pub fn new(settings: Settings, newest: Arc<Newest>) -> Result<Self, String> {
         let folder = settings.state.join("snapshot");
-        let mirror = Folder::open(&folder).map_err(|error| error.to_string())?.as_mirror();
+        let own = OwnCopy::open(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let state = Arc::new(State {
             book: Book::open(folder.join("addresses.json")),
             names_changed: tokio::sync::Notify::new(),
@@ -141,22 +142,22 @@ impl Follower {
             looked_at: AtomicU64::new(0),
         });
         let builder = Builder::new(settings.pepper.clone(), settings.seal, settings.state.clone());
-        let served = mirror.pointer().ok().flatten();
+        let served = own.pointer();
         Ok(Self {
             settings,
             store: None,
-            mirror,
+            own,
             builder,
             newest,
             state,
             current: None,
             unkept: None,
             read: HashMap::new(),
-            mirrored: BTreeMap::new(),
             looked: None,
             tried: None,
             served,
             lineage: Lineage::open(&folder),
+            told: None,
             failures: 0,
         })
     }
@@ -193,10 +194,10 @@ impl Follower {
     }
 
     fn last_good(&mut self, pointer: &Pointer) -> Result<(), String> {
-        let manifest = self.mirror.manifest(pointer).map_err(|error| error.to_string())?;
+        let own = self.own.manifest().filter(|_| self.own.pointer() == Some(*pointer));
+        let manifest = own.cloned().ok_or("this node has no copy of it")?;
         self.load(pointer, &manifest, true).map_err(|refused| refused.to_string())?;
         self.served = Some(*pointer);
-        self.mirrored = manifest.parts;
         Ok(())
     }
 
@@ -261,7 +262,7 @@ impl Follower {
             self.store = Some(store::open(&self.settings.store, patience)?);
         }
         let Some(store) = &self.store else { return Ok(()) };
-        let pointer = store.pointer()?;
+        let (pointer, canary) = store.look()?;
         self.state.looked_at.store(clock::wall_seconds(), Ordering::Relaxed);
         self.looked = pointer;
         let Some(pointer) = pointer else {
@@ -283,7 +284,7 @@ impl Follower {
             return Ok(());
         }
         let now = clock::wall_seconds();
-        let canary = store.canary()?.filter(|canary| canary.holds_for(&self.settings.node, &pointer, now));
+        let canary = canary.filter(|canary| canary.holds_for(&self.settings.node, &pointer, now));
         match canary {
             Some(canary) => self.follow_canary(canary.manifest),
             None => self.follow_pointer(pointer),
@@ -350,23 +351,23 @@ impl Follower {
         page.refused.as_ref().map(|refused| refused.revision)
     }
 
-    fn load(&mut self, pointer: &Pointer, manifest: &Manifest, from_mirror: bool) -> Result<(), NotLoaded> {
+    fn load(&mut self, pointer: &Pointer, manifest: &Manifest, from_own: bool) -> Result<(), NotLoaded> {
         if manifest.schema > SCHEMA {
             let (theirs, ours) = (manifest.schema, SCHEMA);
             return Err(NotLoaded::Refused(format!(
                 "its manifest has schema {theirs}, this build reads up to {ours}; upgrade this node first"
             )));
         }
-        let store: &dyn Store = match (&self.store, from_mirror) {
-            (Some(store), false) => &**store,
-            _ => &self.mirror,
-        };
+        let (own, store) = (&self.own, self.store.as_ref().filter(|_| !from_own));
         let previous = self.current.as_ref().map(|(_, live)| &*live.snapshot);
         let (mut read, mut held) = (HashMap::new(), 0);
         let fetch = |_: &str, digest: &Digest| {
-            let bytes = store.value(digest)?;
-            // Our own copy needs no second one.
-            if !from_mirror && held + bytes.len() <= READ_BYTES_MAX {
+            // What is not new lies beside us: a change of one thing asks the store for one thing.
+            let bytes = match (own.value(digest), store) {
+                (Err(_), Some(store)) => store.value(digest)?,
+                (own, _) => return own,
+            };
+            if held + bytes.len() <= READ_BYTES_MAX {
                 held += bytes.len();
                 read.insert(*digest, bytes.clone());
             }
@@ -413,14 +414,11 @@ impl Follower {
         page.refused = Some(Refusal { revision, digest: Some(at.digest), reason });
     }
 
-    /// The last good revision, beside us: values first, the pointer last, each checked by its digest when it is read.
+    /// The last good revision, beside us: values first, then what names them.
     fn keep(&mut self) {
         let Some((pointer, manifest)) = self.unkept.take() else { return };
         match self.copy(&pointer, &manifest) {
-            Ok(()) => {
-                self.read = HashMap::new();
-                self.mirrored = manifest.parts;
-            }
+            Ok(()) => self.read = HashMap::new(),
             Err(error) => {
                 say("error", "last_good_not_kept", &error.to_string());
                 self.unkept = Some((pointer, manifest));
@@ -428,34 +426,34 @@ impl Follower {
         }
     }
 
-    fn copy(&self, pointer: &Pointer, manifest: &Manifest) -> Result<(), StoreError> {
+    fn copy(&mut self, pointer: &Pointer, manifest: &Manifest) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
-        let new = manifest.parts.iter().filter(|(name, digest)| self.mirrored.get(*name) != Some(digest));
-        for (_, digest) in new {
-            if self.mirror.value(digest).is_err() {
-                match self.read.get(digest) {
-                    Some(bytes) => self.mirror.put_value(bytes)?,
-                    None => self.mirror.put_value(&store.value(digest)?)?,
-                };
+        for digest in manifest.parts.values() {
+            if self.own.has(digest) {
+                continue;
+            }
+            match self.read.get(digest) {
+                Some(bytes) => self.own.put(digest, bytes)?,
+                None => self.own.put(digest, &store.value(digest)?)?,
             }
         }
-        let before = self.mirror.pointer()?;
-        if before.as_ref() != Some(pointer) {
-            self.mirror.publish(manifest, before.as_ref())?;
-        }
-        Ok(())
+        if self.own.pointer() == Some(*pointer) { Ok(()) } else { self.own.keep(pointer, manifest) }
     }
 
-    fn renew_page(&self) {
+    /// Not when it says what was just written: each write is one of the store's disk, and a whole fleet writes at once.
+    fn renew_page(&mut self) {
         let page = {
             let mut page = self.state.page.lock().unwrap_or_else(PoisonError::into_inner);
             page.seen = clock::wall_seconds();
             page.clone()
         };
-        if let Some(store) = &self.store
-            && let Err(error) = store.write_page(&page)
-        {
-            say("warning", "page_not_written", &error.to_string());
+        let Some(store) = self.store.as_ref().filter(|_| self.told.as_ref() != Some(&page)) else { return };
+        match store.write_page(&page) {
+            Ok(()) => self.told = Some(page),
+            Err(error) => {
+                self.told = None;
+                say("warning", "page_not_written", &error.to_string());
+            }
         }
     }
 }

@@ -46,7 +46,7 @@ impl Lineage {
             )));
         }
         // A copy on which others went on has as high a number, and another revision where the served one was.
-        match store.manifest(served) {
+        match store.confirm(served) {
             Err(StoreError::Corrupt(_)) => Ok(Some(format!(
                 "the store's revision {from} is not the one that is served here: it was restored from an older copy, or it is another store; {MEANT}"
             ))),

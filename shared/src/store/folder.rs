@@ -25,8 +25,6 @@ use crate::keyspace::{Canary, MANIFESTS_KEPT, Manifest, NodePage, Pointer, is_no
 pub struct Folder {
     root: PathBuf,
     manifests_kept: usize,
-    /// Its only writer has just looked whether all values are there.
-    mirror: bool,
     watch: Mutex<Option<Watch>>,
 }
 
@@ -42,18 +40,13 @@ impl Folder {
         for folder in ["values", "manifests", "nodes"] {
             fs::create_dir_all(root.join(folder)).map_err(|error| unavailable(&root, &error))?;
         }
-        Ok(Self { root, manifests_kept: MANIFESTS_KEPT, mirror: false, watch: Mutex::new(None) })
+        Ok(Self { root, manifests_kept: MANIFESTS_KEPT, watch: Mutex::new(None) })
     }
 
     /// Fewer than the usual number of manifests, for tests.
     pub fn keeping(mut self, manifests: usize) -> Self {
         self.manifests_kept = manifests.max(1);
         self
-    }
-
-    /// A copy of the newest revision, for a node: it needs no history, and nobody else writes to it.
-    pub fn as_mirror(self) -> Self {
-        Self { mirror: true, ..self.keeping(2) }
     }
 
     fn read(&self, path: &Path, what: impl FnOnce() -> String) -> Result<Vec<u8>, StoreError> {
@@ -84,25 +77,18 @@ impl Folder {
         write().map_err(|error| unavailable(path, &error))
     }
 
-    /// What is believed by its digest alone. Where nobody else writes it needs no other name first: torn, it is not believed.
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        if !self.mirror {
-            return self.replace(path, bytes);
-        }
-        let write = || {
-            let mut file = File::create(path)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        write().map_err(|error| unavailable(path, &error))
-    }
-
     fn value_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("values").join(digest.to_string())
     }
 
     fn manifest_path(&self, epoch: u64, revision: u64) -> PathBuf {
         self.root.join("manifests").join(format!("{epoch:06}-{revision:012}.json"))
+    }
+
+    /// Checked against its digest.
+    fn manifest_text(&self, at: &Pointer) -> Result<Vec<u8>, StoreError> {
+        let bytes = self.read(&self.manifest_path(at.epoch, at.revision), || manifest_name(at))?;
+        if Digest::of(&bytes) == at.digest { Ok(bytes) } else { Err(StoreError::Corrupt(manifest_name(at))) }
     }
 
     /// Names sort by time because of their leading zeros.
@@ -183,12 +169,12 @@ impl Store for Folder {
     }
 
     fn manifest(&self, at: &Pointer) -> Result<Manifest, StoreError> {
-        let name = || format!("manifest of revision {}", at.revision);
-        let bytes = self.read(&self.manifest_path(at.epoch, at.revision), name)?;
-        if Digest::of(&bytes) != at.digest {
-            return Err(StoreError::Corrupt(name()));
-        }
-        serde_json::from_slice(&bytes).map_err(|_| StoreError::Corrupt(name()))
+        let bytes = self.manifest_text(at)?;
+        serde_json::from_slice(&bytes).map_err(|_| StoreError::Corrupt(manifest_name(at)))
+    }
+
+    fn confirm(&self, at: &Pointer) -> Result<(), StoreError> {
+        self.manifest_text(at).map(drop)
     }
 
     fn value(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
@@ -199,7 +185,7 @@ impl Store for Folder {
     fn put_value(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
         if self.value(&digest).is_err() {
-            self.write(&self.value_path(&digest), bytes)?;
+            self.replace(&self.value_path(&digest), bytes)?;
         }
         Ok(digest)
     }
@@ -215,12 +201,12 @@ impl Store for Folder {
         if let Some(now) = now.filter(|now| !pointer.is_after(now)) {
             return Err(StoreError::Conflict { now: Some(now) });
         }
-        for (name, digest) in manifest.parts.iter().filter(|_| !self.mirror) {
+        for (name, digest) in &manifest.parts {
             if !self.value_path(digest).exists() {
                 return Err(StoreError::Missing(format!("value of {name}")));
             }
         }
-        self.write(&self.manifest_path(manifest.epoch, manifest.revision), &encoded)?;
+        self.replace(&self.manifest_path(manifest.epoch, manifest.revision), &encoded)?;
         let text = serde_json::to_vec(&pointer).unwrap_or_default();
         self.replace(&self.root.join("pointer"), &text)?;
         self.prune(manifest.revision)?;
@@ -314,6 +300,10 @@ impl Folder {
         }
         Ok(self.root.join("nodes").join(format!("{node}.json")))
     }
+}
+
+fn manifest_name(at: &Pointer) -> String {
+    format!("manifest of revision {}", at.revision)
 }
 
 const CANARY: &str = "pointer-canary";

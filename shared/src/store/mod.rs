@@ -26,19 +26,45 @@ pub trait Store: Send + Sync {
     /// The manifest that a pointer leads to, checked against its digest.
     fn manifest(&self, at: &Pointer) -> Result<Manifest, StoreError>;
 
+    /// Whether that manifest is there and is what its pointer says; nothing of it is read.
+    fn confirm(&self, at: &Pointer) -> Result<(), StoreError> {
+        self.manifest(at).map(drop)
+    }
+
     /// A value by its digest, checked against it.
     fn value(&self, digest: &Digest) -> Result<Vec<u8>, StoreError>;
+
+    /// Several values, in the order of their digests.
+    fn values(&self, digests: &[Digest]) -> Result<Vec<Vec<u8>>, StoreError> {
+        digests.iter().map(|digest| self.value(digest)).collect()
+    }
 
     fn put_value(&self, bytes: &[u8]) -> Result<Digest, StoreError>;
 
     /// Makes this manifest the newest one, unless somebody moved the pointer since `expected` was read.
     fn publish(&self, manifest: &Manifest, expected: Option<&Pointer>) -> Result<Pointer, StoreError>;
 
+    /// The same, with values that the manifest names and the store may not have yet.
+    fn publish_with(
+        &self,
+        values: &[Vec<u8>],
+        manifest: &Manifest,
+        expected: Option<&Pointer>,
+    ) -> Result<Pointer, StoreError> {
+        values.iter().try_for_each(|value| self.put_value(value).map(drop))?;
+        self.publish(manifest, expected)
+    }
+
     /// The kept manifests, the newest first.
     fn history(&self, most: usize) -> Result<Vec<Manifest>, StoreError>;
 
     /// What some nodes try before it is the newest.
     fn canary(&self) -> Result<Option<Canary>, StoreError>;
+
+    /// The pointer, and what some nodes try before another is the newest.
+    fn look(&self) -> Result<(Option<Pointer>, Option<Canary>), StoreError> {
+        Ok((self.pointer()?, self.canary()?))
+    }
 
     /// Puts another canary, or none, in the place of the one that is expected there.
     fn set_canary(&self, canary: Option<&Canary>, expected: Option<&Canary>) -> Result<(), StoreError>;

@@ -46,6 +46,8 @@ struct Model {
     meanwhile: Option<(u32, u64)>,
     /// It was done, since this was looked at last.
     disturbed: bool,
+    /// Values that were asked for, since this was looked at last.
+    asked: u32,
 }
 
 #[derive(Clone, Default)]
@@ -99,7 +101,8 @@ impl Store for Shared {
     }
 
     fn value(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
-        let model = self.called()?;
+        let mut model = self.called()?;
+        model.asked += 1;
         model.world.values.get(digest).cloned().ok_or_else(|| StoreError::Missing(format!("value {digest}")))
     }
 
@@ -547,6 +550,30 @@ fn whatever_happens_a_node_serves_one_revision_whole_and_never_goes_back() {
         }
     });
     assert_eq!(keyspace::MANIFESTS_KEPT, 200, "the model forgets sooner, so that it is seen");
+}
+
+/// What did not change is taken from the node's own copy: by the next revision, and by a node that is started anew.
+#[test]
+fn a_change_of_one_thing_asks_the_store_for_one_thing() {
+    let mut run = Run::new(0);
+    let mut dice = Dice(1);
+    let mut asked_for = |run: &mut Run, change: &dyn Fn(&mut Draft)| {
+        change(&mut run.store.model().world.draft);
+        run.store.model().publish(false, Wrong::Nothing, &mut dice);
+        run.follower.turn().unwrap();
+        run.looked("turn");
+        std::mem::take(&mut run.store.model().asked)
+    };
+    let first = asked_for(&mut run, &|_| {});
+    assert!(first >= 3, "{first}: two vendors and a tenant");
+    assert_eq!(asked_for(&mut run, &|draft| draft.models.push(sourced(model("b", "new")))), 1);
+    let alias = || AliasDraft { name: "x".into(), target: "m0".into() };
+    assert_eq!(asked_for(&mut run, &|draft| draft.aliases.push(sourced(alias()))), 1);
+    assert_eq!(asked_for(&mut run, &|draft| draft.aliases.clear()), 0, "it was there before");
+    run.follower = started(&run.folder, &run.store);
+    run.follower.first();
+    run.looked("restart");
+    assert_eq!(run.store.model().asked, 0);
 }
 
 const SEQUENCES: u64 = 2_000;

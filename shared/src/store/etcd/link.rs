@@ -1,6 +1,7 @@
 //! The way to etcd: a thread that keeps the connections, a deadline on every call, and errors that say who must act.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Client, Error};
@@ -8,17 +9,21 @@ use etcd_client::{Client, Error};
 use super::address::Address;
 use crate::store::StoreError;
 
+#[derive(Clone)]
 pub struct Link {
     client: Client,
     handle: tokio::runtime::Handle,
-    names: String,
+    names: Arc<str>,
     tries: u32,
-    // Dropping it ends the thread.
-    _end: tokio::sync::oneshot::Sender<()>,
+    // Dropping the last of it ends the thread.
+    _end: Arc<tokio::sync::oneshot::Sender<()>>,
 }
 
 /// Longer than an election, shorter than anybody wants to look at a prompt.
 pub const CALL: Duration = Duration::from_secs(5);
+
+/// Calls that need not wait for each other. Each may bring two pieces of a value.
+const AT_ONCE: usize = 8;
 
 /// Between two tries of one call.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -37,7 +42,7 @@ impl Link {
         let connect = Client::connect(address.endpoints, Some(address.options));
         let client = handle.block_on(async { tokio::time::timeout(patience, connect).await });
         match client {
-            Ok(Ok(client)) => Ok(Self { client, handle, names, tries, _end: end }),
+            Ok(Ok(client)) => Ok(Self { client, handle, names: names.into(), tries, _end: Arc::new(end) }),
             Ok(Err(error)) => Err(explain(&names, &error)),
             Err(_) => Err(silent(&names, patience)),
         }
@@ -63,20 +68,38 @@ impl Link {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let tries = async {
-            let mut left = self.tries;
-            loop {
-                match make(self.client.clone()).await {
-                    // One of several endpoints may be down; the next try goes to another.
-                    Err(error) if is_passing(&error) && left > 1 => {
-                        left -= 1;
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    other => return other,
-                }
-            }
-        };
+        let tries = tried(self.client.clone(), self.tries, make);
         self.answer(patience, self.within(patience, tries))
+    }
+
+    /// The same call for each of these, some at a time; the answers are in their order.
+    pub fn each<A, T, F>(
+        &self,
+        all: &[A],
+        make: impl Fn(Client, A) -> F + Clone + Send + 'static,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        A: Clone + Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let mut answers = Vec::with_capacity(all.len());
+        for some in all.chunks(AT_ONCE) {
+            let begin = |one: &A| {
+                let (make, one) = (make.clone(), one.clone());
+                self.handle.spawn(tried(self.client.clone(), self.tries, move |client| make(client, one.clone())))
+            };
+            let calls: Vec<_> = some.iter().map(begin).collect();
+            let joined = async {
+                let mut came = Vec::with_capacity(calls.len());
+                for call in calls {
+                    came.push(call.await.map_err(|error| Error::IoError(std::io::Error::other(error)))??);
+                }
+                Ok(came)
+            };
+            answers.extend(self.answer(CALL, self.within(CALL, joined))?);
+        }
+        Ok(answers)
     }
 
     fn answer<T>(&self, patience: Duration, came: Option<Result<T, Error>>) -> Result<T, StoreError> {
@@ -94,6 +117,22 @@ impl Link {
 
     pub fn explain(&self, error: &Error) -> StoreError {
         explain(&self.names, error)
+    }
+}
+
+async fn tried<T, F>(client: Client, mut left: u32, make: impl Fn(Client) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    loop {
+        match make(client.clone()).await {
+            // One of several endpoints may be down; the next try goes to another.
+            Err(error) if is_passing(&error) && left > 1 => {
+                left -= 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            other => return other,
+        }
     }
 }
 

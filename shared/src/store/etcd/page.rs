@@ -15,33 +15,36 @@ pub struct Lease {
 }
 
 impl Etcd {
+    /// The page first, because somebody may be waiting for what it says; then its lease is renewed.
     pub(super) fn put_page(&self, page: &NodePage) -> Result<(), StoreError> {
-        let (key, text) = (self.names.node(&page.node), serde_json::to_vec(page).unwrap_or_default());
+        let (key, text) = (self.kv.names.node(&page.node), serde_json::to_vec(page).unwrap_or_default());
         let mut held = self.page.lock().unwrap_or_else(PoisonError::into_inner);
-        let renewed = match held.take() {
-            Some(mut lease) => self.link.within(CALL, lease.renew()).unwrap_or(false).then_some(lease),
-            None => None,
-        };
-        let lease = match renewed {
-            Some(lease) => lease,
-            None => self.link.call(grant)?,
-        };
-        let id = lease.keeper.id();
-        let put = self.link.call(|mut client| {
-            let (key, text) = (key.clone(), text.clone());
-            async move {
-                match client.put(key, text, Some(PutOptions::new().with_lease(id))).await {
-                    Ok(_) => Ok(true),
-                    // It ended between two steps. The next renewal takes a new one.
-                    Err(error) if is_lease_gone(&error) => Ok(false),
-                    Err(error) => Err(error),
-                }
+        let lease = match held.take() {
+            Some(lease) if self.put_under(&lease, &key, &text)? => Some(lease),
+            // There is none yet, or it ended since the last time.
+            _ => {
+                let lease = self.kv.link.call(grant)?;
+                self.put_under(&lease, &key, &text)?.then_some(lease)
             }
-        })?;
-        if put {
-            *held = Some(lease);
+        };
+        if let Some(mut lease) = lease {
+            // One that cannot be renewed is not used again: the next time takes a new one.
+            let renewed = self.kv.link.within(CALL, lease.renew()).unwrap_or(false);
+            *held = renewed.then_some(lease);
         }
         Ok(())
+    }
+
+    /// False when the lease is no longer there.
+    fn put_under(&self, lease: &Lease, key: &str, text: &[u8]) -> Result<bool, StoreError> {
+        let id = lease.keeper.id();
+        self.kv.link.call(|mut client| async move {
+            match client.put(key, text, Some(PutOptions::new().with_lease(id))).await {
+                Ok(_) => Ok(true),
+                Err(error) if is_lease_gone(&error) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
     }
 }
 

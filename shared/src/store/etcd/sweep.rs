@@ -1,4 +1,4 @@
-//! Old manifests go, and values that no kept one names.
+//! Values that no kept manifest names go.
 //!
 //! A value goes only after an hour in which nobody named it and nobody put it again: a publisher writes its values first
 //! and names them seconds later. What was seen unnamed stands in a key of its own, with the time of the revision that saw
@@ -7,12 +7,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, DeleteOptions, Txn, TxnOp};
 use serde::{Deserialize, Serialize};
 
-use super::{Etcd, Order};
+use super::kv::Kv;
 use crate::id::Digest;
-use crate::keyspace::Manifest;
 use crate::store::StoreError;
 
 /// By digest.
@@ -29,7 +28,7 @@ pub struct Seen {
 pub const GRACE_SECONDS: u64 = 3_600;
 
 /// Looking at every value and every kept manifest costs some reads of megabytes; it need not be done each time.
-const EVERY: u64 = 16;
+pub const EVERY: u64 = 16;
 
 /// etcd takes 128 operations at a time: each of these is one, and so is the key that says what is unnamed.
 const DELETED_AT_ONCE: usize = 100;
@@ -37,33 +36,18 @@ const DELETED_AT_ONCE: usize = 100;
 /// So that the key stays far below etcd's largest request. What is too much is seen the next time.
 const UNNAMED_MAX: usize = 5_000;
 
-impl Etcd {
-    /// After `manifest` became the newest.
-    pub(super) fn prune(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        let kept = self.drop_manifests()?;
-        if manifest.revision.is_multiple_of(EVERY) { self.sweep(&kept, manifest.time) } else { Ok(()) }
-    }
-
-    /// The keys of the manifests that stay.
-    fn drop_manifests(&self) -> Result<Vec<String>, StoreError> {
-        let mut keys = self.keys(&self.names.manifests())?;
-        let surplus = keys.len().saturating_sub(self.manifests_kept);
-        let old: Vec<String> = keys.drain(..surplus).map(|(key, _)| key).collect();
-        for some in old.chunks(DELETED_AT_ONCE) {
-            let deletes: Vec<_> = some.iter().map(|key| TxnOp::delete(key.as_str(), None)).collect();
-            self.txn(Txn::new().and_then(deletes))?;
-        }
-        Ok(keys.into_iter().map(|(key, _)| key).collect())
-    }
-
-    fn sweep(&self, kept: &[String], now: u64) -> Result<(), StoreError> {
+impl Kv {
+    pub fn sweep(&self, now: u64) -> Result<(), StoreError> {
         let (before, version) = self.unnamed()?;
+        let kept: Vec<String> = self.keys(&self.names.manifests())?.into_iter().map(|(key, _)| key).collect();
+        let all_named = self.link.each(&kept, |mut client, key: String| async move {
+            let found = client.get(key, None).await?;
+            Ok(found.kvs().first().and_then(|kv| serde_json::from_slice::<Named>(kv.value()).ok()))
+        })?;
         let mut named = HashSet::new();
-        for key in kept {
-            let found = self.get(key)?;
+        for manifest in all_named {
             // Without knowing what a kept manifest names, nothing may go. Another one may have dropped it meanwhile.
-            let Some((bytes, _)) = found else { return Ok(()) };
-            let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else { return Ok(()) };
+            let Some(manifest) = manifest else { return Ok(()) };
             named.extend(manifest.parts.into_values());
         }
         let mut there: BTreeMap<Digest, i64> = BTreeMap::new();
@@ -99,24 +83,23 @@ impl Etcd {
         Ok(())
     }
 
-    pub(super) fn is_unnamed(&self, digest: &Digest) -> Result<bool, StoreError> {
+    pub fn is_unnamed(&self, digest: &Digest) -> Result<bool, StoreError> {
         self.unnamed().map(|(unnamed, _)| unnamed.contains_key(digest))
     }
 
     /// What was seen unnamed, and etcd's number of its last write; 0 when there is none.
-    pub(super) fn unnamed(&self) -> Result<(Unnamed, i64), StoreError> {
+    fn unnamed(&self) -> Result<(Unnamed, i64), StoreError> {
         let found = self.get(&self.names.unnamed())?;
         Ok(found.map_or_else(Default::default, |(bytes, version)| {
             (serde_json::from_slice(&bytes).unwrap_or_default(), version)
         }))
     }
+}
 
-    /// All keys below a prefix, with etcd's number of their last write.
-    fn keys(&self, prefix: &str) -> Result<Vec<(String, i64)>, StoreError> {
-        let options = GetOptions::new().with_keys_only();
-        let found = self.range(prefix, usize::MAX, Order::Ascending, options)?;
-        Ok(found.into_iter().map(|kv| (String::from_utf8_lossy(kv.key()).into_owned(), kv.mod_revision())).collect())
-    }
+/// As much of a manifest as has to be known here.
+#[derive(Deserialize)]
+struct Named {
+    parts: BTreeMap<String, Digest>,
 }
 
 /// What is unnamed now, and what of it may go.
