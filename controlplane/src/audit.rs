@@ -72,6 +72,7 @@ impl Log {
             let (number, previous) = last(&mut file)?;
             let Change { who, by, does, with } = change.clone();
             let (time, outcome) = (when::stamp(when::now()), outcome.to_owned());
+            let with = short(with);
             let entry = Entry { number, time, who, by: by.into(), does, with, outcome, revision, previous };
             let line = serde_json::to_string(&entry).map_err(std::io::Error::other)?;
             file.write_all(format!("{line}\n").as_bytes())?;
@@ -115,15 +116,30 @@ impl Log {
 }
 
 const START: Digest = Digest([0; 32]);
-/// A line is far shorter: a folder is in it as a digest.
-const LINE_BYTES_MAX: u64 = 64 << 10;
+/// Longer arguments stand in a line as their digest.
+const ARGUMENTS_BYTES_MAX: usize = 16 << 10;
+/// More than a line.
+const TAIL_BYTES: u64 = 64 << 10;
+
+fn short(with: Value) -> Value {
+    let text = with.to_string();
+    if text.len() <= ARGUMENTS_BYTES_MAX {
+        return with;
+    }
+    serde_json::json!({"bytes": text.len(), "digest": Digest::of(text.as_bytes())})
+}
 
 /// The number of the next entry, and the hash of the last line.
 fn last(file: &mut File) -> std::io::Result<(u64, Digest)> {
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LINE_BYTES_MAX)))?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail)?;
+    let (mut tail, mut from) = (Vec::new(), length);
+    // Until the start of the last line is there, however long an earlier build has made it.
+    while from > 0 && !tail.strip_suffix(b"\n").unwrap_or(&tail).contains(&b'\n') {
+        from = length.saturating_sub((2 * (length - from)).max(TAIL_BYTES));
+        file.seek(SeekFrom::Start(from))?;
+        tail.clear();
+        file.read_to_end(&mut tail)?;
+    }
     let tail = String::from_utf8_lossy(&tail);
     let Some(line) = tail.lines().last() else { return Ok((1, START)) };
     let entry: Entry = serde_json::from_str(line)
@@ -137,6 +153,26 @@ mod tests {
 
     fn change(does: &str) -> Change {
         Change { who: "t".into(), by: "cli", does: does.into(), with: Value::Null }
+    }
+
+    /// Nothing that somebody says keeps others from changing anything afterwards.
+    #[test]
+    fn a_long_argument_ends_nothing() {
+        let state = std::env::temp_dir().join(format!("weirctl-audit-long-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&state);
+        let log = Log::of(&state);
+        let long = Change { with: serde_json::json!({"name": "A".repeat(200_000)}), ..change("key create") };
+        assert!(log.append(&long, "asked", None).unwrap().with["digest"].is_string());
+        // As an earlier build would have written it.
+        let (number, previous) = (2, log.head().unwrap());
+        let text = |text: &str| text.to_owned();
+        let (time, who, by, does, outcome) = (text(""), text("t"), text("api"), text("a"), text("done"));
+        let entry = Entry { number, time, who, by, does, with: long.with, outcome, revision: None, previous };
+        let mut file = OpenOptions::new().append(true).open(log.path()).unwrap();
+        file.write_all((serde_json::to_string(&entry).unwrap() + "\n").as_bytes()).unwrap();
+        assert_eq!(log.append(&change("key revoke"), "asked", None).unwrap().number, 3);
+        assert_eq!(log.read().unwrap().1, None);
+        std::fs::remove_dir_all(&state).unwrap();
     }
 
     #[test]

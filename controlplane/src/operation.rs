@@ -138,6 +138,11 @@ impl Operation {
         if self.changes || self.folder { "POST" } else { "GET" }
     }
 
+    /// It does nothing but wait for news.
+    pub fn waits(&self) -> bool {
+        self.words == ["watch"]
+    }
+
     fn command(&self) -> Command {
         let line = crate::Line::command();
         self.words
@@ -209,12 +214,16 @@ fn long(arg: &Arg) -> &str {
     arg.get_long().unwrap_or_default()
 }
 
-fn texts(value: &Value) -> Option<Vec<String>> {
-    match value {
-        Value::String(text) => Some(vec![text.clone()]),
-        Value::Number(number) => Some(vec![number.to_string()]),
-        Value::Array(items) => items.iter().map(|item| Some(texts(item)?.concat())).collect(),
+/// What an argument is given as: one text, or a list of them.
+pub fn texts(value: &Value) -> Option<Vec<String>> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
         _ => None,
+    };
+    match value {
+        Value::Array(items) => items.iter().map(text).collect(),
+        one => Some(vec![text(one)?]),
     }
 }
 

@@ -5,11 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use weir_shared::ledger::{FRAME_BYTES_MAX, Link, Record, SegmentHeader};
-use weir_tests::gateway::{try_ctl, try_ctl_reading};
+use weir_tests::clock;
+use weir_tests::gateway::{try_ctl, try_ctl_reading, within};
 use weir_tests::wire::Wire;
 use weir_tests::{Answer, Call, Dialect, Gateway, Model, Request, Setup, binary};
 
@@ -168,6 +170,37 @@ fn the_command_line_speaks_to_it() {
     weir.lives();
 }
 
+/// Who only waits for news, also who has left since, takes nothing from those who change something; and nothing that is said
+/// ends the audit log.
+#[test]
+fn nobody_takes_the_server_away() {
+    let mut setup = Setup::new("serve-busy");
+    setup.folder("[[tenant]]\nname = \"team\"\n");
+    let weir = setup.start();
+    let serve = Serve::start(&weir, &[]);
+    let admin = token(&weir, &["--name", "a", "--role", "admin"]).1;
+    let viewer = token(&weir, &["--name", "v", "--role", "viewer"]).1;
+    let mut waiting: Vec<Wire> = (0..24).map(|_| Wire::open(serve.address)).collect();
+    let ask = Request::get("/v1/watch?after=99999999").header("Connection", "close");
+    waiting.iter_mut().for_each(|wire| assert!(wire.send(ask.bytes(&viewer))));
+    std::thread::sleep(Duration::from_millis(500));
+    drop(waiting.split_off(8));
+    let started = clock::now();
+    let made = serve.post("/v1/key/create", &admin, json!({"name": "A".repeat(100)}));
+    assert_eq!(made.status, 200, "{}", made.text());
+    let long = serve.post("/v1/key/create", &admin, json!({"name": "a", "reason": "A".repeat(200_000)}));
+    assert!(matches!(long.status, 200 | 400), "{}", long.text());
+    let gone = serve.post("/v1/key/revoke", &admin, json!({"ids": [made.json()["id"]]}));
+    assert_eq!(gone.status, 200, "{}", gone.text());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    // As many as there are places, and no more of one address: the others are closed, and it ends when it is told to.
+    let crowd: Vec<Wire> = (0..200).map(|_| Wire::open(serve.address)).collect();
+    let mut serve = serve;
+    weir_tests::process::signal(serve.child.id(), "TERM");
+    assert!(within(Duration::from_secs(5), || matches!(serve.child.try_wait(), Ok(Some(_)))), "it does not end");
+    drop((waiting, crowd));
+}
+
 #[test]
 fn who_is_bound_to_a_tenant_sees_nothing_else() {
     let mut setup = Setup::new("serve-tenant");
@@ -186,6 +219,7 @@ fn who_is_bound_to_a_tenant_sees_nothing_else() {
         (serve.get("/v1/key/list?tenant=default", &own), "another tenant's keys"),
         (serve.get(&format!("/v1/key/show?id={others}"), &own), "a key of another tenant"),
         (serve.post("/v1/key/revoke", &own, json!({"ids": [made["id"], others]})), "one of both"),
+        (serve.post("/v1/key/revoke", &own, json!({"ids": [made["id"], [others]]})), "hidden in a list"),
         (serve.post("/v1/key/rotate", &own, json!({"id": others})), "another tenant's key"),
         (serve.get("/v1/status", &own), "what is everybody's"),
         (serve.post("/v1/rollback", &own, json!({"revision": 1})), "what is everybody's"),

@@ -15,6 +15,7 @@ use weir_shared::id::Digest;
 use weir_shared::keyspace::Origin;
 
 use super::Desk;
+use super::guests::Known;
 use crate::audit::Change;
 use crate::failure::Failure;
 use crate::operation::{self, Operation, Tenant};
@@ -30,6 +31,9 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Whoever guesses tokens waits for each.
 const WRONG_TOKEN_PAUSE: Duration = Duration::from_millis(250);
 
+/// For a thread that looks a token up.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// An answer with its status; as text for people, or as JSON.
 struct Answer {
     status: u16,
@@ -44,6 +48,7 @@ pub async fn answer(
     request: Request<Incoming>,
     certificate: Option<Arc<[u8]>>,
     desk: Arc<Desk>,
+    known: Known,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let as_text = request.headers().get(ACCEPT).is_some_and(|accept| accept == "text/plain");
     let path = request.uri().path().to_owned();
@@ -56,7 +61,7 @@ pub async fn answer(
             _ => {}
         }
     }
-    let answer = match asked(request, certificate, &desk).await {
+    let answer = match asked(request, certificate, &desk, &known).await {
         Ok(answer) => answer,
         Err(refused) => *refused,
     };
@@ -89,12 +94,14 @@ async fn asked(
     request: Request<Incoming>,
     certificate: Option<Arc<[u8]>>,
     desk: &Arc<Desk>,
+    known: &Known,
 ) -> Result<Answer, Refused> {
     let Some(operation) = Operation::of_path(request.uri().path()) else {
         return Err(refused(404, "there is no such path", "see /openapi.json"));
     };
     let bearer = bearer(&request);
     let caller = authenticated(bearer, certificate, desk).await?;
+    known.introduce();
     if request.method().as_str() != operation.method() {
         return Err(refused(405, format!("ask for it with {}", operation.method()), "see /openapi.json"));
     }
@@ -112,13 +119,17 @@ async fn asked(
         "GET" => of_query(request.uri().query().unwrap_or_default(), operation)?,
         _ => of_body(request).await?,
     };
-    let Ok(place) = desk.commands.try_acquire() else {
+    let places = if operation.waits() { &desk.watches } else { &desk.commands };
+    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
         return Err(refused(503, "too many commands are under way", "try again in a moment"));
     };
     let work = Arc::clone(desk);
-    let done = tokio::task::spawn_blocking(move || carry_out(operation, given, &caller, &work, as_text)).await;
-    drop(place);
-    done.unwrap_or_else(|_| Err(refused(500, "the command failed within", "its log says more")))
+    // The thread goes on when its caller has left: so does its place.
+    let done = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        carry_out(operation, given, &caller, &work, as_text)
+    });
+    done.await.unwrap_or_else(|_| Err(refused(500, "the command failed within", "its log says more")))
 }
 
 fn bearer(request: &Request<Incoming>) -> Option<String> {
@@ -132,8 +143,13 @@ async fn authenticated(
     certificate: Option<Arc<[u8]>>,
     desk: &Arc<Desk>,
 ) -> Result<TokenDraft, Refused> {
+    let looks = tokio::time::timeout(LOOK_PATIENCE, Arc::clone(&desk.looks).acquire_owned()).await;
+    let Ok(Ok(place)) = looks else {
+        return Err(refused(503, "too many ask at once, or the store does not answer", "try again in a moment"));
+    };
     let work = Arc::clone(desk);
     let found = tokio::task::spawn_blocking(move || -> Result<Option<TokenDraft>, Failure> {
+        let _place = place;
         let store = work.place.store()?;
         let tokens = Base::read(&*store)?.tokens(&*store)?;
         let now = when::now();
@@ -291,13 +307,10 @@ fn bind_to_tenant(
                 Base::read(&*store)?.keys(&*store)
             };
             let keys = keys().map_err(|failure| Box::new(failed(failure)))?;
-            let named: Vec<&str> = match given.get(argument) {
-                Some(Value::String(id)) => vec![id],
-                Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_str).collect(),
-                _ => Vec::new(),
-            };
+            // Exactly what the command will be given.
+            let named = given.get(argument).and_then(operation::texts).unwrap_or_default();
             // A key of somebody else's and one that is not there are told alike.
-            let is_own = |id: &&str| keys.iter().any(|key| key.id == *id && key.tenant == *own);
+            let is_own = |id: &String| keys.iter().any(|key| key.id == *id && key.tenant == *own);
             if !named.is_empty() && named.iter().all(is_own) { Ok(()) } else { Err(forbidden()) }
         }
     }
