@@ -38,6 +38,10 @@ impl Allowed {
         Self(patterns.iter().map(|pattern| Pattern::new(pattern)).collect())
     }
 
+    pub fn is_anything(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A pattern is compared with the bare name and with `vendor/name`.
     pub fn allows(&self, vendor: &str, id: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(id) || pattern.matches_joined(vendor, id))

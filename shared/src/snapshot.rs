@@ -318,6 +318,11 @@ impl Snapshot {
         places.filter(move |&place| self.may_use(place, key))
     }
 
+    /// Whether there is nothing that this key may not use.
+    pub fn may_use_anything(key: &Key) -> bool {
+        key.tenant.models.is_anything() && key.models.is_anything()
+    }
+
     pub fn may_use(&self, place: u32, key: &Key) -> bool {
         let model = &self.catalog.models[place as usize];
         let vendor = &self.vendor_of(model).name;
@@ -460,6 +465,7 @@ impl Catalog {
             let compiled = routing::compile(
                 route,
                 &self.models,
+                &self.vendors,
                 |name| self.named(name).collect(),
                 previous.and_then(|previous| previous.routes.get(name.as_str())),
                 faults,

@@ -3,26 +3,28 @@
 
 use weir_shared::routing::need;
 
-/// A word as a member's name or value, and what it tells.
+use crate::wire::lanes::{self, LANES};
+
+/// A word as a member's name or value, and what it tells; by the letters that they begin with.
 const WORDS: &[(&str, u16)] = &[
-    ("\"tools\"", need::TOOLS),
+    ("\"audio/", need::AUDIO),
+    ("\"application/pdf\"", need::FILES),
+    ("\"document\"", need::FILES),
     ("\"functions\"", need::TOOLS),
-    ("\"toolConfig\"", need::TOOLS),
     ("\"image_url\"", need::IMAGES),
     ("\"input_image\"", need::IMAGES),
     ("\"image/", need::IMAGES),
     ("\"image\"", need::IMAGES),
     ("\"input_audio\"", need::AUDIO),
-    ("\"audio/", need::AUDIO),
     ("\"input_file\"", need::FILES),
-    ("\"document\"", need::FILES),
-    ("\"application/pdf\"", need::FILES),
     ("\"json_schema\"", need::SCHEMA),
+    ("\"output_format\"", need::SCHEMA),
     ("\"responseSchema\"", need::SCHEMA),
     ("\"responseJsonSchema\"", need::SCHEMA),
-    ("\"output_format\"", need::SCHEMA),
     ("\"reasoning_effort\"", need::REASONING),
     ("\"reasoning\"", need::REASONING),
+    ("\"tools\"", need::TOOLS),
+    ("\"toolConfig\"", need::TOOLS),
     ("\"thinking\"", need::REASONING),
     ("\"thinkingConfig\"", need::REASONING),
 ];
@@ -30,26 +32,49 @@ const WORDS: &[(&str, u16)] = &[
 pub fn of(body: &[u8], stream: bool) -> u16 {
     let mut needs = if stream { need::STREAM } else { 0 };
     // One pass over the quotes: each word begins with one, and few quotes are followed by a letter that begins a word.
-    for at in memchr::memchr_iter(b'"', body) {
-        let rest = &body[at..];
-        let Some(first) = rest.get(1).filter(|first| STARTS & 1 << (**first & 31) != 0) else { continue };
-        for (word, bit) in WORDS.iter().filter(|(word, _)| word.as_bytes()[1] == *first) {
-            if needs & bit == 0 && rest.starts_with(word.as_bytes()) && says(body, at, word.as_bytes()) {
-                needs |= bit;
-            }
+    let (blocks, last) = body.as_chunks::<LANES>();
+    for (number, block) in blocks.iter().enumerate() {
+        let mut ends = lanes::ends_plain_text(block);
+        while ends != 0 {
+            let at = number * LANES + ends.trailing_zeros() as usize;
+            ends &= ends - 1;
+            needs |= told_at(body, at, needs);
         }
     }
-    needs
+    (body.len() - last.len()..body.len()).fold(needs, |needs, at| needs | told_at(body, at, needs))
 }
 
-/// The letters that words begin with, by their last five bits.
-const STARTS: u32 = {
-    let (mut starts, mut word) = (0, 0);
-    while word < WORDS.len() {
-        starts |= 1 << (WORDS[word].0.as_bytes()[1] & 31);
-        word += 1;
+/// What the word that begins here tells beyond what is known.
+#[inline(always)]
+fn told_at(body: &[u8], at: usize, known: u16) -> u16 {
+    let (Some(b'"'), Some(first)) = (body.get(at), body.get(at + 1)) else { return 0 };
+    let letter = usize::from(first & 31);
+    let (from, to) = (FROM[letter], FROM[letter + 1]);
+    if from == to { 0 } else { word_at(body, at, &WORDS[usize::from(from)..usize::from(to)], known) }
+}
+
+fn word_at(body: &[u8], at: usize, words: &[(&str, u16)], known: u16) -> u16 {
+    let mut told = 0;
+    for (word, bit) in words {
+        let word = word.as_bytes();
+        if (known | told) & bit == 0 && body[at..].starts_with(word) && says(body, at, word) {
+            told |= bit;
+        }
     }
-    starts
+    told
+}
+
+/// Where the words of each first letter begin, by the letter's last five bits; they end where the next one's begin.
+const FROM: [u8; 33] = {
+    let (mut from, mut letter, mut word) = ([0; 33], 0, 0);
+    while letter < from.len() {
+        while word < WORDS.len() && ((WORDS[word].0.as_bytes()[1] & 31) as usize) < letter {
+            word += 1;
+        }
+        from[letter] = word as u8;
+        letter += 1;
+    }
+    from
 };
 
 /// A member's name with something in it, or the value of `type` and its like: not a text that is this word alone.
@@ -76,6 +101,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn words_stand_by_their_letters() {
+        assert!(WORDS.is_sorted_by_key(|(word, _)| word.as_bytes()[1] & 31));
+        for (word, bit) in WORDS {
+            let text =
+                if word.ends_with('/') { format!("{{\"mimeType\":{word}x\"}}") } else { format!("{{{word}:[1]}}") };
+            assert_eq!(of(text.as_bytes(), false), *bit, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wanted_is_seen_and_what_is_only_spoken_of_is_not() {
         for (body, expected) in [
             (r#"{"messages":[{"role":"user","content":"hi"}]}"#, 0),
@@ -93,7 +128,11 @@ mod tests {
             (r#"{"reasoning_effort":"high"}"#, need::REASONING),
             (r#"{"reasoning":null}"#, 0),
         ] {
-            assert_eq!(of(body.as_bytes(), false), expected, "{body}");
+            // Wherever it stands in the blocks that are looked at.
+            for before in 0..2 * LANES {
+                let moved = " ".repeat(before) + body;
+                assert_eq!(of(moved.as_bytes(), false), expected, "{moved}");
+            }
         }
         assert_eq!(of(b"{}", true), need::STREAM);
     }

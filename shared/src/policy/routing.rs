@@ -196,6 +196,8 @@ pub struct Route {
     pub conditions: Vec<Condition>,
     pub sticky: Vec<StickyBy>,
     pub require: Require,
+    /// One bit for each of `places`: its vendor is known to meet `require`.
+    pub met: u16,
     pub trying: Trying,
     pub hedge: Option<Hedge>,
     pub mirror: Option<Mirror>,
@@ -252,6 +254,12 @@ pub struct Require {
     pub regions: Vec<Arc<str>>,
     pub zero_retention: bool,
     pub no_training: bool,
+}
+
+impl Require {
+    pub fn is_nothing(&self) -> bool {
+        self.regions.is_empty() && !self.zero_retention && !self.no_training
+    }
 }
 
 /// All of it must be true.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::Model;
+use crate::catalog::{Model, Vendor};
 use crate::draft::Sourced;
 use crate::fault::{Fault, Source};
 use crate::health::Pace;
@@ -16,12 +16,14 @@ use crate::policy::routing::{
 use crate::policy::time;
 use crate::resolve::Pattern;
 
+use super::eligible::breaks;
 use super::need;
 
 /// `named`: the models that a name means, in the operator's order. `before`: the route of this name so far.
 pub fn compile(
     Sourced { source, is }: &Sourced<RouteDraft>,
     models: &[Model],
+    vendors: &[Vendor],
     named: impl Fn(&str) -> Vec<u32>,
     before: Option<&Route>,
     faults: &mut Vec<Fault>,
@@ -43,14 +45,16 @@ pub fn compile(
     let fan_out = compiler.fan_out(is);
     compiler.bounds();
     let Compiler { places, conditions, sticky, .. } = compiler;
-    debug_assert!(places.iter().all(|&place| (place as usize) < models.len()));
+    let require = require(&is.regions, is.zero_retention, is.no_training);
+    let met = met(&require, &places, models, vendors);
     Route {
         name: is.name.as_str().into(),
         root,
         places,
         conditions,
         sticky,
-        require: require(&is.regions, is.zero_retention, is.no_training),
+        require,
+        met,
         trying: trying(is),
         hedge,
         mirror,
@@ -60,6 +64,15 @@ pub fn compile(
 
 pub fn require(regions: &[String], zero_retention: bool, no_training: bool) -> Require {
     Require { regions: regions.iter().map(|region| region.as_str().into()).collect(), zero_retention, no_training }
+}
+
+fn met(require: &Require, places: &[u32], models: &[Model], vendors: &[Vendor]) -> u16 {
+    let is_met = |&place: &u32| {
+        let vendor = models.get(place as usize).and_then(|model| vendors.get(model.vendor as usize));
+        vendor.is_some_and(|vendor| breaks(require, vendor).is_none())
+    };
+    let places = places.iter().take(CANDIDATES_MAX).enumerate();
+    places.fold(0, |met, (at, place)| met | u16::from(is_met(place)) << at)
 }
 
 fn trying(is: &RouteDraft) -> Trying {

@@ -53,9 +53,16 @@ impl Eligible {
     pub fn of(way: &Way<'_>, snapshot: &Snapshot, key: &Key, shape: &Shape) -> Self {
         let mut eligible = Self { mask: 0, unfit: [None; CANDIDATES_MAX] };
         let mut short = 0;
+        let anything = Snapshot::may_use_anything(key);
+        let of_tenant = Some(&key.tenant.require).filter(|require| !require.is_nothing());
         for (at, &place) in way.places().iter().enumerate() {
             let model = &snapshot.catalog.models[place as usize];
-            let unfit = unfit(way.require(), snapshot, key, shape, shape.reach & 1 << at != 0, place, model);
+            let unfit = if !anything && !snapshot.may_use(place, key) {
+                Some(Unfit::Forbidden)
+            } else {
+                let required = [way.require().filter(|_| !way.meets(at)), of_tenant];
+                unfit(required, snapshot, shape, shape.reach & 1 << at != 0, model)
+            };
             eligible.unfit[at] = unfit;
             match unfit {
                 None => eligible.mask |= 1 << at,
@@ -85,23 +92,18 @@ impl Eligible {
     }
 }
 
-/// `reached`: the call can be said in its language.
+/// Of a model that the key may use. `reached`: the call can be said in its language.
 fn unfit(
-    require: Option<&Require>,
+    required: [Option<&Require>; 2],
     snapshot: &Snapshot,
-    key: &Key,
     shape: &Shape,
     reached: bool,
-    place: u32,
     model: &Model,
 ) -> Option<Unfit> {
-    if !snapshot.may_use(place, key) {
-        return Some(Unfit::Forbidden);
-    }
-    let vendor = snapshot.vendor_of(model);
-    let required = require.into_iter().chain([&key.tenant.require]);
-    if let Some(unfit) = required.filter_map(|require| breaks(require, vendor)).next() {
-        return Some(unfit);
+    for require in required.into_iter().flatten() {
+        if let Some(unfit) = breaks(require, snapshot.vendor_of(model)) {
+            return Some(unfit);
+        }
     }
     if !reached {
         return Some(Unfit::Language);
@@ -129,7 +131,11 @@ pub fn mirrored<'s>(
         return None;
     }
     let model = &snapshot.catalog.models[mirror.model as usize];
-    let unfit = unfit(Some(&route.require), snapshot, key, shape, reached(model), mirror.model, model);
+    if !snapshot.may_use(mirror.model, key) {
+        return Some((mirror, Err(Unfit::Forbidden)));
+    }
+    let required = [Some(&route.require), Some(&key.tenant.require)];
+    let unfit = unfit(required, snapshot, shape, reached(model), model);
     Some((mirror, unfit.map_or(Ok(()), Err)))
 }
 

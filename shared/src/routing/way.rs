@@ -89,6 +89,13 @@ impl<'s> Way<'s> {
         self.route.map(|route| &route.require)
     }
 
+    /// Whether the vendor of this candidate is known to meet what the route requires.
+    pub fn meets(&self, at: usize) -> bool {
+        // A candidate that was added by hand is none of the route's.
+        let is_known = |route: &Route| route.met & 1 << at != 0 && route.places.get(at) == self.places().get(at);
+        self.route.is_none_or(is_known)
+    }
+
     pub fn trying(&self) -> Trying {
         self.route.map_or_else(Trying::default, |route| route.trying)
     }
