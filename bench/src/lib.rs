@@ -2,6 +2,7 @@
 //! comparison with nginx and HAProxy in one run, what an operator's changes cost a fleet, and a grammar checker that shares
 //! no code with the gateway.
 
+mod deployment;
 mod gateway;
 mod meter;
 mod sys;
@@ -15,6 +16,7 @@ pub mod storm;
 pub mod load;
 pub mod compare;
 pub mod fleet;
+pub mod table;
 
 /// Raises the limit of open files for this process and what it starts: ten thousand idle connections need twice as many.
 pub fn raise_open_files() -> u64 {

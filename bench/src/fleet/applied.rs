@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::deployment::{Deployment, Node};
 use super::{Rig, Row, model_table};
+use crate::deployment::{Deployment, Node};
 
 pub fn measure(rig: &mut Rig<'_>) -> io::Result<Vec<Row>> {
     let (deployment, nodes) = fleet(rig, "applied")?;

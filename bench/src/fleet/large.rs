@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::deployment::{Deployment, Node};
 use super::{Rig, Row, SETTLED, model_table};
+use crate::deployment::{Deployment, Node};
 use crate::meter;
 
 /// The deployment, and some of its keys.

@@ -2,24 +2,21 @@
 //! are revoked, and a deployment with many keys and models.
 
 mod applied;
-pub(crate) mod deployment;
 mod etcd;
 mod large;
 mod one_key;
 mod probe;
 mod revoked;
-mod table;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use table::{Outcome, Row};
-
-use self::deployment::Deployment;
 use self::etcd::Etcd;
+use crate::deployment::{CREDENTIAL, Deployment};
 use crate::gateway::Programs;
 use crate::provider::{self, Handle};
+use crate::table::{Outcome, Row};
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -126,9 +123,6 @@ fn model_table(vendor: &str, id: &str) -> String {
          price = {{ input = \"0.15\", cache_read = \"0.075\", output = \"0.60\" }}\n"
     )
 }
-
-/// The variable that holds what the vendor is shown.
-pub(crate) const CREDENTIAL: &str = "WEIRBENCH_CREDENTIAL";
 
 /// What a node does after a change beside serving it (its page, its own copy) is over then.
 const SETTLED: Duration = Duration::from_millis(1_500);

@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::deployment::{Deployment, Node, on_core};
 use super::{PATIENCE, Rig, Row, SETTLED};
 use crate::clock::Moment;
+use crate::deployment::{Deployment, Node, on_core};
 use crate::load::{self, Mode, Target, target::Wish};
 use crate::meter;
 

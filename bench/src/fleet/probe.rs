@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use super::PATIENCE;
-use super::deployment::Node;
+use crate::deployment::Node;
 use crate::http::{self, Answer, Link};
 
 /// A connection that lives on this core.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Row;
 use super::site::{Call, Site, metric};
 use crate::clock::Moment;
-use crate::fleet::deployment::Node;
+use crate::deployment::Node;
 use crate::load::Mode;
 
 const FIRST: &str = "name=first,events=3";

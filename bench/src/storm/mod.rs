@@ -10,8 +10,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fleet::{Outcome, Row};
 use crate::gateway::Programs;
+use crate::table::{Outcome, Row};
 
 use self::site::Site;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Options, PATIENCE};
-use crate::fleet::deployment::{Deployment, Node};
+use crate::deployment::{Deployment, Node};
 use crate::gateway::Programs;
 use crate::http;
 use crate::load::{self, Dialect, Mode, Running, Target, target::Wish};
@@ -39,7 +39,7 @@ impl Site {
              [[vendor.credential]]\nname = \"main\"\nenv = \"{}\"\n\
              [[model]]\nvendor = \"{name}\"\nid = \"{name}\"\nupstream = \"gpt-4o-mini\"\n\
              price = {{ input = \"0.15\", output = \"0.60\" }}\n",
-            crate::fleet::CREDENTIAL
+            crate::deployment::CREDENTIAL
         )
     }
 

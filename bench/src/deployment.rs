@@ -8,10 +8,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CREDENTIAL, PATIENCE};
 use crate::clock::Moment;
 use crate::gateway::{self, Process, Programs, Started};
 use crate::http;
+
+/// The variable that holds what the vendor is shown.
+pub const CREDENTIAL: &str = "WEIRBENCH_CREDENTIAL";
+
+/// Nobody waits longer for one answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Deployment {
     programs: Programs,
