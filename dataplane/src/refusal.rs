@@ -228,7 +228,7 @@ impl From<NoPass> for Refusal {
     fn from(none: NoPass) -> Self {
         match none {
             NoPass::None => Self::plain(Code::NoCredential),
-            NoPass::Busy { retry_in_ns } => Self::plain(Code::VendorRateLimited).retry_in(retry_in_ns),
+            NoPass::Busy { retry_in_ns, .. } => Self::plain(Code::VendorRateLimited).retry_in(retry_in_ns),
         }
     }
 }

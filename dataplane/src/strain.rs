@@ -9,6 +9,7 @@ use std::cell::Cell;
 
 use weir_shared::policy::limit::Priority;
 
+use crate::clock;
 use crate::deadline::TICK_MS;
 
 /// Tenants share a place when their numbers meet; more places make that rarer.
@@ -25,6 +26,7 @@ const LEFT_TO_ONE: std::ops::RangeInclusive<u32> = UNIT / 4..=4 * UNIT;
 /// What a tick tells of its core.
 #[derive(Clone, Copy)]
 pub struct Tick {
+    pub ended_ms: u64,
     pub took_ms: u64,
     /// How late the least late of its timers came; 0 on a core that had time to spare.
     pub late_ms: u64,
@@ -39,6 +41,8 @@ pub struct Strain {
     share: Cell<u32>,
     late: Cell<u32>,
     last_late_ms: Cell<u64>,
+    /// When the tick before ended.
+    ended_ms: Cell<u64>,
     /// A tick that is late by more says that callers wait.
     late_ms: u64,
 }
@@ -50,12 +54,17 @@ impl Strain {
             share: Cell::new(u32::MAX),
             late: Cell::new(0),
             last_late_ms: Cell::new(0),
+            ended_ms: Cell::new(0),
             late_ms,
         }
     }
 
     /// Whether a call is taken. `dice` decides for those who are over their share.
     pub fn takes(&self, tenant: usize, priority: Priority, dice: u64) -> bool {
+        self.takes_at(tenant, priority, dice, clock::coarse_ms())
+    }
+
+    fn takes_at(&self, tenant: usize, priority: Priority, dice: u64, now_ms: u64) -> bool {
         let (now, mean) = &self.asked[tenant % PLACES];
         now.set(now.get() + 1);
         let share = self.share.get();
@@ -64,7 +73,9 @@ impl Strain {
         }
         let share = share.saturating_mul(weight(priority)) / weight(Priority::Normal);
         // A tenant's first call in a tick says nothing about how many there will be.
-        let rate = mean.get().max((now.get() - 1) * UNIT);
+        let lasts_ms = now_ms.saturating_sub(self.ended_ms.get()).max(TICK_MS);
+        let begun = u64::from(now.get() - 1) * u64::from(UNIT) * TICK_MS / lasts_ms;
+        let rate = mean.get().max(begun as u32);
         rate <= share || dice % u64::from(rate) < u64::from(share)
     }
 
@@ -78,6 +89,7 @@ impl Strain {
             most = most.max(mean.get());
             tenants += u32::from(mean.get() > 0);
         }
+        self.ended_ms.set(tick.ended_ms);
         let before_ms = self.last_late_ms.replace(tick.late_ms);
         self.late.set(if tick.late_ms > self.late_ms { self.late.get() + 1 } else { 0 });
         let share = self.share.get();
@@ -149,7 +161,7 @@ mod tests {
             let is_full = all >= self.capacity || self.waiting > 0;
             // A call takes its part of a tick.
             let late_ms = u64::from(self.waiting) * TICK_MS / u64::from(self.capacity);
-            self.strain.tick(Tick { took_ms: TICK_MS, late_ms, is_full });
+            self.strain.tick(Tick { ended_ms: 0, took_ms: TICK_MS, late_ms, is_full });
             taken
         }
 
@@ -214,22 +226,26 @@ mod tests {
         for tick in 0..200 {
             for _ in 0..2_000 {
                 dice_drawn += 1;
-                strain.takes(1, Priority::Normal, dice(dice_drawn, 1));
+                strain.takes_at(1, Priority::Normal, dice(dice_drawn, 1), 400 * tick);
             }
-            if tick % 2 == 0 {
-                refused += u32::from(!strain.takes(2, Priority::Normal, dice(dice_drawn, 2)));
+            // However long a tick is.
+            for call in 1..=12 {
+                dice_drawn += 1;
+                let now_ms = 400 * tick + 30 * call;
+                refused += u32::from(!strain.takes_at(2, Priority::Normal, dice(dice_drawn, 2), now_ms));
             }
-            strain.tick(Tick { took_ms: 300, late_ms: 200, is_full: true });
+            let ended_ms = 400 * (tick + 1);
+            strain.tick(Tick { ended_ms, took_ms: 400, late_ms: 300, is_full: true });
         }
-        assert_eq!(refused, 0, "five calls a second");
+        assert_eq!(refused, 0, "thirty calls a second");
     }
 
     #[test]
     fn one_late_tick_is_nothing() {
         let strain = Strain::new(5);
         for _ in 0..100 {
-            strain.tick(Tick { took_ms: 1_000, late_ms: 900, is_full: true });
-            strain.tick(Tick { took_ms: TICK_MS, late_ms: 0, is_full: false });
+            strain.tick(Tick { ended_ms: 0, took_ms: 1_000, late_ms: 900, is_full: true });
+            strain.tick(Tick { ended_ms: 0, took_ms: TICK_MS, late_ms: 0, is_full: false });
         }
         assert!(!strain.is_shedding());
     }

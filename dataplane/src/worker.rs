@@ -215,13 +215,13 @@ impl Pulse {
     /// late, too much work makes all. What another took of the processor meanwhile is not work.
     async fn tick(&mut self) -> Tick {
         let beat_ms = if self.has_work { BEAT_MS } else { TICK_MS };
-        let (mut beaten_ms, mut least_ms, mut busy_ms) = (self.begun_ms, u64::MAX, 0);
+        let (mut beaten_ms, mut least_ms, mut busy_ns) = (self.begun_ms, u64::MAX, 0);
         let took_ms = loop {
             sleep(beat_ms).await;
             let before_ms = std::mem::replace(&mut beaten_ms, clock::tick());
             let span_ms = beaten_ms - before_ms;
             let (ran_ns, waited_ns) = self.effort.since().unwrap_or((span_ms * 1_000_000, 0));
-            busy_ms += (ran_ns + waited_ns) / 1_000_000;
+            busy_ns += ran_ns + waited_ns;
             least_ms = least_ms.min(span_ms.saturating_sub(beat_ms + waited_ns / 1_000_000));
             let took_ms = beaten_ms - self.begun_ms;
             if took_ms >= TICK_MS {
@@ -230,8 +230,8 @@ impl Pulse {
         };
         self.begun_ms = beaten_ms;
         // Late with little to do is not strain.
-        self.has_work = busy_ms >= took_ms * 9 / 10;
-        Tick { took_ms, late_ms: if self.has_work { least_ms } else { 0 }, is_full: self.has_work }
+        self.has_work = busy_ns >= took_ms * 900_000;
+        Tick { ended_ms: beaten_ms, took_ms, late_ms: if self.has_work { least_ms } else { 0 }, is_full: self.has_work }
     }
 }
 

@@ -1032,17 +1032,6 @@ impl KeyShard {
                 );
                 continue;
             };
-            let names = draft.models.iter().chain(draft.aliases.iter().flat_map(|(name, target)| [name, target]));
-            let is_long = names.clone().any(|name| name.len() > KEY_NAME_BYTES_MAX);
-            if is_long || draft.models.len().max(draft.aliases.len()) > KEY_NAMES_MAX {
-                fault(
-                    format!(
-                        "it has more than {KEY_NAMES_MAX} models or aliases, or names of more than {KEY_NAME_BYTES_MAX} bytes"
-                    ),
-                    "name a route or a pattern such as openai/* instead of many models",
-                );
-                continue;
-            }
             let state = match before.and_then(|before| before.by_print.get(&print)) {
                 Some(known) => Arc::clone(&known.state),
                 None => Arc::default(),
@@ -1063,10 +1052,6 @@ impl KeyShard {
         Self { digest, by_print }
     }
 }
-
-/// Of a key's models, and of its aliases: all of them are looked through when it lists what it may use.
-const KEY_NAMES_MAX: usize = 512;
-const KEY_NAME_BYTES_MAX: usize = 512;
 
 impl Network {
     pub fn parse(text: &str) -> Option<Self> {

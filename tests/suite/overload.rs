@@ -141,6 +141,45 @@ fn who_waits_for_its_own_holds_up_nobody_else() {
     });
 }
 
+/// Who has a share may use it past the line; beyond it, it waits behind the others like anybody.
+#[test]
+fn a_share_goes_past_the_line_and_its_owner_does_not() {
+    let mut setup = Setup::new("overload-share");
+    setup.folder("[gateway.queue]\nwait = \"20s\"\n");
+    let model = Model::new(Dialect::OpenAi, "name=owned,events=2,ttfb=2s").id("narrow");
+    let lines = "concurrent_requests = 4\n[[vendor.credential.share]]\nkey = \"owner\"\npercent = 25";
+    setup.add(model.credentials(&[("main", "sk-main", lines)]));
+    let weir = setup.start();
+    let owner = weir.new_key(&["--name", "owner", "--priority", "low"]);
+    std::thread::scope(|scope| {
+        let others = crowd(scope, &weir, &weir.key, 6);
+        assert!(within(Duration::from_secs(5), || weir.metric("weir_queue") == 3), "three have places");
+        let started = clock::now();
+        assert_eq!(weir.call(&Call::Chat.request("narrow", false).key(&owner)).status, 200);
+        assert!(started.elapsed() < Duration::from_millis(3_500), "{:?}: its share was free", started.elapsed());
+        assert_eq!(statuses(others), [200; 6]);
+    });
+}
+
+/// A vendor that has nothing left by its own word is not waited for, and when it has is told.
+#[test]
+fn what_is_no_missing_place_is_told_at_once() {
+    let mut setup = Setup::new("overload-spent");
+    setup.folder("[gateway.queue]\nwait = \"20s\"\n");
+    setup.add(Model::new(Dialect::OpenAi, "name=spent,events=2").id("narrow").credentials(&[(
+        "main",
+        "sk-main",
+        "tokens_per_minute = 200",
+    )]));
+    let weir = setup.start();
+    let started = clock::now();
+    let answer = weir.call(&Call::Chat.request_with("narrow", false, r#","max_tokens":5000"#));
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    let wait: u64 = answer.header("retry-after").and_then(|text| text.parse().ok()).expect("seconds");
+    assert!(wait >= 30, "{wait}: it never fits");
+}
+
 #[test]
 fn without_a_queue_and_behind_its_end_calls_are_refused_at_once() {
     for (name, queue, refused) in

@@ -105,6 +105,9 @@ pub struct Create {
 
 /// A hundred thousand keys are ordinary; more in one command are a mistyped number.
 const COUNT_MAX: i64 = 100_000;
+/// Of a key's models, and of its aliases: all are looked through when it lists what it may use.
+const NAMES_MAX: usize = 512;
+const NAME_BYTES_MAX: usize = 512;
 
 fn alias(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -175,6 +178,14 @@ impl Create {
                 "{}; a new one is a [[tenant]] in the folder, then `weirctl apply`",
                 tree::suggestion(&self.tenant, tenants)
             )));
+        }
+        let names = self.models.iter().chain(self.aliases.iter().flat_map(|(name, target)| [name, target]));
+        if self.models.len().max(self.aliases.len()) > NAMES_MAX
+            || names.into_iter().any(|name| name.len() > NAME_BYTES_MAX)
+        {
+            let what =
+                format!("a key has at most {NAMES_MAX} models and aliases, of at most {NAME_BYTES_MAX} bytes each");
+            return Err(Failure::new(Exit::Usage, what).next("name a pattern such as openai/*, or a route"));
         }
         if base.pointer.is_none() {
             screen.note("nothing has been published yet, so the key can use nothing; `weirctl apply` comes next");

@@ -55,6 +55,15 @@ impl Guests {
     }
 }
 
+impl Guests {
+    /// Until nobody is connected.
+    pub async fn gone(&self) {
+        while self.0.lock().unwrap_or_else(PoisonError::into_inner).all > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
 impl Guest {
     pub fn known(&self) -> Known {
         self.known.clone()

@@ -43,6 +43,7 @@ const LOOKS_MAX: usize = 8;
 /// Commands that are under way when it is to end get so long; one that is not done by then is done or not, as with any that
 /// is interrupted.
 const LAST_COMMANDS: Duration = Duration::from_secs(20);
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// For a request's head and between two requests of a connection.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -111,6 +112,8 @@ pub fn run(place: &Place, options: &Options, screen: &Screen) -> Result<(), Fail
         }
         // What changes something is done first; nobody waits for those who only wait for news.
         let _ = tokio::time::timeout(LAST_COMMANDS, desk.commands.acquire_many(COMMANDS_MAX as u32)).await;
+        // And its answer is given.
+        let _ = tokio::time::timeout(LAST_ANSWERS, guests.gone()).await;
         Ok(())
     });
     runtime.shutdown_background();

@@ -6,9 +6,11 @@ use std::pin::pin;
 use weir_shared::catalog::{Dialect, Model, Vendor};
 use weir_shared::fault::Code;
 use weir_shared::ledger::{Attempt, Outcome};
+use weir_shared::money::Nano;
 use weir_shared::policy::resilience::Harm;
 use weir_shared::policy::time::Times;
 use weir_shared::snapshot::Key;
+use weir_shared::usage::{Class, Tier, Usage};
 
 use super::deliver::Delivered;
 use super::waiter::Waiter;
@@ -26,7 +28,7 @@ use crate::live::Target;
 use crate::meter::{Meter, called};
 use crate::parse::{Route, Splices};
 use crate::refusal::Refusal;
-use crate::route::{Errand, FURTHER_ATTEMPTS, Pass, Passes, REST_NS, REST_NS_MAX, Trial};
+use crate::route::{Errand, FURTHER_ATTEMPTS, NoPass, Pass, Passes, REST_NS, REST_NS_MAX, Trial};
 use crate::secret::{Badge, Pieces, Secret};
 use crate::translate::{Naming, Translation};
 use crate::upstream::shape::{Place, write_target};
@@ -207,6 +209,8 @@ pub struct Missed {
     pub again: bool,
     /// The caller has heard a part of its answer: only who can go on with that may be asked.
     pub said: bool,
+    /// Nobody was asked: a place among what a credential may do at a time was all that was missing.
+    pub is_full: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -221,7 +225,12 @@ pub enum Onward {
 
 impl Missed {
     pub fn of(refusal: Refusal, onward: Onward) -> Self {
-        Self { refusal, onward, again: false, said: false }
+        Self { refusal, onward, again: false, said: false, is_full: false }
+    }
+
+    fn without_pass(none: NoPass) -> Self {
+        let is_full = matches!(none, NoPass::Busy { is_full: true, .. });
+        Self { is_full, ..Self::of(none.into(), Onward::Elsewhere) }
     }
 
     /// Nothing arrived, or nothing that is an answer.
@@ -234,7 +243,7 @@ impl Missed {
             Failure::TimedOut(Why::Drain) => (Onward::Nowhere, false),
             Failure::TimedOut(_) | Failure::Invalid(_) | Failure::Broken => (Onward::Ambiguous, false),
         };
-        Self { refusal: failure.into(), onward, again, said: false }
+        Self { again, ..Self::of(failure.into(), onward) }
     }
 }
 
@@ -266,6 +275,22 @@ pub struct Round<'r> {
     pub asking: Cell<Option<(usize, Nanos)>>,
 }
 
+/// The call that is under way when nobody waits for it any more: its vendor has read the prompt all the same.
+pub fn given_up<'l>(plan: &Plan<'_, 'l>, round: &Round<'_>) -> Option<Attempt<'l>> {
+    let (place, since) = round.asking.take()?;
+    let credential = &plan.vendor.credentials[place].name;
+    let call = called(&plan.vendor.name, credential, 0, Outcome::Cancelled, since);
+    Some(Attempt { cost: prompt_cost(plan, credential), ..call })
+}
+
+/// What the prompt alone costs; what is a tenant's own credential's costs nobody else.
+pub fn prompt_cost(plan: &Plan<'_, '_>, credential: &str) -> Nano {
+    let is_own = plan.vendor.credentials.iter().any(|it| it.tenant.is_some() && *it.name == *credential);
+    let prompt = Usage::NONE.with(Class::Input, plan.prompt_tokens());
+    let price = plan.model.filter(|_| !is_own).map(|model| &model.price);
+    price.and_then(|price| price.cost(&prompt, Tier::Standard).ok()?.round(0).ok()).unwrap_or_default()
+}
+
 /// Asks one candidate: each of its credentials once, until one is answered.
 pub async fn run<'s>(
     plan: &Plan<'_, 's>,
@@ -286,7 +311,7 @@ pub async fn run<'s>(
         let pass = match passes.next(since) {
             Ok(pass) => pass,
             // What the vendor said to the one before is worth more than that nothing is left.
-            Err(none) => return Err(last.unwrap_or_else(|| Missed::of(none.into(), Onward::Elsewhere))),
+            Err(none) => return Err(last.unwrap_or_else(|| Missed::without_pass(none))),
         };
         let mut trial = match plan.model.map(|model| Trial::begin(plan.vendor, model, pass.place, round.dice, since)) {
             Some(None) if plan.pinned.is_none() => {

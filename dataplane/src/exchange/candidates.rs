@@ -8,7 +8,7 @@ use weir_shared::fault::Code;
 use weir_shared::ledger;
 use weir_shared::policy::resilience::{Harm, Trying};
 use weir_shared::policy::time::Times;
-use weir_shared::routing::{Candidate, need};
+use weir_shared::routing::{Candidate, Shape, need};
 use weir_shared::snapshot::Key;
 
 use super::aim::{Aim, Telling};
@@ -31,6 +31,7 @@ use crate::parse::{self, Route};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::resolve;
+use crate::route::line::Stood;
 use crate::route::{self, Choice, FURTHER_ATTEMPTS};
 use crate::translate::{self, Translation};
 
@@ -185,6 +186,8 @@ pub struct Remaining {
     turns: u32,
     trying: Trying,
     seed: u64,
+    /// Where calls may wait for places: what the call is like, and where it has stood in line.
+    waits_by: Option<Box<(Shape, Option<Stood>)>>,
     /// Answers to the call.
     fan_out: u32,
     /// What the first candidate's language could not say; told when nobody's can.
@@ -212,6 +215,7 @@ impl Remaining {
             turns: 0,
             trying,
             seed: 0,
+            waits_by: None,
             fan_out: 1,
             unsayable: None,
         })
@@ -235,7 +239,9 @@ impl Remaining {
         trying.continues &= asked.call.stream && asked.pin.is_none() && asked.route.language.speech().is_some();
         let fan_out = fan_out_of(asked, choice)?;
         trying.attempts_max = trying.attempts_max.max(fan_out);
-        Ok(Self { waiting, at: 0, vendor: None, turns: 0, trying, seed, fan_out, unsayable: None })
+        let may_wait = asked.scene.live.snapshot.catalog.gateway.queue.wait_ms > 0;
+        let waits_by = may_wait.then(|| Box::new((choice.shape, choice.stood)));
+        Ok(Self { waiting, at: 0, vendor: None, turns: 0, trying, seed, waits_by, fan_out, unsayable: None })
     }
 
     /// The next candidate in whose language the call can be said.
@@ -326,9 +332,15 @@ impl Remaining {
                     }
                     asked.scene.core.gauges.add(Counter::Retries, 1);
                 }
-                Next::Nowhere if calls.get() == 0 && self.may_wait(asked, &missed) => {
-                    if !Box::pin(self.stand_again(asked, aim, sink)).await? {
-                        return Ok(Delivered::gone(meter));
+                Next::Nowhere if calls.get() == 0 && missed.is_full && self.waits_by.is_some() => {
+                    match Box::pin(self.stand_again(asked, aim, sink)).await {
+                        Ok(true) => {}
+                        Ok(false) => return Ok(Delivered::gone(meter)),
+                        // What was missing is worth more than that it was waited for.
+                        Err(_) => {
+                            let plan = aim.plan(asked, tokens, began_ms);
+                            return attempt::tell(missed.refusal, &plan, sink, meter).await;
+                        }
                     }
                 }
                 Next::Nowhere => {
@@ -339,12 +351,6 @@ impl Remaining {
         }
     }
 
-    /// Whether nothing but a place is missing, and the operator lets calls wait for one.
-    fn may_wait(&self, asked: &Asked<'_, '_>, missed: &Missed) -> bool {
-        let rules = &asked.scene.live.snapshot.catalog.gateway.queue;
-        rules.wait_ms > 0 && self.vendor.is_none() && missed.refusal.code == Code::VendorRateLimited
-    }
-
     /// Waits for a place once more, and begins anew with what is chosen then. False: the caller has gone.
     async fn stand_again<'a, 'l>(
         &mut self,
@@ -352,7 +358,8 @@ impl Remaining {
         aim: &mut Aim<'a, 'l>,
         sink: &mut Sink<'_>,
     ) -> Result<bool, Refusal> {
-        let Some(choice) = queue::placed_again(asked, sink).await? else { return Ok(false) };
+        let Some((shape, stood)) = self.waits_by.as_deref().copied() else { return Ok(false) };
+        let Some(choice) = queue::placed_again(asked, shape, stood, sink).await? else { return Ok(false) };
         *self = Self::of_choice(asked, &choice)?;
         *aim = self.aim_next(asked)?;
         Ok(true)

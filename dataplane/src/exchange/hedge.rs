@@ -16,7 +16,6 @@ use weir_shared::policy::hedging::Hedge;
 use weir_shared::policy::resilience::Harm;
 use weir_shared::policy::time::Times;
 use weir_shared::routing::{Shape, likely_cost};
-use weir_shared::usage::{Class, Tier, Usage};
 
 use super::aim::Aim;
 use super::attempt::{self, Attempted, Found, Missed, Onward, Plan, Round};
@@ -29,7 +28,7 @@ use crate::deadline::{Why, briefly};
 use crate::dialect::Reading;
 use crate::dialect::relay::Relay;
 use crate::gauge::Counter;
-use crate::meter::{Meter, called};
+use crate::meter::Meter;
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
 use crate::route::Choice;
@@ -252,20 +251,9 @@ impl<'p, 'b, 'l> Lane<'p, 'b, 'l> {
         if ended.as_ref().is_some_and(|(counts, _)| *counts == which) {
             return self.calls;
         }
-        let vendor = self.plan.vendor;
-        if let Some((credential, since)) = self.round.asking.take() {
-            let credential = &vendor.credentials[credential].name;
-            self.calls.push(called(&vendor.name, credential, 0, Outcome::Cancelled, since));
-        }
-        let prompt = Usage::NONE.with(Class::Input, self.plan.prompt_tokens());
-        // What is a tenant's own costs nobody else.
-        let is_own = |name: &str| vendor.credentials.iter().any(|it| it.tenant.is_some() && *it.name == *name);
-        let is_own = self.calls.last().is_some_and(|last| is_own(last.credential));
-        let price = self.plan.model.filter(|_| !is_own).map(|model| &model.price);
-        let cost = price.and_then(|price| price.cost(&prompt, Tier::Standard).ok()?.round(0).ok());
+        self.calls.extend(attempt::given_up(self.plan, &self.round));
         if let Some(last) = self.calls.last_mut().filter(|last| last.outcome != Outcome::Failed) {
-            last.outcome = Outcome::Cancelled;
-            last.cost = cost.unwrap_or_default();
+            (last.outcome, last.cost) = (Outcome::Cancelled, attempt::prompt_cost(self.plan, last.credential));
         }
         self.calls
     }

@@ -38,7 +38,7 @@ use crate::dialect::relay::Relay;
 use crate::gauge::Counter;
 use crate::live::Live;
 use crate::memory::Hold;
-use crate::meter::{self, Meter, Subject, called};
+use crate::meter::{self, Meter, Subject};
 use crate::parse::{self, Route};
 use crate::race::{Either, either};
 use crate::refusal::Refusal;
@@ -90,7 +90,7 @@ impl Twin {
     pub fn original(&self, ended: &Result<Done, Refusal>) {
         match ended {
             Ok(Done::Gone(_)) => self.withdraw(),
-            Ok(Done::Answered { status: 400..=499, .. }) | Err(Refusal { status: 400..=499, .. }) => self.withdraw(),
+            Ok(Done::Answered { status, .. }) | Err(Refusal { status, .. }) if is_callers(*status) => self.withdraw(),
             Ok(Done::Answered { status, outcome, bill, .. }) => {
                 let is_good = *outcome == Some(Outcome::Complete) && (200..300).contains(status);
                 self.original.set(Some(side(is_good, bill.as_deref())));
@@ -129,6 +129,11 @@ impl Twin {
             self.tally.compare(original, copy);
         }
     }
+}
+
+/// It is the caller's doing, and not its candidate's.
+fn is_callers(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 408 | 429)
 }
 
 fn side(is_good: bool, bill: Option<&meter::Bill>) -> Side {
@@ -235,15 +240,18 @@ async fn delivered(parcel: &Parcel, scene: &Scene<'_>, twin: &Twin) -> Option<Op
     let ticket = admit::aside(key, tokens, &scene.core.journal, room).ok()?;
     let plan = Plan { operators: true, ..aim.plan(&asked, tokens, clock::coarse_ms()) };
     let times = plan.times();
-    let (mut made, since) = (Vec::new(), clock::now());
-    let attempted = match either(pin!(ask(&plan, &times, &mut made)), pin!(twin.withdrawn())).await {
+    let mut made = Vec::new();
+    let calls = Cell::new(0);
+    let round = round(&plan, &times, &calls);
+    let attempted = match either(pin!(ask(&plan, &times, &round, &mut made)), pin!(twin.withdrawn())).await {
         Either::First(attempted) => Some(attempted),
         Either::Second(()) => None,
     };
-    match &attempted {
-        Some(_) if made.is_empty() => return None,
-        None => made.push(called(&aim.vendor.name, "", 0, Outcome::Cancelled, since)),
-        Some(_) => {}
+    if attempted.is_none() {
+        made.extend(attempt::given_up(&plan, &round));
+    }
+    if made.is_empty() {
+        return None;
     }
     let subject = Subject {
         id: scene.request_id,
@@ -261,9 +269,17 @@ async fn delivered(parcel: &Parcel, scene: &Scene<'_>, twin: &Twin) -> Option<Op
     *meter.calls() = made;
     Some(match attempted {
         Some(Ok(mut found)) => {
-            match either(pin!(hear(&plan, &mut found, &mut meter, &times)), pin!(twin.withdrawn())).await {
+            let heard = {
+                let hearing = pin!(hear(&plan, &mut found, &mut meter, &times));
+                either(hearing, pin!(twin.withdrawn())).await
+            };
+            match heard {
                 Either::First(side) => side,
-                Either::Second(()) => None,
+                Either::Second(()) => {
+                    // Its vendor was at work on it: the prompt is owed.
+                    meter.delivered = true;
+                    None
+                }
             }
         }
         Some(Err(refusal)) => {
@@ -274,18 +290,25 @@ async fn delivered(parcel: &Parcel, scene: &Scene<'_>, twin: &Twin) -> Option<Op
     })
 }
 
-async fn ask<'s>(plan: &Plan<'_, 's>, times: &Times, made: &mut Vec<Attempt<'s>>) -> Result<Found<'s>, Refusal> {
-    let calls = Cell::new(0);
-    let round = Round {
-        calls: &calls,
+fn round<'r>(plan: &Plan<'_, '_>, times: &Times, calls: &'r Cell<usize>) -> Round<'r> {
+    Round {
+        calls,
         answer_by_ms: clock::coarse_ms() + times.first_byte,
         is_short: false,
         // One call: the budget of further ones is for those who wait.
         calls_max: 1,
         dice: dice(plan.scene.request_id.0 as u64, 0),
         asking: Cell::new(None),
-    };
-    match attempt::run(plan, &mut Waiter::Other, made, times, &round).await {
+    }
+}
+
+async fn ask<'s>(
+    plan: &Plan<'_, 's>,
+    times: &Times,
+    round: &Round<'_>,
+    made: &mut Vec<Attempt<'s>>,
+) -> Result<Found<'s>, Refusal> {
+    match attempt::run(plan, &mut Waiter::Other, made, times, round).await {
         Ok(Attempted::Answered(found)) => Ok(found),
         // Only a caller goes.
         Ok(Attempted::Gone) => Err(Refusal::plain(Code::UpstreamError)),

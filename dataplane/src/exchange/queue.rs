@@ -15,7 +15,7 @@ use crate::deadline::briefly;
 use crate::dialect::BodyKind;
 use crate::gauge::Counter;
 use crate::refusal::Refusal;
-use crate::route::line::{Standing, Turn};
+use crate::route::line::{Standing, Stood, Turn};
 use crate::route::{self, Choice, Wish};
 use crate::translate;
 
@@ -39,33 +39,48 @@ pub async fn placed<'l>(
     }
     let choice = choose(asked).inspect_err(|_| teller.asked = start_of(name))?;
     let rules = &asked.scene.live.snapshot.catalog.gateway.queue;
-    let line = if rules.wait_ms > 0 { choice.queues_at(asked.scene.live, asked.key) } else { None };
-    match line {
+    if rules.wait_ms == 0 {
+        return Ok(Placed::Chosen(choice));
+    }
+    let now = clock::now();
+    match choice.queues_at(asked.scene.live, asked.key, now) {
         None => Ok(Placed::Chosen(choice)),
         Some(line) => {
-            let standing = Standing::take(line, &asked.key.tenant.name, asked.key.priority, rules);
+            let standing = Standing::take(line, &asked.key.tenant.name, asked.key.priority, rules, None);
             let standing = standing.ok_or_else(in_vain)?;
+            asked.scene.core.gauges.add(Counter::Queued, 1);
             // Only who waits pays for the room that this takes.
-            Box::pin(wait(asked, standing, choice.shape, rules.wait_ms, sink)).await
+            Box::pin(wait(asked, standing, choice.shape, now / 1_000_000, sink)).await
         }
     }
 }
 
-/// The place was somebody else's by the time it was gone for: in line again, for what is left of its time. `None`: the caller
-/// has gone.
-pub async fn placed_again<'l>(asked: &Asked<'_, 'l>, sink: &mut Sink<'_>) -> Result<Option<Choice<'l>>, Refusal> {
+/// The place was somebody else's by the time it was gone for: in line again, where it was, for what is left of its time.
+/// `None`: the caller has gone.
+pub async fn placed_again<'l>(
+    asked: &Asked<'_, 'l>,
+    shape: Shape,
+    stood: Option<Stood>,
+    sink: &mut Sink<'_>,
+) -> Result<Option<Choice<'l>>, Refusal> {
     let rules = &asked.scene.live.snapshot.catalog.gateway.queue;
-    let waited_ms = clock::now().saturating_sub(asked.request.started) / 1_000_000;
-    let left_ms = rules.wait_ms.checked_sub(waited_ms).filter(|left| *left > 0).ok_or_else(in_vain)?;
-    // What looks free may be too little for this call: it is not tried again and again for the whole of its time.
-    let pause = pin!(briefly((waited_ms / 4).max(FRONT_LOOKS_MS).min(left_ms)));
+    let now = clock::now();
+    let since_ms = stood.map_or(now / 1_000_000, |stood| stood.since_ms);
+    // Whatever looks free was not: the line is where it is found out when it is.
+    let choice = route::choose_again(asked.scene.live, asked.key, &asked.call.model, shape, now)?;
+    let Some(line) = choice.line(asked.scene.live, asked.key) else { return Ok(Some(choice)) };
+    let standing = Standing::take(line, &asked.key.tenant.name, asked.key.priority, rules, stood);
+    let standing = standing.ok_or_else(in_vain)?;
+    if stood.is_none() {
+        asked.scene.core.gauges.add(Counter::Queued, 1);
+    }
+    // What looks free may be too little for this call: it is not tried again every moment.
+    let pause_ms = ((now / 1_000_000).saturating_sub(since_ms) / 16).clamp(FRONT_LOOKS_MS, OTHERS_LOOK_MS);
+    let pause = pin!(briefly(pause_ms));
     if Waiter::Caller(sink).beside(pause).await.is_none() {
         return Ok(None);
     }
-    let choice = choose(asked)?;
-    let Some(line) = choice.queues_at(asked.scene.live, asked.key) else { return Ok(Some(choice)) };
-    let standing = Standing::take(line, &asked.key.tenant.name, asked.key.priority, rules).ok_or_else(in_vain)?;
-    Ok(match wait(asked, standing, choice.shape, left_ms, sink).await? {
+    Ok(match wait(asked, standing, shape, since_ms, sink).await? {
         Placed::Chosen(choice) => Some(choice),
         Placed::Object | Placed::Gone => None,
     })
@@ -79,18 +94,19 @@ async fn wait<'l>(
     asked: &Asked<'_, 'l>,
     standing: Standing,
     shape: Shape,
-    for_ms: u64,
+    since_ms: u64,
     sink: &mut Sink<'_>,
 ) -> Result<Placed<'l>, Refusal> {
-    asked.scene.core.gauges.add(Counter::Queued, 1);
-    let until_ms = clock::now() / 1_000_000 + for_ms;
+    let live = asked.scene.live;
+    let until_ms = since_ms + live.snapshot.catalog.gateway.queue.wait_ms;
     loop {
-        let turn = standing.turn();
-        if turn == Turn::Look {
-            let (live, now) = (asked.scene.live, clock::now());
-            let choice = route::choose_again(live, asked.key, &asked.call.model, shape, now)?;
+        let (turn, now) = (standing.turn(), clock::now());
+        let goes_past = || standing.vendor(live).is_some_and(|vendor| route::has_own_room(vendor, asked.key, now));
+        if turn == Turn::Look || goes_past() {
+            let mut choice = route::choose_again(live, asked.key, &asked.call.model, shape, now)?;
             // When it is no place that is missing any more, there is nothing to stand in line for.
             if !choice.is_full() {
+                choice.stood = Some(standing.stood(since_ms));
                 return Ok(Placed::Chosen(choice));
             }
         }

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_shared::catalog::Vendor;
-use weir_shared::key::KeyId;
 use weir_shared::policy::limit::Priority;
 use weir_shared::policy::queueing::Queueing;
 use weir_shared::snapshot::Key;
+
+use crate::live::Live;
 
 /// What is waited for: a vendor's places, as far as they are for the same ones.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -22,28 +23,28 @@ pub struct Line {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Crowd {
     All,
-    /// A tenant with a credential of its own there.
+    /// A tenant that uses its own credentials alone.
     Tenant(Arc<str>),
-    /// A key with a share of its own.
-    Key(KeyId),
 }
 
 impl Line {
     pub fn of(vendor: &Vendor, key: &Key) -> Self {
-        let is_own = |owner: &Option<Arc<str>>| owner.as_deref() == Some(&*key.tenant.name);
-        let crowd = if vendor.credentials.iter().any(|credential| key.share_of(credential).is_some()) {
-            Crowd::Key(key.id)
-        } else if vendor.credentials.iter().any(|credential| is_own(&credential.tenant)) {
-            Crowd::Tenant(Arc::clone(&key.tenant.name))
-        } else {
-            Crowd::All
-        };
+        let shared = vendor.credentials.iter().filter(|credential| credential.tenant.is_none());
+        let uses_shared = shared.into_iter().any(|credential| key.tenant.round_of(credential).is_some());
+        let crowd = if uses_shared { Crowd::All } else { Crowd::Tenant(Arc::clone(&key.tenant.name)) };
         Self { vendor: Arc::clone(&vendor.name), crowd }
     }
 }
 
 /// Lower comes first.
 type Rank = (u8, u64);
+
+/// Who has stood in line, and since when.
+#[derive(Clone, Copy, Debug)]
+pub struct Stood {
+    rank: Rank,
+    pub since_ms: u64,
+}
 
 #[derive(Default)]
 struct Lines {
@@ -77,7 +78,14 @@ const TENANT_PART: usize = 4;
 
 impl Standing {
     /// `None`: too many wait already.
-    pub fn take(line: Line, tenant: &Arc<str>, priority: Priority, rules: &Queueing) -> Option<Self> {
+    /// Who has stood there before is where it was.
+    pub fn take(
+        line: Line,
+        tenant: &Arc<str>,
+        priority: Priority,
+        rules: &Queueing,
+        stood: Option<Stood>,
+    ) -> Option<Self> {
         let mut lines = lines();
         let lines = lines.get_or_insert_default();
         let of_tenant = lines.tenants.get(tenant).copied().unwrap_or(0);
@@ -85,11 +93,20 @@ impl Standing {
             return None;
         }
         lines.arrived += 1;
-        let rank = (u8::MAX - priority as u8, lines.arrived);
+        let rank = stood.map_or((u8::MAX - priority as u8, lines.arrived), |stood| stood.rank);
         *lines.tenants.entry(Arc::clone(tenant)).or_default() += 1;
         lines.of.entry(line.clone()).or_default().insert(rank);
         WAITING.fetch_add(1, Ordering::Relaxed);
         Some(Self { line, tenant: Arc::clone(tenant), rank })
+    }
+
+    /// Whose places are waited for.
+    pub fn vendor<'l>(&self, live: &'l Live) -> Option<&'l Vendor> {
+        live.snapshot.catalog.vendors.iter().find(|vendor| vendor.name == self.line.vendor)
+    }
+
+    pub fn stood(&self, since_ms: u64) -> Stood {
+        Stood { rank: self.rank, since_ms }
     }
 
     /// Whether it is its turn to look for a place. One after the other: two who look at once would both go for the same one.
@@ -150,8 +167,9 @@ mod tests {
         let (vendor, other) = (line("line-test"), line("line-other"));
         let tenants: Vec<Arc<str>> = (0..8).map(|number| format!("tenant {number}").into()).collect();
         let rules = Queueing { wait_ms: 1, length_max: 8 * FRONT };
-        let take =
-            |line: &Line, tenant: usize, priority| Standing::take(line.clone(), &tenants[tenant], priority, &rules);
+        let take = |line: &Line, tenant: usize, priority| {
+            Standing::take(line.clone(), &tenants[tenant], priority, &rules, None)
+        };
         let low: Vec<_> = (0..FRONT).map(|at| take(&vendor, at % 4, Priority::Low).unwrap()).collect();
         let looks = |list: &[Standing]| list.iter().filter(|standing| standing.turn() == Turn::Look).count();
         assert!(low[0].turn() == Turn::Look && looks(&low) == 1 && waits(&vendor) && !waits(&other));

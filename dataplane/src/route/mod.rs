@@ -31,7 +31,7 @@ use crate::clock::{self, Nanos};
 use crate::live::Live;
 use crate::parse;
 use crate::resolve::{self, Unresolved};
-use crate::route::line::Line;
+use crate::route::line::{Line, Stood};
 
 /// What a call is to be routed by.
 pub struct Wish<'w> {
@@ -55,6 +55,8 @@ pub struct Choice<'l> {
     pub shape: Shape,
     pub vitals: Vitals,
     pub ranked: Ranked<'l>,
+    /// It has stood in line for this.
+    pub stood: Option<Stood>,
     told: bool,
 }
 
@@ -103,7 +105,7 @@ fn among<'l>(
     let ranked = rank(&way, snapshot, &eligible, &shape, &vitals, &mut Unseen);
     let called_by_its_name = |&place: &u32| *snapshot.catalog.models[place as usize].id == *name;
     let told = way.route.is_some() || way.places().len() > 1 || !way.places().iter().all(called_by_its_name);
-    let choice = Choice { way, eligible, shape, vitals, ranked, told };
+    let choice = Choice { way, eligible, shape, vitals, ranked, stood: None, told };
     if choice.ranked.is_empty() && choice.last_resort().is_none() {
         return Err(choice.closed(live, now));
     }
@@ -164,7 +166,7 @@ fn vital(live: &Live, key: &Key, place: u32, dice: u64, shape: &Shape, now: Nano
     if !overlay.is_empty() && overlay.drains_model(&snapshot.catalog, place, u64::from(now_s)) {
         return Vital { grade: Grade::Drained, ..Vital::default() };
     }
-    let mut best = Vital { grade: Grade::Barred, ..Vital::default() };
+    let (mut best, mut is_first) = (Vital { grade: Grade::Barred, ..Vital::default() }, true);
     for (at, credential) in vendor.credentials.iter().enumerate() {
         if key.tenant.round_of(credential).is_none() {
             continue;
@@ -191,7 +193,7 @@ fn vital(live: &Live, key: &Key, place: u32, dice: u64, shape: &Shape, now: Nano
         };
         vital.grade = own;
         let order = |vital: &Vital| (vital.grade.distance(), vital.pace, vital.busy);
-        if order(&vital) < order(&best) {
+        if std::mem::take(&mut is_first) || order(&vital) < order(&best) {
             best = vital;
         }
     }
@@ -206,13 +208,23 @@ fn is_drained(live: &Live, vendor: &Vendor, credential: &Credential) -> bool {
 
 /// Neither the key's own share nor what is everybody's has room.
 fn is_full(credential: &Credential, key: &Key, now: Nanos) -> bool {
-    let full = |limits: &Limits, state: &LimitState| {
-        limits.concurrent.is_some_and(|most| state.running() >= most)
-            || state.requests_left(limits, now).is_some_and(|left| left.remaining == 0)
-            || state.tokens_left(limits, now).is_some_and(|left| left.remaining == 0)
-    };
-    full(&credential.limits, &credential.state)
-        && key.share_of(credential).is_none_or(|own| full(&own.limits, &own.state))
+    has_no_room(&credential.limits, &credential.state, now)
+        && key.share_of(credential).is_none_or(|own| has_no_room(&own.limits, &own.state, now))
+}
+
+fn has_no_room(limits: &Limits, state: &LimitState, now: Nanos) -> bool {
+    limits.concurrent.is_some_and(|most| state.running() >= most)
+        || state.requests_left(limits, now).is_some_and(|left| left.remaining == 0)
+        || state.tokens_left(limits, now).is_some_and(|left| left.remaining == 0)
+}
+
+/// A share of the key's own, or a credential of its tenant's, has room.
+pub fn has_own_room(vendor: &Vendor, key: &Key, now: Nanos) -> bool {
+    vendor.credentials.iter().any(|credential| {
+        let is_own = credential.tenant.is_some() && key.tenant.round_of(credential).is_some();
+        is_own && !has_no_room(&credential.limits, &credential.state, now)
+            || key.share_of(credential).is_some_and(|own| !has_no_room(&own.limits, &own.state, now))
+    })
 }
 
 impl<'l> Choice<'l> {
@@ -223,15 +235,25 @@ impl<'l> Choice<'l> {
 
     /// The line in which the call is to wait: all credentials that may carry it are at their limits, or others wait for
     /// them already.
-    pub fn queues_at(&self, live: &'l Live, key: &Key) -> Option<Line> {
+    pub fn queues_at(&self, live: &'l Live, key: &Key, now: Nanos) -> Option<Line> {
         let first = self.ranked.each().next();
         if first.is_some() && line::waiting() == 0 {
             return None;
         }
         let candidate =
             first.or_else(|| self.last_resort()).filter(|last| first.is_some() || last.grade == Grade::Full)?;
-        let line = Line::of(live.snapshot.vendor_of(&live.snapshot.catalog.models[candidate.model as usize]), key);
-        (first.is_none() || line::waits(&line)).then_some(line)
+        let vendor = live.snapshot.vendor_of(&live.snapshot.catalog.models[candidate.model as usize]);
+        let line = Line::of(vendor, key);
+        // Nobody waits for what is its own: who has room there goes by.
+        let goes_past = || first.is_some() && has_own_room(vendor, key, now);
+        (first.is_none() || line::waits(&line)).then_some(line).filter(|_| !goes_past())
+    }
+
+    /// The line of whoever is asked first, whether there is room or not.
+    pub fn line(&self, live: &'l Live, key: &Key) -> Option<Line> {
+        let candidate = self.ranked.each().next().or_else(|| self.last_resort())?;
+        let models = &live.snapshot.catalog.models;
+        Some(Line::of(live.snapshot.vendor_of(&models[candidate.model as usize]), key))
     }
 
     /// Whether a place is all that is missing.

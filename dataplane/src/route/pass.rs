@@ -28,8 +28,13 @@ pub struct Pass<'l> {
 pub enum NoPass {
     /// None is configured, or none has its secret on this node.
     None,
-    /// All are at their limits or resting after a refusal.
-    Busy { retry_in_ns: u64 },
+    /// All are at their limits or resting after a refusal. `is_full`: of one a place is all that is missing.
+    Busy { retry_in_ns: u64, is_full: bool },
+}
+
+/// A place comes back; what is more than the limit as a whole never fits.
+fn is_for_now(exceeded: Exceeded) -> bool {
+    !matches!(exceeded, Exceeded::TokensNever)
 }
 
 /// What a credential is chosen for.
@@ -124,7 +129,7 @@ fn next_pass<'l>(errand: &Errand<'_, 'l>, tried: &Tried, now: clock::Nanos) -> R
     let turn = TURN.get();
     TURN.set(turn.wrapping_add(1));
     let mut soonest: Option<u64> = None;
-    let (mut any, mut scarce) = (false, None);
+    let (mut any, mut scarce, mut is_full) = (false, None, false);
     let taken = |place: usize, secret, shown| {
         let credential = &vendor.credentials[place];
         let own = take(credential, key, tokens, now)?;
@@ -149,7 +154,10 @@ fn next_pass<'l>(errand: &Errand<'_, 'l>, tried: &Tried, now: clock::Nanos) -> R
             }
             Room::Enough | Room::Scarce => match taken(place, secret, shown) {
                 Ok(pass) => return Ok(pass),
-                Err(exceeded) => retry_in(exceeded),
+                Err(exceeded) => {
+                    is_full |= is_for_now(exceeded);
+                    retry_in(exceeded)
+                }
             },
         };
         soonest = Some(soonest.map_or(retry, |s| s.min(retry)));
@@ -159,7 +167,10 @@ fn next_pass<'l>(errand: &Errand<'_, 'l>, tried: &Tried, now: clock::Nanos) -> R
     {
         match taken(place, secret, shown) {
             Ok(pass) => return Ok(pass),
-            Err(exceeded) => soonest = Some(soonest.unwrap_or(u64::MAX).min(retry_in(exceeded))),
+            Err(exceeded) => {
+                is_full |= is_for_now(exceeded);
+                soonest = Some(soonest.unwrap_or(u64::MAX).min(retry_in(exceeded)));
+            }
         }
     }
     // A credential that rests is better than none at all when nothing else was tried.
@@ -178,7 +189,7 @@ fn next_pass<'l>(errand: &Errand<'_, 'l>, tried: &Tried, now: clock::Nanos) -> R
         }
     }
     match soonest {
-        Some(retry_in_ns) => Err(NoPass::Busy { retry_in_ns }),
+        Some(retry_in_ns) => Err(NoPass::Busy { retry_in_ns, is_full }),
         None => Err(NoPass::None),
     }
 }
@@ -331,7 +342,7 @@ mod tests {
                     model.and_then(|model| model.health.get(pass.place)).unwrap().get().quota.send();
                     Ok(pass.place)
                 }
-                Err(NoPass::Busy { retry_in_ns }) => Err(retry_in_ns),
+                Err(NoPass::Busy { retry_in_ns, .. }) => Err(retry_in_ns),
                 Err(NoPass::None) => Err(0),
             }
         };

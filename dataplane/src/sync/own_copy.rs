@@ -64,6 +64,8 @@ impl OwnCopy {
     pub fn open(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let path = folder.join(NAME);
+        // What was not finished when the node was stopped.
+        let _ = std::fs::remove_file(path.with_extension("new"));
         let mut copy =
             Self { path, file: None, end: 0, ragged: false, anew_at: 0, values: HashMap::new(), newest: None };
         match OpenOptions::new().read(true).write(true).open(&copy.path) {
@@ -122,7 +124,12 @@ impl OwnCopy {
             return Ok(());
         }
         self.anew_at = SPARE_BYTES + 2 * self.used();
-        if self.end > self.anew_at { self.write_anew() } else { Ok(()) }
+        if self.end > self.anew_at && self.write_anew().is_err() {
+            // The revision is kept as it is; the file is only longer than it need be.
+            let _ = std::fs::remove_file(self.path.with_extension("new"));
+            self.anew_at = self.end.saturating_mul(2);
+        }
+        Ok(())
     }
 
     fn unavailable(&self, error: &io::Error) -> StoreError {
@@ -192,7 +199,9 @@ impl OwnCopy {
         std::fs::rename(&anew.path, &self.path).map_err(|error| self.unavailable(&error))?;
         anew.path = std::mem::take(&mut self.path);
         *self = anew;
-        Ok(())
+        // What follows is added to this file: it is to be the one that is there after the power fails.
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| self.unavailable(&error))
     }
 
     /// Every record up to the first that is not whole.
