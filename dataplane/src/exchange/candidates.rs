@@ -332,35 +332,40 @@ impl Remaining {
                     }
                     asked.scene.core.gauges.add(Counter::Retries, 1);
                 }
-                Next::Nowhere if calls.get() == 0 && missed.is_full && self.waits_by.is_some() => {
-                    match Box::pin(self.stand_again(asked, aim, sink)).await {
-                        Ok(true) => {}
-                        Ok(false) => return Ok(Delivered::gone(meter)),
-                        // What was missing is worth more than that it was waited for.
-                        Err(_) => {
-                            let plan = aim.plan(asked, tokens, began_ms);
-                            return attempt::tell(missed.refusal, &plan, sink, meter).await;
-                        }
-                    }
-                }
                 Next::Nowhere => {
+                    let may_wait = calls.get() == 0 && missed.is_full && self.waits_by.is_some();
+                    let refusal = if may_wait {
+                        match Box::pin(self.stand_again(asked, aim, missed.refusal, sink)).await {
+                            Ok(true) => continue,
+                            Ok(false) => return Ok(Delivered::gone(meter)),
+                            Err(refusal) => refusal,
+                        }
+                    } else {
+                        missed.refusal
+                    };
                     let plan = aim.plan(asked, tokens, began_ms);
-                    return attempt::tell(missed.refusal, &plan, sink, meter).await;
+                    return attempt::tell(refusal, &plan, sink, meter).await;
                 }
             }
         }
     }
 
-    /// Waits for a place once more, and begins anew with what is chosen then. False: the caller has gone.
+    /// Waits for a place once more, and begins anew with what is chosen then. False: the caller has gone. When it is in
+    /// vain, what was missing is worth more than that it was waited for.
     async fn stand_again<'a, 'l>(
         &mut self,
         asked: &Asked<'a, 'l>,
         aim: &mut Aim<'a, 'l>,
+        missing: Refusal,
         sink: &mut Sink<'_>,
     ) -> Result<bool, Refusal> {
-        let Some((shape, stood)) = self.waits_by.as_deref().copied() else { return Ok(false) };
-        let Some(choice) = queue::placed_again(asked, shape, stood, sink).await? else { return Ok(false) };
-        *self = Self::of_choice(asked, &choice)?;
+        let Some((shape, stood)) = self.waits_by.as_deref().copied() else { return Err(missing) };
+        let again = match queue::placed_again(asked, shape, stood, sink).await {
+            Ok(None) => return Ok(false),
+            Ok(Some(choice)) => Self::of_choice(asked, &choice),
+            Err(_) => return Err(missing),
+        };
+        *self = again?;
         *aim = self.aim_next(asked)?;
         Ok(true)
     }
