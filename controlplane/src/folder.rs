@@ -591,7 +591,7 @@ mod tests {
         );
         one(
             "[[vendor]]\nname = \"w\"\ndialect = \"opnai\"\nbase_url = \"https://x/\"",
-            "a.toml:11: vendor \"w\": dialect \"opnai\" is not known; one of openai, anthropic, gemini, cohere",
+            "a.toml:11: vendor \"w\": dialect \"opnai\" is not known; one of openai, anthropic, gemini, cohere, bedrock",
         );
         one(
             "[[vendor]]\nname = \"w\"\ncatalog = \"opnai\"\n[alias]\nx = \"w/gpt-4o\"",

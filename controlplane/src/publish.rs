@@ -344,8 +344,12 @@ impl<'a> Keys<'a> {
             return Err(Failure::new(Exit::Failed, "a key without a valid hash cannot be stored"));
         };
         let part = draft::key_part(print.shard());
-        self.shard(&part)?.push(key);
-        self.changed.insert(part);
+        let there = self.shard(&part)?;
+        // Said again, because nobody knew whether it had been heard: twice it would be revoked once.
+        if !there.iter().any(|known| known.hash == key.hash) {
+            there.push(key);
+            self.changed.insert(part);
+        }
         Ok(())
     }
 

@@ -614,7 +614,11 @@ fn compile_vendor(
         fault("name", "not a usable name".into(), NAME_FIX);
     }
     let dialect = Dialect::parse(&is.dialect).unwrap_or_else(|| {
-        fault("dialect", format!("dialect {:?} is not known", is.dialect), "one of openai, anthropic, gemini, cohere");
+        fault(
+            "dialect",
+            format!("dialect {:?} is not known", is.dialect),
+            "one of openai, anthropic, gemini, cohere, bedrock",
+        );
         Dialect::OpenAi
     });
     let nowhere =

@@ -748,6 +748,26 @@ fn the_nights_that_nobody_is_woken() {
     weir.lives();
 }
 
+/// A branch of a split that a key may not use is nobody's failure: nothing is drained, and nobody is to be woken.
+#[test]
+fn a_branch_that_a_key_may_not_use_is_not_out_of_traffic() {
+    let mut setup = Setup::new("routing-split-forbidden");
+    add(&mut setup, Dialect::OpenAi, "mine", "events=2");
+    add(&mut setup, Dialect::OpenAi, "theirs", "events=2");
+    setup.folder(&route(
+        "r",
+        "split = [{ name = \"a\", model = \"mine\", share = 1 }, { name = \"b\", model = \"theirs\", share = 1 }]",
+    ));
+    let weir = setup.start();
+    let key = weir.new_key(&["--model", "mine"]);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..40 {
+        let answer = weir.call(&Call::Chat.request("r", false).key(&key));
+        seen.insert((answer.status, if answer.status == 200 { String::new() } else { answer.code() }));
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [(200, String::new()), (404, "model_not_found".into())]);
+}
+
 /// A split's branch stands in the record, a cohort stays itself, and `/v1/models` lists routes.
 #[test]
 fn splits_are_told_and_cohorts_stay() {

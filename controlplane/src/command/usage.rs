@@ -33,7 +33,9 @@ use crate::when;
 
 Cost is what the vendors charge, sale what callers pay, lost what answers cost that nobody heard
 (of who was overtaken, or failed after it was asked): it is not within cost, and stands with
-whoever was heard. All in dollars. Estimated are requests for which the vendor told no usage, or none to be believed."
+whoever was heard. A call that several answered, one after the other or together, stands with
+the last of them. All in dollars. Estimated are requests for which the vendor told no usage, or
+none to be believed."
 )]
 pub struct Usage {
     /// What to sum up by

@@ -107,6 +107,10 @@ fn among<'l>(
     let told = way.route.is_some() || way.places().len() > 1 || !way.places().iter().all(called_by_its_name);
     let choice = Choice { way, eligible, shape, vitals, ranked, stood: None, told };
     if choice.ranked.is_empty() && choice.last_resort().is_none() {
+        if choice.ranked.waiting == 0 {
+            // Where the dice led there is nobody whom this key may ask, which is nobody's doing.
+            return Err(NoWay::Unresolved(resolve::none_eligible(live, &choice.way, &choice.eligible)));
+        }
         return Err(choice.closed(live, now));
     }
     Ok(choice)

@@ -67,7 +67,7 @@ impl Etcd {
                 return Ok(pointer);
             }
             if now.as_ref() != expected || now.is_some_and(|now| !pointer.is_after(&now)) {
-                return Err(StoreError::Conflict { now });
+                return if open { self.is_ours(&pointer, now) } else { Err(StoreError::Conflict { now }) };
             }
             // From that look on, nothing that is there may be deleted before the pointer has moved.
             if let Some(name) = standing.missing.or(self.first_missing(rest)?) {
@@ -84,7 +84,17 @@ impl Etcd {
                 Err(error) => return Err(error),
             }
         }
-        Err(StoreError::Conflict { now: self.pointer()? })
+        self.is_ours(&pointer, self.pointer()?)
+    }
+
+    /// Whether the revision was published after all, and others on top of it: its manifest comes with its pointer or not at
+    /// all.
+    fn is_ours(&self, pointer: &Pointer, now: Option<Pointer>) -> Result<Pointer, StoreError> {
+        match self.manifest(pointer) {
+            Ok(_) => Ok(*pointer),
+            Err(StoreError::Unavailable(why)) => Err(StoreError::Unavailable(why)),
+            Err(_) => Err(StoreError::Conflict { now }),
+        }
     }
 
     /// The values that go along. Those that are too large for that are put there now.
