@@ -180,6 +180,23 @@ fn what_is_no_missing_place_is_told_at_once() {
     assert!(wait >= 30, "{wait}: it never fits");
 }
 
+/// A place that looks free and is too small for the call is waited for as long as for any, and no longer.
+#[test]
+fn what_never_suffices_is_not_waited_for_without_an_end() {
+    let mut setup = Setup::new("overload-tokens");
+    setup.folder("[gateway.queue]\nwait = \"1s\"\n");
+    let model = Model::new(Dialect::OpenAi, "name=tokens,events=2,ttfb=20s").id("narrow");
+    setup.add(model.credentials(&[("main", "sk-main", "tokens_per_minute = 1000")]));
+    let weir = setup.start();
+    let call = |tokens: u64| Call::Chat.request_with("narrow", false, &format!(r#","max_tokens":{tokens}"#));
+    let mut first = weir.wire();
+    first.send(call(600).bytes(&weir.key));
+    assert!(within(Duration::from_secs(5), || weir.vendor().counter("name=tokens,events=2,ttfb=20s").requests == 1));
+    let started = clock::now();
+    assert_eq!(weir.call(&call(900)).status, 429);
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?} for a wait of one second", started.elapsed());
+}
+
 #[test]
 fn without_a_queue_and_behind_its_end_calls_are_refused_at_once() {
     for (name, queue, refused) in

@@ -66,6 +66,9 @@ pub async fn placed_again<'l>(
     let rules = &asked.scene.live.snapshot.catalog.gateway.queue;
     let now = clock::now();
     let since_ms = stood.map_or(now / 1_000_000, |stood| stood.since_ms);
+    if now / 1_000_000 >= since_ms + rules.wait_ms {
+        return Err(in_vain());
+    }
     // Whatever looks free was not: the line is where it is found out when it is.
     let choice = route::choose_again(asked.scene.live, asked.key, &asked.call.model, shape, now)?;
     let Some(line) = choice.line(asked.scene.live, asked.key) else { return Ok(Some(choice)) };

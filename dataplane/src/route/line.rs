@@ -29,8 +29,8 @@ enum Crowd {
 
 impl Line {
     pub fn of(vendor: &Vendor, key: &Key) -> Self {
-        let shared = vendor.credentials.iter().filter(|credential| credential.tenant.is_none());
-        let uses_shared = shared.into_iter().any(|credential| key.tenant.round_of(credential).is_some());
+        let mut shared = vendor.credentials.iter().filter(|credential| credential.tenant.is_none());
+        let uses_shared = shared.any(|credential| key.tenant.round_of(credential).is_some());
         let crowd = if uses_shared { Crowd::All } else { Crowd::Tenant(Arc::clone(&key.tenant.name)) };
         Self { vendor: Arc::clone(&vendor.name), crowd }
     }
